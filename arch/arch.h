@@ -1,0 +1,192 @@
+/* arch.h - the CPU contract: contexts, switches, entry thunks, the guard word.
+ *
+ * Everything here is implemented in arch/<cpu>/ and is the same for every
+ * operating system.  What depends on the kernel is in os.h.
+ *
+ * Concepts
+ *   context   what the assembler needs of a goroutine; the first member of
+ *             struct mpg_g, so that a G and its context have one address.
+ *   segment   one contiguous piece of a goroutine's stack; its record is the
+ *             segment's own memory at the high end (the first one's is in G).
+ *   g0        the M's system stack.  Runtime code runs there only.
+ *   guard     the word at %fs:0x70 that split-stack prologues compare %rsp
+ *             with; 0 = never grow; MPGI_GUARD_POISON = always call
+ *             __morestack (the cooperative safe point).
+ *
+ * Who writes what: a context belongs to the M that runs its goroutine; when
+ * none does, to whoever holds the goroutine's status (sched/status).
+ */
+#ifndef MPGI_ARCH_H
+#define MPGI_ARCH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MPGI_HIDDEN __attribute__((visibility("hidden")))
+/* Entry stubs: the only runtime code that runs on a goroutine's stack.  The
+ * signal handler treats a PC in here as "in the runtime". */
+#define MPGI_RT_TEXT __attribute__((section("mpg_rt_text"), noinline))
+
+#define MPGI_CACHE_LINE_BYTES 64
+#define MPGI_RED_ZONE_BYTES 128
+#define MPGI_GUARD_POISON ((uintptr_t) -0x1000)
+/* Room below the guard.  GCC and Clang let frames under 256 bytes pass the
+ * check, so SP may be that far below the guard at a call; the rest is for the
+ * entry stubs (at most MPGI_STUB_BYTES, checked by tests/unit). */
+#define MPGI_SPLIT_SLACK_BYTES 256
+#define MPGI_STUB_BYTES 256
+#define MPGI_GUARD_GAP_BYTES (MPGI_SPLIT_SLACK_BYTES + MPGI_STUB_BYTES)
+
+struct mpgi_segment {
+  struct mpgi_segment *prev; /* older; NULL for the first */
+  struct mpgi_segment *next; /* cached for the next growth; NULL if none */
+  uintptr_t lo, hi;          /* usable stack is [lo, hi) */
+  uintptr_t guard;           /* lo + MPGI_GUARD_GAP_BYTES; 0: no checks */
+  uintptr_t prev_sp; /* while in use: everything of prev at or above this is
+                        live (rbp of __morestack's frame) */
+  size_t bytes;      /* what the stack module gave out, this record included */
+  uint32_t order;    /* stack module: class; meaning private to it */
+  uint32_t fixed;    /* 1: a fixed stack with a guard region */
+};
+
+struct mpgi_context {
+  uintptr_t sp;    /* saved SP; valid while not running on its own stack */
+  uintptr_t pc;    /* where mpgi_arch_resume jumps; knows how to restore */
+  uintptr_t ret;   /* becomes rax for pc = mpgi_resume_thunk */
+  uintptr_t guard; /* == seg->guard; the guard word while it runs */
+  uintptr_t lo, hi; /* == seg->lo, seg->hi: the signal handler's range test */
+  struct mpgi_segment *seg; /* current segment */
+  _Atomic uint32_t preempt; /* 1: the next safe point must switch or stop */
+  uint32_t mxcsr;           /* SSE and x87 control words, saved at a park */
+  uint32_t fpucw;
+  uint32_t reserved;
+  struct mpgi_xsave *xsave; /* extended state while async-preempted */
+};
+
+/* Extended-state buffer: 64-byte aligned, zeroed when made; links a free list
+ * of the M.  state[] is in XSAVEC (compacted) format. */
+struct mpgi_xsave {
+  struct mpgi_xsave *next;
+  size_t bytes; /* of state[] that may be written */
+  uint64_t pad[6];
+  unsigned char state[] __attribute__((aligned(64)));
+};
+/* Bytes for a whole struct mpgi_xsave; and make one out of such zeroed,
+ * 64-byte aligned memory. */
+MPGI_HIDDEN size_t mpgi_arch_xsave_bytes(void);
+MPGI_HIDDEN struct mpgi_xsave *mpgi_arch_xsave_init(void *mem);
+/* Once per process before any of the above; detects CPU features. */
+MPGI_HIDDEN void mpgi_arch_init(void);
+
+/* ---- switching (x86_64/switch.S) ---- */
+
+/* Run gp: set the M's current goroutine and guard word, load the control
+ * words when they differ, and jump to its pc.  On g0; never returns. */
+MPGI_HIDDEN _Noreturn void mpgi_arch_resume(struct mpgi_context *gp);
+
+/* pc values */
+MPGI_HIDDEN extern const char mpgi_resume_thunk[]; /* after an entry thunk */
+MPGI_HIDDEN extern const char mpgi_resume_async[]; /* after an async preempt */
+
+/* Lay the first frame of a new goroutine that will call fn(arg) and then
+ * mpgi_goexit_entry.  seg is its first segment. */
+MPGI_HIDDEN void mpgi_arch_context_init(struct mpgi_context *ctx,
+                                        struct mpgi_segment *seg,
+                                        void (*fn)(void *), void *arg);
+
+/* Save the control words of the running thread into ctx (park path). */
+static inline void mpgi_arch_fpu_save(struct mpgi_context *ctx) {
+  __asm__ volatile("stmxcsr %0" : "=m"(ctx->mxcsr));
+  uint16_t cw;
+  __asm__ volatile("fnstcw %0" : "=m"(cw));
+  ctx->fpucw = cw;
+}
+
+/* Make the calling thread an M's: run entry(arg) on its own stack below the
+ * caller's frame as "g0"; entry must not return but call mpgi_arch_g0_leave,
+ * which makes this return.  *g0_sp gets the top that thunks will use. */
+MPGI_HIDDEN void mpgi_arch_g0_enter(void (*entry)(void *), void *arg,
+                                    uintptr_t *g0_sp, uintptr_t *g0_base);
+MPGI_HIDDEN _Noreturn void mpgi_arch_g0_leave(uintptr_t g0_base);
+
+/* Restart on g0 from the top: discard every g0 frame and call fn(arg), which
+ * never returns. */
+MPGI_HIDDEN _Noreturn void mpgi_arch_g0_restart(uintptr_t g0_sp,
+                                                void (*fn)(void *), void *arg);
+
+/* ---- guard word ---- */
+static inline uintptr_t *mpgi_arch_guard_addr(void) {
+  uintptr_t tp;
+  __asm__ volatile("mov %%fs:0, %0" : "=r"(tp));
+  return (uintptr_t *) (tp + 0x70);
+}
+static inline void mpgi_arch_guard_set(uintptr_t v) {
+  __asm__ volatile("mov %0, %%fs:0x70" : : "r"(v) : "memory");
+}
+static inline uintptr_t mpgi_arch_guard_get(void) {
+  uintptr_t v;
+  __asm__ volatile("mov %%fs:0x70, %0" : "=r"(v));
+  return v;
+}
+
+static inline uintptr_t mpgi_arch_sp(void) {
+  uintptr_t sp;
+  __asm__ volatile("mov %%rsp, %0" : "=r"(sp));
+  return sp;
+}
+static inline void mpgi_arch_relax(void) { __builtin_ia32_pause(); }
+
+/* ---- interrupted code (x86_64/sigctx.c), ucontext is ucontext_t * ---- */
+struct mpgi_sigregs {
+  uintptr_t pc, sp, fp;
+};
+MPGI_HIDDEN void mpgi_arch_sigregs(const void *ucontext,
+                                   struct mpgi_sigregs *out);
+/* Make the interrupted code call mpg_async_preempt when the handler returns:
+ * skip the red zone, push PC, set PC.  The caller checked the room:
+ * MPGI_INJECT_BYTES below SP. */
+#define MPGI_INJECT_BYTES (MPGI_RED_ZONE_BYTES + 8 + 8 + 15 * 8 + 24)
+MPGI_HIDDEN void mpgi_arch_inject_preempt(void *ucontext);
+/* Words of the interrupted registers, general and extended, that may hold
+ * pointers: calls visit(arg, lo, hi) for each range in the signal frame. */
+MPGI_HIDDEN void mpgi_arch_sigregs_words(const void *ucontext,
+                                         void (*visit)(void *arg,
+                                                       const void *lo,
+                                                       const void *hi),
+                                         void *arg);
+/* True when the thread was interrupted at a system call instruction that the
+ * kernel will restart or fail with EINTR: it was blocked in the kernel. */
+MPGI_HIDDEN bool mpgi_arch_in_syscall(const void *ucontext);
+
+/* ---- text ranges of the entry stubs ---- */
+extern const char mpgi_rt_text_start[] __asm__("__start_mpg_rt_text")
+    __attribute__((visibility("hidden")));
+extern const char mpgi_rt_text_stop[] __asm__("__stop_mpg_rt_text")
+    __attribute__((visibility("hidden")));
+static inline bool mpgi_arch_pc_in_rt(uintptr_t pc) {
+  return pc >= (uintptr_t) mpgi_rt_text_start &&
+         pc < (uintptr_t) mpgi_rt_text_stop;
+}
+
+/* ---- upcalls: called by the assembler, on g0, defined by sched ---- */
+/* An entry thunk's way out saw preempt set: park or stop in place, or return
+ * to let it go on. */
+MPGI_HIDDEN void mpgi_thunk_preempted(struct mpgi_context *gp);
+/* gp was async-preempted; its state is saved (pc = mpgi_resume_async). */
+MPGI_HIDDEN _Noreturn void mpgi_async_preempted(struct mpgi_context *gp);
+/* gp's function returned, or mpg_goexit was called. */
+MPGI_HIDDEN _Noreturn void mpgi_goexit_g0(struct mpgi_context *gp);
+/* __morestack needs a segment for frame bytes plus args bytes of stack
+ * arguments (upcall to sched, which calls the stack module and reports
+ * overflow).  On return gp->seg->next is large enough. */
+MPGI_HIDDEN void mpgi_morestack_g0(struct mpgi_context *gp, size_t frame,
+                                   size_t args);
+/* __morestack found preempt set.  Returns true when the goroutine must go
+ * through the async-preemption save (it is then at a prologue, every frame
+ * checked as for tier 2); false to go on growing or running. */
+MPGI_HIDDEN bool mpgi_morestack_preempt_g0(struct mpgi_context *gp,
+                                           uintptr_t fp);
+
+#endif /* MPGI_ARCH_H */

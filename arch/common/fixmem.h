@@ -1,0 +1,22 @@
+/* fixmem.h - memory of the runtime that is not garbage collected.
+ *
+ * jemalloc, in an arena of its own.  Never from a signal handler, never with
+ * the world stopped (asserted through mpgi_fixmem_forbid), never on a
+ * goroutine's stack.
+ */
+#ifndef MPGI_FIXMEM_H
+#define MPGI_FIXMEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arch/arch.h>
+
+/* Zeroed; align a power of two (0: 16).  NULL when exhausted. */
+MPGI_HIDDEN void *mpgi_fixmem_alloc(size_t bytes, size_t align);
+MPGI_HIDDEN void mpgi_fixmem_free(void *p, size_t bytes, size_t align);
+MPGI_HIDDEN uint64_t mpgi_fixmem_bytes(void); /* live, by our own count */
+/* While > 0 every use is a failed check: the world is stopped. */
+MPGI_HIDDEN void mpgi_fixmem_forbid(int delta);
+
+#endif /* MPGI_FIXMEM_H */

@@ -1,0 +1,71 @@
+/* mutex.h - the runtime's own locks: futex mutexes with ranks, and notes.
+ *
+ * Held only on g0 or on threads without a goroutine, so a holder is never
+ * preempted or frozen.  Ranks: arch/common/lockrank.def; checked at
+ * MPG_CHECK >= 2.  Signal handlers take none.
+ */
+#ifndef MPGI_MUTEX_H
+#define MPGI_MUTEX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <arch/arch.h>
+
+enum mpgi_lockrank {
+#define MPGI_LOCKRANK(name, doc, under) MPGI_RANK_##name,
+#include <arch/common/lockrank.def>
+#undef MPGI_LOCKRANK
+  MPGI_RANK_LEAF, /* unranked: nothing may be locked under it */
+  MPGI_RANK_COUNT
+};
+
+struct mpgi_mutex {
+  _Atomic uint32_t state; /* 0 free, 1 held, 2 held with waiters */
+  uint16_t rank;          /* enum mpgi_lockrank */
+  uint16_t reserved;
+};
+#define MPGI_MUTEX_INIT(r) \
+  { 0, (r), 0 }
+
+MPGI_HIDDEN void mpgi_mutex_init(struct mpgi_mutex *m, enum mpgi_lockrank r);
+MPGI_HIDDEN void mpgi_mutex_lock_slow(struct mpgi_mutex *m);
+MPGI_HIDDEN void mpgi_mutex_wake(struct mpgi_mutex *m);
+MPGI_HIDDEN void mpgi_lockrank_acquire(struct mpgi_mutex *m);
+MPGI_HIDDEN void mpgi_lockrank_release(struct mpgi_mutex *m);
+/* Fatal unless the calling thread holds m (checked builds only). */
+MPGI_HIDDEN void mpgi_mutex_assert_held(const struct mpgi_mutex *m);
+
+static inline bool mpgi_mutex_trylock(struct mpgi_mutex *m) {
+  uint32_t zero = 0;
+  bool ok = atomic_compare_exchange_strong_explicit(
+      &m->state, &zero, 1, memory_order_acquire, memory_order_relaxed);
+  if (ok) mpgi_lockrank_acquire(m);
+  return ok;
+}
+static inline void mpgi_mutex_lock(struct mpgi_mutex *m) {
+  uint32_t zero = 0;
+  if (!atomic_compare_exchange_strong_explicit(&m->state, &zero, 1,
+                                               memory_order_acquire,
+                                               memory_order_relaxed))
+    mpgi_mutex_lock_slow(m);
+  mpgi_lockrank_acquire(m);
+}
+static inline void mpgi_mutex_unlock(struct mpgi_mutex *m) {
+  mpgi_lockrank_release(m);
+  if (atomic_exchange_explicit(&m->state, 0, memory_order_release) == 2)
+    mpgi_mutex_wake(m);
+}
+
+/* One-shot event.  One sleeper; wake before sleep is kept. */
+struct mpgi_note {
+  _Atomic uint32_t state; /* 0 clear, 1 sleeping, 2 set */
+};
+MPGI_HIDDEN void mpgi_note_clear(struct mpgi_note *n);
+MPGI_HIDDEN void mpgi_note_wake(struct mpgi_note *n); /* signal-safe */
+MPGI_HIDDEN void mpgi_note_sleep(struct mpgi_note *n);
+/* True when woken, false on timeout (the note is then still usable). */
+MPGI_HIDDEN bool mpgi_note_sleep_timed(struct mpgi_note *n, int64_t ns);
+
+#endif /* MPGI_MUTEX_H */

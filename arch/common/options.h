@@ -1,0 +1,31 @@
+/* options.h - MPG_DEBUG and the other environment variables.
+ *
+ * One table, options.def, defines every switch; docs/environment.md is made
+ * from it.  Read once by mpgi_options_init at the first mpg_run; a bad value
+ * is reported on stderr and the default is used.
+ */
+#ifndef MPGI_OPTIONS_H
+#define MPGI_OPTIONS_H
+
+#include <stdint.h>
+
+#include <arch/arch.h>
+
+struct mpgi_options {
+#define MPGI_OPTION(name, dflt, lo, hi, doc) int64_t name;
+#include <arch/common/options.def>
+#undef MPGI_OPTION
+  int64_t procs;     /* MPG_PROCS; 0 = number of CPUs */
+  int64_t gcpercent; /* MPG_GC; -1 = off; default 100 */
+  int64_t memlimit;  /* MPG_MEMLIMIT; INT64_MAX = none */
+  int64_t traceback; /* MPG_TRACEBACK: 0 none, 1 current, 2 all */
+};
+/* Written by mpgi_options_init only; constant afterwards. */
+MPGI_HIDDEN extern struct mpgi_options mpgi_opt;
+MPGI_HIDDEN void mpgi_options_init(void); /* idempotent, thread-safe */
+/* Parse a comma list into opt; unknown names and bad values are printed to
+ * fd; returns their number. */
+MPGI_HIDDEN int mpgi_options_parse(struct mpgi_options *opt, const char *list,
+                                   int fd);
+
+#endif /* MPGI_OPTIONS_H */

@@ -1,0 +1,122 @@
+/* os.h - the operating-system contract.
+ *
+ * Universal preconditions: called on a thread's own stack or on g0, never on
+ * a goroutine's stack.  "signal-safe" functions may also be called from a
+ * signal handler and with the world stopped.  No function sets errno for its
+ * caller; failures are negative errno.  EINTR is handled inside.
+ */
+#ifndef MPGI_OS_H
+#define MPGI_OS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arch/arch.h>
+
+/* ---- memory (linux/mem.c): all signal-safe (bare system calls) ---- */
+MPGI_HIDDEN extern size_t mpgi_os_page_bytes; /* 4096 */
+#define MPGI_OS_HUGE_BYTES ((size_t) 2 << 20)
+/* Reserve address space without access, aligned (power of two >= page).
+ * NULL when the system refuses. */
+MPGI_HIDDEN void *mpgi_os_mem_reserve(size_t bytes, size_t align);
+/* Make reserved pages readable and writable; zeroed at first use. 0, -ENOMEM */
+MPGI_HIDDEN int mpgi_os_mem_commit(void *lo, size_t bytes);
+/* Give the pages back; the range stays accessible and reads zero. */
+MPGI_HIDDEN void mpgi_os_mem_release(void *lo, size_t bytes);
+/* Back to reserved: no access, no memory. */
+MPGI_HIDDEN void mpgi_os_mem_decommit(void *lo, size_t bytes);
+MPGI_HIDDEN void mpgi_os_mem_unmap(void *lo, size_t bytes);
+/* reserve + commit; NULL on failure. */
+MPGI_HIDDEN void *mpgi_os_mem_map(size_t bytes, size_t align);
+/* Advise huge pages; best effort. */
+MPGI_HIDDEN void mpgi_os_mem_huge(void *lo, size_t bytes);
+/* Make a guard region: any access faults.  Doesn't split the mapping where
+ * the kernel can (MADV_GUARD_INSTALL).  0, or -ENOMEM out of mappings. */
+MPGI_HIDDEN int mpgi_os_mem_guard(void *lo, size_t bytes);
+MPGI_HIDDEN void mpgi_os_mem_unguard(void *lo, size_t bytes);
+/* Failpoint: when armed (MPG_DEBUG=failmap=N), the Nth reserve/commit/map
+ * from now fails with ENOMEM, and every one after it. */
+MPGI_HIDDEN extern _Atomic int64_t mpgi_os_mem_fail_countdown;
+
+/* ---- time ---- */
+MPGI_HIDDEN int64_t mpgi_os_now(void); /* CLOCK_MONOTONIC, ns; signal-safe */
+MPGI_HIDDEN void mpgi_os_sleep(int64_t ns);
+MPGI_HIDDEN void mpgi_os_yield(void); /* sched_yield; signal-safe */
+MPGI_HIDDEN void mpgi_os_timer_slack_lower(void); /* this thread: 1 ns */
+
+/* ---- threads (linux/thread.c) ---- */
+struct mpgi_os_thread {
+  uintptr_t handle; /* pthread_t */
+  int tid;
+};
+/* Start fn(arg) on a detached thread with a stack of stack_bytes and every
+ * signal but the synchronous ones and SIGURG, SIGPROF blocked.
+ * 0, or -EAGAIN, -ENOMEM. */
+MPGI_HIDDEN int mpgi_os_thread_start(void (*fn)(void *), void *arg,
+                                     size_t stack_bytes, const char *name);
+MPGI_HIDDEN int mpgi_os_tid(void); /* cached; signal-safe on Ms */
+/* CPU time consumed by a thread, ns, or -1. clock from ..._clock(). */
+MPGI_HIDDEN int mpgi_os_thread_clock(void); /* of the calling thread */
+MPGI_HIDDEN int64_t mpgi_os_clock_read(int clock_id);
+MPGI_HIDDEN int mpgi_os_ncpu(void); /* allowed by the affinity mask */
+/* Stack extent of the calling thread. 0 or negative errno. */
+MPGI_HIDDEN int mpgi_os_stack_bounds(uintptr_t *lo, uintptr_t *hi);
+/* Failpoint: the Nth thread start from now fails with EAGAIN. */
+MPGI_HIDDEN extern _Atomic int64_t mpgi_os_thread_fail_countdown;
+
+/* ---- futex (linux/futex.c): signal-safe ---- */
+/* Sleep while *word == expected, at most timeout_ns (< 0: for ever); may wake
+ * spuriously.  0, or -ETIMEDOUT. */
+MPGI_HIDDEN int mpgi_os_futex_wait(_Atomic uint32_t *word, uint32_t expected,
+                                   int64_t timeout_ns);
+MPGI_HIDDEN void mpgi_os_futex_wake(_Atomic uint32_t *word, int n);
+
+/* ---- signals (linux/signal.c) ---- */
+typedef void mpgi_os_sighandler(int sig, void *siginfo, void *ucontext);
+/* Install on the alternate stack, SA_RESTART, all signals blocked while it
+ * runs; remembers the application's handler for ..._chain. */
+MPGI_HIDDEN int mpgi_os_signal_install(int sig, mpgi_os_sighandler *handler);
+MPGI_HIDDEN void mpgi_os_signal_restore(int sig);
+/* Call what was installed before us (ignore when it was default/ignored). */
+MPGI_HIDDEN void mpgi_os_signal_chain(int sig, void *siginfo, void *ucontext);
+/* Give the calling thread an alternate stack of bytes at mem (NULL: none). */
+MPGI_HIDDEN int mpgi_os_sigaltstack(void *mem, size_t bytes);
+MPGI_HIDDEN int mpgi_os_tgkill(int tid, int sig); /* signal-safe */
+/* Give every handler the application installed SA_ONSTACK (a goroutine's
+ * stack can't take a signal frame). */
+MPGI_HIDDEN void mpgi_os_signal_onstack_all(void);
+MPGI_HIDDEN void mpgi_os_membarrier(void); /* all threads of the process */
+
+/* ---- roots (linux/roots.c) ---- */
+struct mpgi_range {
+  uintptr_t lo, hi;
+};
+/* Refresh the list of writable segments of every loaded object and the layout
+ * of thread-local blocks.  Takes the dynamic linker's lock: never with the
+ * world stopped.  0 or -ENOMEM (the old list stays). */
+MPGI_HIDDEN int mpgi_os_roots_refresh(void);
+/* The list made by the last refresh; stable until the next. Signal-safe. */
+MPGI_HIDDEN const struct mpgi_range *mpgi_os_roots(size_t *n);
+/* Thread-local blocks of a stopped thread, by its thread pointer.  Calls
+ * visit for each range (static blocks, and dynamic ones through its DTV).
+ * Signal-safe; the thread must be stopped or be the caller. */
+MPGI_HIDDEN void mpgi_os_tls_words(uintptr_t thread_pointer,
+                                   void (*visit)(void *arg, const void *lo,
+                                                 const void *hi),
+                                   void *arg);
+/* Static TLS extent [lo, hi) relative to a thread pointer's block. */
+MPGI_HIDDEN void mpgi_os_tls_static(uintptr_t thread_pointer, uintptr_t *lo,
+                                    uintptr_t *hi);
+static inline uintptr_t mpgi_os_thread_pointer(void) {
+  uintptr_t tp;
+  __asm__ volatile("mov %%fs:0, %0" : "=r"(tp));
+  return tp;
+}
+/* Executable ranges of the loaded object that contains addr, and of the main
+ * program (addr NULL).  Returns the number written, at most max. */
+MPGI_HIDDEN int mpgi_os_text_of(const void *addr, struct mpgi_range *out,
+                                int max);
+
+#endif /* MPGI_OS_H */

@@ -1,0 +1,66 @@
+/* gc.h - the door of the collector.
+ *
+ * Thunked functions (names ending in _g0, listed in arch/x86_64/thunks.def)
+ * implement the public API on g0.  Context of everything else: g0, or a
+ * thread without a goroutine; none parks.
+ */
+#ifndef MPGI_GC_H
+#define MPGI_GC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arch/arch.h>
+#include <gc/world.h>
+
+enum mpgi_kind {
+  MPGI_KIND_SCAN,   /* zeroed, every word may be a pointer */
+  MPGI_KIND_NOSCAN, /* no pointers, contents unspecified */
+  MPGI_KIND_TYPED,  /* zeroed, first word of the cell or the span names the
+                       layout */
+  MPGI_KIND_COUNT
+};
+
+/* Reserve the heap and start with this world; once per process.
+ * 0; -ENOMEM (no address space even for the smallest reservation). */
+MPGI_HIDDEN int mpgi_gc_init(const struct mpgi_world *world);
+
+/* A P's allocation cache.  NULL: -ENOMEM.  free flushes first. */
+MPGI_HIDDEN struct mpgi_cache *mpgi_gc_cache_new(void);
+MPGI_HIDDEN void mpgi_gc_cache_free(struct mpgi_cache *c);
+
+/* Allocate for the runtime (channels) through the calling thread's cache;
+ * may collect first: g0 stacks are scanned.  NULL when exhausted. */
+MPGI_HIDDEN void *mpgi_gc_alloc(size_t bytes, enum mpgi_kind kind);
+
+/* A stopped thread, recruited, takes part in marking; returns when there is
+ * nothing left to do. */
+MPGI_HIDDEN void mpgi_gc_help(void);
+
+/* Periodic work from sysmon: force a collection after 2 idle minutes
+ * (returns true when one is due: the caller arranges that some goroutine or
+ * thread calls mpgi_gc_collect), return memory to the system. */
+MPGI_HIDDEN bool mpgi_gc_tick(int64_t now);
+enum mpgi_gc_cause { MPGI_GC_HEAP, MPGI_GC_FORCED, MPGI_GC_IDLE };
+MPGI_HIDDEN void mpgi_gc_collect(enum mpgi_gc_cause cause);
+
+/* ---- g0 sides of the public functions ---- */
+MPGI_HIDDEN void *mpgi_alloc_slow_g0(size_t bytes, enum mpgi_kind kind);
+MPGI_HIDDEN void *mpgi_alloc_typed_g0(const void *type, size_t count);
+MPGI_HIDDEN void *mpgi_type_new_g0(size_t bytes, const size_t *offsets,
+                                   size_t n);
+MPGI_HIDDEN void *mpgi_realloc_g0(void *p, size_t bytes);
+MPGI_HIDDEN void mpgi_free_g0(void *p);
+MPGI_HIDDEN char *mpgi_strdup_g0(const char *s);
+MPGI_HIDDEN void *mpgi_base_g0(const void *p);
+MPGI_HIDDEN size_t mpgi_alloc_size_g0(const void *p);
+MPGI_HIDDEN void mpgi_gc_g0(void);
+MPGI_HIDDEN int mpgi_gc_percent_g0(int percent);
+MPGI_HIDDEN int64_t mpgi_memory_limit_g0(int64_t bytes);
+MPGI_HIDDEN int mpgi_root_add_g0(const void *lo, size_t bytes);
+MPGI_HIDDEN int mpgi_root_remove_g0(const void *lo);
+MPGI_HIDDEN void mpgi_on_out_of_memory_g0(void *(*handler)(size_t bytes));
+MPGI_HIDDEN int mpgi_gc_stats_read_g0(void *stats);
+
+#endif /* MPGI_GC_H */

@@ -1,0 +1,54 @@
+/* world.h - what the collector needs from whoever runs the mutators.
+ *
+ * Upcalls, in a table so that unit tests can supply a fake world.  sched
+ * fills it (sched/stw.c, sched/roots.c); the collector never includes sched.
+ */
+#ifndef MPGI_WORLD_H
+#define MPGI_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mpgi_cache;
+
+enum mpgi_stop_reason {
+  MPGI_STOP_GC,         /* mark phase */
+  MPGI_STOP_GOMAXPROCS, /* change the number of Ps */
+  MPGI_STOP_STATS,      /* consistent statistics, tracebacks */
+  MPGI_STOP_EXIT,       /* mpg_run is returning */
+  MPGI_STOP_REASONS
+};
+
+/* Scan the words of [lo, hi) conservatively. */
+typedef void mpgi_visit(void *arg, const void *lo, const void *hi);
+
+struct mpgi_world {
+  /* Stop every mutator; returns when all are stopped.  One initiator at a
+   * time; a second one is stopped like any mutator until it is its turn.
+   * Called on g0 or on a thread without a P.  Nothing between stop and start
+   * may take a lock a stopped thread can hold. */
+  void (*stop)(enum mpgi_stop_reason reason);
+  void (*start)(void);
+  /* With the world stopped: the number of root jobs (stacks, registers,
+   * thread-local blocks, runtime references), then each of them, from any
+   * worker, in any order, each once. */
+  size_t (*root_jobs)(void);
+  void (*root_job)(size_t i, mpgi_visit *visit, void *arg);
+  /* With the world stopped: ask up to n stopped threads to call
+   * mpgi_gc_help() now; returns how many will. */
+  unsigned (*recruit)(unsigned n);
+  /* The number of markers a collection should use (>= 1). */
+  unsigned (*parallelism)(void);
+  /* With the world stopped: each allocation cache in use. */
+  void (*each_cache)(void (*fn)(void *arg, struct mpgi_cache *c), void *arg);
+  /* Bytes of goroutine stacks: counts for pacing and the memory limit. */
+  uint64_t (*stack_bytes)(void);
+  /* Totals for gctrace and mpg_gc_stats: ns of stopped world so far; and the
+   * last stop's time to stop and pause so far. */
+  uint64_t (*pause_total_ns)(void);
+  int64_t (*last_time_to_stop_ns)(void);
+  int (*procs)(void); /* GOMAXPROCS, for gctrace */
+};
+
+#endif /* MPGI_WORLD_H */

@@ -1,0 +1,36 @@
+/* mpg/base.h - types and macros shared by the public headers.
+ *
+ * Errors: every function that can fail returns 0 or a count on success and a
+ * negative errno on failure, or NULL for pointers; errno is never used.
+ * Durations are int64_t nanoseconds.  A deadline is absolute in mpg_now()'s
+ * clock; < 0 means none.
+ */
+#ifndef MPG_BASE_H
+#define MPG_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+#define MPG_BEGIN_DECLS extern "C" {
+#define MPG_END_DECLS }
+#define MPG_NORETURN [[noreturn]]
+#else
+#define MPG_BEGIN_DECLS
+#define MPG_END_DECLS
+#define MPG_NORETURN _Noreturn
+#endif
+
+/* Every function declared in the public headers is exported from libmpg.so. */
+#define MPG_API __attribute__((visibility("default")))
+
+#define MPG_VERSION_MAJOR 0
+#define MPG_VERSION_MINOR 1
+#define MPG_VERSION_PATCH 0
+
+/* The function a goroutine, a timer or a finalizer runs. */
+typedef void (*mpg_func)(void *arg);
+
+#endif /* MPG_BASE_H */

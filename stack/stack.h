@@ -1,0 +1,95 @@
+/* stack.h - goroutine stacks: blocks, segments, fixed stacks.
+ *
+ * The stack module owns the memory; struct mpgi_segment and mpgi_context
+ * (arch/arch.h) are the interface to the assembler.  It knows neither G nor P
+ * nor the collector.  Every function runs on g0 (or on a thread without a
+ * goroutine) and may take the STACK lock; none parks; none may be called with
+ * the world stopped except where marked _stw.
+ *
+ * Block: 2 KiB, 2 KiB-aligned, of an arena on huge pages; sched puts the G
+ * record at its low end and the first segment above it.
+ */
+#ifndef MPGI_STACK_H
+#define MPGI_STACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arch/arch.h>
+
+#define MPGI_STACK_BLOCK_BYTES 2048
+#define MPGI_STACK_MIN_LOG2 11 /* segment orders: 2 KiB << order */
+#define MPGI_STACK_ORDERS 5    /* 2, 4, 8, 16, 32 KiB; larger are runs */
+#define MPGI_STACK_LIMIT_DEFAULT ((size_t) 1 << 30)
+#define MPGI_STACK_FIXED_DEFAULT ((size_t) 256 << 10) /* usable bytes */
+/* Room __morestack_non_split guarantees below SP for foreign code. */
+#define MPGI_STACK_FOREIGN_BYTES ((size_t) 16 << 10)
+
+/* A P's cache of blocks and segments; used only by the P's owner. */
+struct mpgi_stack_cache {
+  void *block; /* free blocks, linked through their first word */
+  uint32_t blocks;
+  uint32_t reserved;
+  struct mpgi_segment *seg[MPGI_STACK_ORDERS]; /* linked through next */
+  uint32_t nseg[MPGI_STACK_ORDERS];
+  struct mpgi_segment *fixed; /* default-size fixed stacks */
+  uint32_t nfixed;
+  uint32_t reserved2;
+};
+
+/* Once per process; reserves the arena.  0 or -ENOMEM. */
+MPGI_HIDDEN int mpgi_stack_init(void);
+/* Give everything cached back to the shared pools. */
+MPGI_HIDDEN void mpgi_stack_cache_flush(struct mpgi_stack_cache *c);
+
+/* A block, contents unspecified.  c may be NULL (shared pool directly).
+ * NULL when memory is exhausted. */
+MPGI_HIDDEN void *mpgi_stack_block_alloc(struct mpgi_stack_cache *c);
+MPGI_HIDDEN void mpgi_stack_block_free(struct mpgi_stack_cache *c, void *block);
+
+/* Make seg the first segment, [lo, hi), of ctx and switch checks on. */
+MPGI_HIDDEN void mpgi_stack_first(struct mpgi_context *ctx,
+                                  struct mpgi_segment *seg, uintptr_t lo,
+                                  uintptr_t hi);
+
+/* Make ctx->seg->next hold at least need bytes above its guard.  limit: bytes
+ * of all segments of ctx together.  0; -ENOMEM; -EOVERFLOW beyond limit. */
+MPGI_HIDDEN int mpgi_stack_grow(struct mpgi_stack_cache *c,
+                                struct mpgi_context *ctx, size_t need,
+                                size_t limit);
+/* Return the cached, unused segments beyond the current one. */
+MPGI_HIDDEN void mpgi_stack_trim(struct mpgi_stack_cache *c,
+                                 struct mpgi_context *ctx);
+/* Return every segment but the first: the goroutine is dead. */
+MPGI_HIDDEN void mpgi_stack_reset(struct mpgi_stack_cache *c,
+                                  struct mpgi_context *ctx);
+
+/* A fixed stack with a guard region below, usable bytes >= bytes; guard = 0
+ * so that prologues never grow it.  NULL when memory is exhausted. */
+MPGI_HIDDEN struct mpgi_segment *
+mpgi_stack_fixed_alloc(struct mpgi_stack_cache *c, size_t bytes);
+MPGI_HIDDEN void mpgi_stack_fixed_free(struct mpgi_stack_cache *c,
+                                       struct mpgi_segment *seg);
+
+/* The segment in use (current or older) that contains addr; NULL if none.
+ * Signal-safe for the goroutine's own thread. */
+MPGI_HIDDEN struct mpgi_segment *
+mpgi_stack_find(const struct mpgi_context *ctx, uintptr_t addr);
+/* Does addr lie in the guard region of a fixed stack of ctx?  Signal-safe. */
+MPGI_HIDDEN bool mpgi_stack_is_guard(const struct mpgi_context *ctx,
+                                     uintptr_t addr);
+
+/* Call visit for every live range of the stack whose SP is sp, from the
+ * current segment to the first.  Signal-safe on a stopped goroutine. */
+MPGI_HIDDEN void mpgi_stack_ranges(const struct mpgi_context *ctx, uintptr_t sp,
+                                   void (*visit)(void *arg, const void *lo,
+                                                 const void *hi),
+                                   void *arg);
+
+/* Bytes held by blocks, segments and fixed stacks that are in use or cached. */
+MPGI_HIDDEN uint64_t mpgi_stack_bytes(void);
+/* Give idle pooled memory back to the system. */
+MPGI_HIDDEN void mpgi_stack_release(void);
+
+#endif /* MPGI_STACK_H */
