@@ -52,10 +52,10 @@ struct mpgi_segment {
 };
 
 struct mpgi_context {
-  uintptr_t sp;    /* saved SP; valid while not running on its own stack */
-  uintptr_t pc;    /* where mpgi_arch_resume jumps; knows how to restore */
-  uintptr_t ret;   /* becomes rax for pc = mpgi_resume_thunk */
-  uintptr_t guard; /* == seg->guard; the guard word while it runs */
+  uintptr_t sp;     /* saved SP; valid while not running on its own stack */
+  uintptr_t pc;     /* where mpgi_arch_resume jumps; knows how to restore */
+  uintptr_t ret;    /* becomes rax for pc = mpgi_resume_thunk */
+  uintptr_t guard;  /* == seg->guard; the guard word while it runs */
   uintptr_t lo, hi; /* == seg->lo, seg->hi: the signal handler's range test */
   struct mpgi_segment *seg; /* current segment */
   _Atomic uint32_t preempt; /* 1: the next safe point must switch or stop */
@@ -151,11 +151,9 @@ MPGI_HIDDEN void mpgi_arch_sigregs(const void *ucontext,
 MPGI_HIDDEN void mpgi_arch_inject_preempt(void *ucontext);
 /* Words of the interrupted registers, general and extended, that may hold
  * pointers: calls visit(arg, lo, hi) for each range in the signal frame. */
-MPGI_HIDDEN void mpgi_arch_sigregs_words(const void *ucontext,
-                                         void (*visit)(void *arg,
-                                                       const void *lo,
-                                                       const void *hi),
-                                         void *arg);
+MPGI_HIDDEN void mpgi_arch_sigregs_words(
+    const void *ucontext,
+    void (*visit)(void *arg, const void *lo, const void *hi), void *arg);
 /* True when the thread was interrupted at a system call instruction that the
  * kernel will restart or fail with EINTR: it was blocked in the kernel. */
 MPGI_HIDDEN bool mpgi_arch_in_syscall(const void *ucontext);

@@ -43,7 +43,7 @@ MPGI_HIDDEN extern _Atomic int64_t mpgi_os_mem_fail_countdown;
 /* ---- time ---- */
 MPGI_HIDDEN int64_t mpgi_os_now(void); /* CLOCK_MONOTONIC, ns; signal-safe */
 MPGI_HIDDEN void mpgi_os_sleep(int64_t ns);
-MPGI_HIDDEN void mpgi_os_yield(void); /* sched_yield; signal-safe */
+MPGI_HIDDEN void mpgi_os_yield(void);             /* sched_yield; signal-safe */
 MPGI_HIDDEN void mpgi_os_timer_slack_lower(void); /* this thread: 1 ns */
 
 /* ---- threads (linux/thread.c) ---- */

@@ -33,23 +33,25 @@ extern _Thread_local struct mpgi_tls mpgi_tls
 #define MPGI_TLS_M 16
 #define MPGI_TLS_CACHE 24
 
-#define MPGI_TLS_READ(type, off)                                        \
-  __extension__({                                                       \
-    type mpgi_v_;                                                       \
-    __asm__ volatile("mov mpgi_tls@gottpoff(%%rip), %0\n\t"             \
-                     "mov %%fs:%c1(%0), %0"                             \
-                     : "=&r"(mpgi_v_)                                   \
-                     : "i"(off));                                       \
-    mpgi_v_;                                                            \
+#define MPGI_TLS_READ(type, off)               \
+  __extension__({                              \
+    type mpgi_v_;                              \
+    __asm__ volatile(                          \
+        "mov mpgi_tls@gottpoff(%%rip), %0\n\t" \
+        "mov %%fs:%c1(%0), %0"                 \
+        : "=&r"(mpgi_v_)                       \
+        : "i"(off));                           \
+    mpgi_v_;                                   \
   })
-#define MPGI_TLS_WRITE(off, value)                                      \
-  do {                                                                  \
-    uintptr_t mpgi_t_;                                                  \
-    __asm__ volatile("mov mpgi_tls@gottpoff(%%rip), %0\n\t"             \
-                     "mov %2, %%fs:%c1(%0)"                             \
-                     : "=&r"(mpgi_t_)                                   \
-                     : "i"(off), "r"((uintptr_t) (value))               \
-                     : "memory");                                       \
+#define MPGI_TLS_WRITE(off, value)             \
+  do {                                         \
+    uintptr_t mpgi_t_;                         \
+    __asm__ volatile(                          \
+        "mov mpgi_tls@gottpoff(%%rip), %0\n\t" \
+        "mov %2, %%fs:%c1(%0)"                 \
+        : "=&r"(mpgi_t_)                       \
+        : "i"(off), "r"((uintptr_t) (value))   \
+        : "memory");                           \
   } while (0)
 
 static inline struct mpg_g *mpgi_tls_g(void) {

@@ -67,15 +67,15 @@ MPGI_HIDDEN void mpgi_stack_reset(struct mpgi_stack_cache *c,
 
 /* A fixed stack with a guard region below, usable bytes >= bytes; guard = 0
  * so that prologues never grow it.  NULL when memory is exhausted. */
-MPGI_HIDDEN struct mpgi_segment *
-mpgi_stack_fixed_alloc(struct mpgi_stack_cache *c, size_t bytes);
+MPGI_HIDDEN struct mpgi_segment *mpgi_stack_fixed_alloc(
+    struct mpgi_stack_cache *c, size_t bytes);
 MPGI_HIDDEN void mpgi_stack_fixed_free(struct mpgi_stack_cache *c,
                                        struct mpgi_segment *seg);
 
 /* The segment in use (current or older) that contains addr; NULL if none.
  * Signal-safe for the goroutine's own thread. */
-MPGI_HIDDEN struct mpgi_segment *
-mpgi_stack_find(const struct mpgi_context *ctx, uintptr_t addr);
+MPGI_HIDDEN struct mpgi_segment *mpgi_stack_find(const struct mpgi_context *ctx,
+                                                 uintptr_t addr);
 /* Does addr lie in the guard region of a fixed stack of ctx?  Signal-safe. */
 MPGI_HIDDEN bool mpgi_stack_is_guard(const struct mpgi_context *ctx,
                                      uintptr_t addr);

@@ -20,10 +20,10 @@
 #define MPGI_LIKELY(x) __builtin_expect(!!(x), 1)
 #define MPGI_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-#define MPGI_CHECK_AT(level, cond)                              \
-  do {                                                          \
-    if ((level) <= MPG_CHECK && MPGI_UNLIKELY(!(cond)))         \
-      mpgi_check_failed(#cond, __FILE__, __LINE__, __func__);   \
+#define MPGI_CHECK_AT(level, cond)                            \
+  do {                                                        \
+    if ((level) <= MPG_CHECK && MPGI_UNLIKELY(!(cond)))       \
+      mpgi_check_failed(#cond, __FILE__, __LINE__, __func__); \
   } while (0)
 
 #define MPG_VERIFY(cond) MPGI_CHECK_AT(0, cond)

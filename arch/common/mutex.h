@@ -46,9 +46,8 @@ static inline bool mpgi_mutex_trylock(struct mpgi_mutex *m) {
 }
 static inline void mpgi_mutex_lock(struct mpgi_mutex *m) {
   uint32_t zero = 0;
-  if (!atomic_compare_exchange_strong_explicit(&m->state, &zero, 1,
-                                               memory_order_acquire,
-                                               memory_order_relaxed))
+  if (!atomic_compare_exchange_strong_explicit(
+          &m->state, &zero, 1, memory_order_acquire, memory_order_relaxed))
     mpgi_mutex_lock_slow(m);
   mpgi_lockrank_acquire(m);
 }
