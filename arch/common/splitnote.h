@@ -1,0 +1,20 @@
+/* splitnote.h - marks an object file as split-stack aware.
+ *
+ * Included by the build into every C file of the library (-include).  gold
+ * and lld rewrite the prologue of a split-stack function that calls into an
+ * object without the .note.GNU-split-stack section, so that it always takes a
+ * large segment.  Calling mpg needs none: its entry points run on the entry
+ * stubs' few hundred bytes and then on g0.  Assembler files carry the section
+ * by hand.
+ *
+ * The files are not compiled with -fsplit-stack, so nothing here grows a
+ * stack: the promise is kept by the rule that runtime code runs on g0.
+ */
+#ifndef MPGI_SPLITNOTE_H
+#define MPGI_SPLITNOTE_H
+
+__asm__(
+    ".pushsection .note.GNU-split-stack,\"\",@progbits\n"
+    ".popsection\n");
+
+#endif /* MPGI_SPLITNOTE_H */

@@ -1,0 +1,41 @@
+# programs.cmake - programs in this tree that are built as user code.
+#
+# mpg_add_program(<name> <source> <flavour>): flavours are
+#   split    mpg's flags, static library: the way users build
+#   shared   mpg's flags, libmpg.so
+#   fixed    no flags, static library: every goroutine has a fixed stack
+
+set(mpg_program_warnings -Wall -Wextra -Wundef -Wshadow -Werror)
+
+function(mpg_add_program name source flavour)
+  add_executable(${name} ${source})
+  set_target_properties(${name} PROPERTIES C_STANDARD 11 C_EXTENSIONS ON)
+  target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+  # assert() in tests and benches must stay alive in every build type.
+  target_compile_options(${name} PRIVATE
+    -O2 -g -UNDEBUG ${mpg_program_warnings})
+  if(flavour STREQUAL "split")
+    target_link_libraries(${name} PRIVATE mpg_static)
+  elseif(flavour STREQUAL "shared")
+    target_link_libraries(${name} PRIVATE mpg_shared)
+  elseif(flavour STREQUAL "fixed")
+    target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/include)
+    target_link_libraries(${name} PRIVATE mpg_archive)
+    add_dependencies(${name} mpg_static)
+  else()
+    message(FATAL_ERROR "unknown flavour ${flavour}")
+  endif()
+endfunction()
+
+# One split program for each source of a folder, into <build>/<folder>.
+function(mpg_add_folder folder pattern)
+  file(GLOB sources CONFIGURE_DEPENDS
+       ${PROJECT_SOURCE_DIR}/${folder}/${pattern})
+  foreach(source IN LISTS sources)
+    get_filename_component(name ${source} NAME_WE)
+    mpg_add_program(${name} ${source} split)
+    target_link_libraries(${name} PRIVATE Threads::Threads m)
+    set_target_properties(${name} PROPERTIES
+      RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/${folder})
+  endforeach()
+endfunction()
