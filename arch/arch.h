@@ -141,6 +141,7 @@ static inline void mpgi_arch_relax(void) { __builtin_ia32_pause(); }
 /* ---- interrupted code (x86_64/sigctx.c), ucontext is ucontext_t * ---- */
 struct mpgi_sigregs {
   uintptr_t pc, sp, fp;
+  bool unsaveable; /* state that the trampoline doesn't save is in use (AMX) */
 };
 MPGI_HIDDEN void mpgi_arch_sigregs(const void *ucontext,
                                    struct mpgi_sigregs *out);

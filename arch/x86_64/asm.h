@@ -1,0 +1,31 @@
+/* asm.h - macros shared by the assembler sources. */
+#ifndef MPGI_ASM_H
+#define MPGI_ASM_H
+
+#include <arch/x86_64/offsets.h>
+
+/* Entry stubs live in one section; the signal handler knows its range. */
+#define RT_TEXT .section mpg_rt_text, "ax", @progbits
+
+#define FUNCTION(name) \
+  .p2align 4;          \
+  .globl name;         \
+  .type name, @function; \
+  name:
+
+#define HIDDEN_FUNCTION(name) \
+  .hidden name;               \
+  FUNCTION(name)
+
+#define END_FUNCTION(name) .size name, .- name
+
+/* The static linker must not think that calling us needs a large stack, nor
+ * that we need an executable one. */
+#define OBJECT_NOTES                                  \
+  .section .note.GNU-split-stack, "", @progbits;      \
+  .section .note.GNU-stack, "", @progbits
+
+/* reg = the thread's offset of mpgi_tls; use as %fs:TLS_x(reg). */
+#define TLS_BASE(reg) mov mpgi_tls@gottpoff(%rip), reg
+
+#endif /* MPGI_ASM_H */

@@ -1,0 +1,98 @@
+/* thunks.S - entry thunks: from a goroutine's stack to g0 and back.
+ *
+ * Prototype: that of the public function; at most six register arguments and
+ * a result in rax.
+ *
+ * Frame on the goroutine's stack, from high to low, 56 bytes:
+ *   return address | rbp | rbx | r12 | r13 | r14 | r15   <- ctx.sp
+ * It is what mpgi_resume_thunk pops, and where a stack scan finds the
+ * callee-saved registers.
+ *
+ * Order that a signal handler of the application relies on (it may call
+ * mpg_now on its own stack): tls.g is cleared before ctx.sp is written and set
+ * again after SP was loaded from it, so ctx.sp is never overwritten by a
+ * nested thunk while it is needed.
+ */
+#include <arch/x86_64/asm.h>
+
+#define MPGI_THUNK(pub, impl) thunk pub, impl
+
+    .macro thunk pub, impl
+    .p2align 4
+    .globl \pub
+    .type \pub, @function
+    .hidden \impl
+\pub:
+    .cfi_startproc
+    TLS_BASE(%r11)
+    mov %fs:TLS_G(%r11), %rax
+    test %rax, %rax
+    jz \impl
+    push %rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset %rbp, -16
+    mov %rsp, %rbp
+    .cfi_def_cfa_register %rbp
+    push %rbx
+    .cfi_offset %rbx, -24
+    push %r12
+    .cfi_offset %r12, -32
+    push %r13
+    .cfi_offset %r13, -40
+    push %r14
+    .cfi_offset %r14, -48
+    push %r15
+    .cfi_offset %r15, -56
+    movq $0, %fs:TLS_G(%r11)
+    mov %rsp, CTX_SP(%rax)
+    mov %rax, %rbx
+    mov %fs:TLS_G0_SP(%r11), %rsp
+    call \impl
+    cmpl $0, CTX_PREEMPT(%rbx)
+    jne 2f
+1:  TLS_BASE(%r11)
+    mov CTX_SP(%rbx), %rsp
+    mov %rbx, %fs:TLS_G(%r11)
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbx
+    pop %rbp
+    .cfi_remember_state
+    .cfi_def_cfa %rsp, 8
+    ret
+    .cfi_restore_state
+2:  mov %rax, CTX_RET(%rbx)
+    mov %rbx, %rdi
+    call mpgi_thunk_preempted
+    mov CTX_RET(%rbx), %rax
+    jmp 1b
+    .cfi_endproc
+    .size \pub, . - \pub
+    .endm
+
+    RT_TEXT
+    .hidden mpgi_thunk_preempted
+    .hidden mpgi_tls
+#include <arch/x86_64/thunks.def>
+
+/* void mpg_goexit(void): as a thunk whose g0 side never returns. */
+    .hidden mpgi_goexit_g0
+    .hidden mpgi_goexit_misuse
+FUNCTION(mpg_goexit)
+    .cfi_startproc
+    TLS_BASE(%r11)
+    mov %fs:TLS_G(%r11), %rdi
+    test %rdi, %rdi
+    jz mpgi_goexit_misuse
+    movq $0, %fs:TLS_G(%r11)
+    mov %rsp, CTX_SP(%rdi)
+    mov %fs:TLS_G0_SP(%r11), %rsp
+    .cfi_undefined %rip
+    call mpgi_goexit_g0
+    ud2
+    .cfi_endproc
+END_FUNCTION(mpg_goexit)
+
+OBJECT_NOTES
