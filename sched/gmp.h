@@ -1,0 +1,393 @@
+/* gmp.h - G, M, P and the scheduler's shared state.  Private to sched/.
+ *
+ * Field comments name the writer and the guard.  "owner" of a G: the M that
+ * runs it while its status is running, syscall or preempted-in-place; the
+ * waker or queue holder otherwise (status.c).  "owner" of a P: the M whose
+ * m->p it is; idle Ps belong to sched.lock, stopped ones to the stopper.
+ */
+#ifndef MPGI_GMP_H
+#define MPGI_GMP_H
+
+#ifndef MPGI_SCHED_H
+#error "include sched/sched.h first; gmp.h is private to sched/"
+#endif
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arch/arch.h>
+#include <arch/common/check.h>
+#include <arch/common/fixmem.h>
+#include <arch/common/histogram.h>
+#include <arch/common/mutex.h>
+#include <arch/common/options.h>
+#include <arch/os.h>
+#include <arch/tls.h>
+#include <gc/gc.h>
+#include <stack/stack.h>
+
+/* ---- statuses (numbers are Go's: scheddetail prints them) ---- */
+enum mpgi_g_status {
+  MPGI_G_IDLE = 0,     /* block just made; on no list */
+  MPGI_G_RUNNABLE = 1, /* on a run queue, not running */
+  MPGI_G_RUNNING = 2,  /* m->curg of a thread that has a P */
+  MPGI_G_SYSCALL = 3,  /* m->curg of a thread that may have lost its P */
+  MPGI_G_WAITING = 4,  /* parked; somebody holds a pointer to ready it */
+  MPGI_G_DEAD = 6,     /* on a free list */
+  MPGI_G_COPYSTACK = 8,
+  MPGI_G_PREEMPTED = 9, /* stopped at a safe point in place: the world stops */
+  MPGI_G_SCAN = 0x1000,
+};
+
+enum mpgi_p_status {
+  MPGI_P_IDLE = 0,    /* on sched.idle_p */
+  MPGI_P_RUNNING = 1, /* owned by m */
+  MPGI_P_SYSCALL = 2, /* m is in a system call; anybody may take it by CAS */
+  MPGI_P_GCSTOP = 3,  /* stopped for the world; m keeps it in place */
+  MPGI_P_DEAD = 4,    /* beyond gomaxprocs */
+};
+
+enum mpgi_wait_reason {
+  MPGI_WAIT_NONE,
+  MPGI_WAIT_CHAN_SEND,
+  MPGI_WAIT_CHAN_RECV,
+  MPGI_WAIT_CHAN_NIL,
+  MPGI_WAIT_MUTEX,
+  MPGI_WAIT_WAITGROUP,
+  MPGI_WAIT_SEM,
+  MPGI_WAIT_SLEEP,
+  MPGI_WAIT_REASONS
+};
+
+/* Bits of ctx.preempt. */
+enum {
+  MPGI_PREEMPT_STOP = 1,  /* the world is stopping */
+  MPGI_PREEMPT_SLICE = 2, /* its time slice is over: yield */
+};
+
+#define MPGI_G_SIGNATURE 0x6d70672bu
+#define MPGI_RUNQ_SLOTS 256
+#define MPGI_SLICE_NS (10 * 1000 * 1000)
+#define MPGI_FAIR_NS (1000 * 1000) /* a fair while */
+#define MPGI_PROCS_MAX 1024
+#define MPGI_GSIGNAL_BYTES (64 << 10)
+#define MPGI_G0_BYTES (512 << 10)
+
+/* A goroutine waiting in a channel's or semaphore's queue; one a G, in the G
+ * (a single-object wait).  Guarded by the queue's lock. */
+struct mpgi_waiter {
+  struct mpgi_waiter *next, *prev;
+  struct mpg_g *g;
+  void *elem;         /* where the value comes from or goes to; a root */
+  const void *object; /* the channel or semaphore; a root */
+  int64_t since;      /* semaphores: ns when the wait began */
+};
+
+/* A timer in a P's heap: 4-ary, by when.  Guarded by pp->timer_lock. */
+struct mpgi_timer {
+  int64_t when;     /* ns; 0 when not in a heap */
+  struct mpg_g *g;  /* to be made ready */
+  struct mpg_p *pp; /* in whose heap; written under the lock */
+  uint32_t index;
+};
+
+struct mpg_g {
+  struct mpgi_context ctx; /* first: the assembler's view */
+  _Atomic uint32_t status; /* enum mpgi_g_status; status.c */
+  uint32_t signature;
+  uint64_t goid;                       /* set at creation */
+  struct mpg_m *m;                     /* owner: the M it runs on, or NULL */
+  struct mpg_g *link;                  /* owner: run queue or free list */
+  void (*on_resume)(struct mpg_g *gp); /* owner: run on g0 before it resumes */
+  uint32_t preempt_off;                /* itself: nesting of preempt_disable */
+  uint8_t wait_reason;                 /* enum mpgi_wait_reason */
+  uint8_t fixed;                       /* runs on a fixed stack */
+  uint8_t is_main;
+  uint8_t tracked;     /* sched latency is sampled for this wake-up */
+  int64_t ready_at;    /* when tracked: ns when made runnable */
+  int64_t preempt_at;  /* sysmon: ns when preemption was asked for; 0 none */
+  int64_t wait_since;  /* park: ns, only with tracebacks (approximate) */
+  uintptr_t creator_pc; /* return address of mpg_go */
+  uint64_t creator;     /* goid */
+  mpg_func fn;
+  size_t stack_limit;
+  char *name; /* fixmem, or NULL */
+  struct mpgi_waiter wait;
+  struct mpgi_timer timer;
+  uintptr_t syscall_regs[6]; /* callee-saved registers at mpg_syscall_enter */
+  struct mpgi_segment seg0;  /* record of the first segment */
+};
+_Static_assert(sizeof(struct mpg_g) <= 576, "G leaves too little stack");
+
+struct mpg_p {
+  int32_t id;
+  _Atomic uint32_t status; /* enum mpgi_p_status */
+  struct mpg_m *m;         /* owner, or NULL; stale while in a syscall */
+  struct mpg_p *link;      /* sched.lock: idle list */
+  _Atomic uint32_t schedtick;   /* owner: +1 at every new slice */
+  _Atomic uint32_t syscalltick; /* owner: +1 at every system call */
+  bool retire; /* stopper: beyond gomaxprocs; the owner lets go of it */
+
+  /* Run queue: tail written by the owner, head by CAS of anybody (runq.c). */
+  _Alignas(MPGI_CACHE_LINE_BYTES) _Atomic uint32_t runq_head;
+  _Atomic uint32_t runq_tail;
+  _Atomic(struct mpg_g *) runnext;
+  _Atomic(struct mpg_g *) runq[MPGI_RUNQ_SLOTS];
+
+  struct mpg_g *gfree; /* owner: dead Gs */
+  uint32_t ngfree;
+  uint32_t rand;
+  struct mpgi_stack_cache stacks; /* owner */
+  struct mpgi_cache *cache;       /* owner, through tls.cache */
+
+  struct mpgi_mutex timer_lock;
+  struct mpgi_timer **timers; /* heap, fixmem */
+  uint32_t ntimers, timers_cap;
+  _Atomic int64_t timer_first; /* when of timers[0]; INT64_MAX when none */
+
+  /* sysmon's observations */
+  uint32_t mon_schedtick, mon_syscalltick;
+  int64_t mon_schedwhen, mon_syscallwhen;
+};
+
+/* What a thread is for the stopper. */
+enum mpgi_m_stop {
+  MPGI_M_GOING,   /* not stopped */
+  MPGI_M_ON_G0,   /* waiting in mpgi_stop_here: can help with marking */
+  MPGI_M_FROZEN,  /* waiting in a signal handler; frozen_uc is valid */
+};
+
+struct mpg_m {
+  struct mpgi_xsave *xsave_free; /* itself, signal handler reads */
+  uint64_t fpu; /* the thread's control words (compare ctx.mxcsr) */
+  int64_t id;
+  int tid;
+  int cpu_clock;
+  uintptr_t thread_pointer;
+  uintptr_t *guard; /* its guard word, for poisoning by others */
+  uintptr_t g0_sp, g0_base, g0_lo, g0_hi;
+  void *gsignal;
+  struct mpg_g *curg;     /* itself */
+  struct mpg_p *p;        /* itself; the stopper while it is stopped */
+  struct mpg_p *next_p;   /* whoever wakes it: the P to start with */
+  struct mpg_p *old_p;    /* itself: P before the system call */
+  struct mpgi_note park;  /* idle */
+  struct mpg_m *link;     /* sched.lock: idle list */
+  struct mpg_m *all_link; /* sched.lock: every M */
+  bool spinning;          /* itself; counted in sched.nmspinning */
+  bool blocked;           /* itself: sleeping on park */
+  uint32_t rand;
+  uint32_t fastrand;
+  int32_t locks; /* itself: > 0 while it must not be descheduled */
+  _Atomic uint32_t stop; /* enum mpgi_m_stop */
+  void *frozen_uc;       /* itself, before stop = FROZEN */
+  uintptr_t stop_sp;     /* itself, before stop = ON_G0: g0 scan from here */
+};
+_Static_assert(offsetof(struct mpg_m, xsave_free) == 0, "M_XSAVE_FREE");
+_Static_assert(offsetof(struct mpg_m, fpu) == 8, "M_FPU");
+
+struct mpgi_gqueue {
+  struct mpg_g *head, *tail;
+  uint32_t n;
+};
+
+/* Every goroutine ever made, dead ones too: chunks of pointers, append only. */
+#define MPGI_ALLG_CHUNK 1024
+#define MPGI_ALLG_CHUNKS (64 << 10)
+
+struct mpgi_sched {
+  struct mpgi_mutex lock;
+  struct mpgi_gqueue runq;        /* lock */
+  _Atomic uint32_t runq_size;     /* written under lock, read without */
+  struct mpg_p *idle_p;           /* lock */
+  _Atomic int32_t npidle;         /* written under lock */
+  struct mpg_m *idle_m;           /* lock */
+  int32_t nmidle;                 /* lock */
+  int32_t nm;                     /* lock: threads that exist as Ms */
+  int32_t nm_syscall_lost;        /* lock: in a system call without a P */
+  int32_t nm_frozen_exit;         /* lock: left behind at exit */
+  int32_t max_m;                  /* lock */
+  int64_t next_mid;               /* lock */
+  struct mpg_m *all_m;            /* lock; also read with the world stopped */
+  _Atomic int32_t nmspinning;
+  _Atomic uint32_t need_spinning;
+  struct mpg_g *gfree;            /* allg_lock: dead Gs */
+  uint32_t ngfree;
+  struct mpgi_mutex allg_lock;
+  struct mpg_g ***allg;           /* chunks; allg_lock to append */
+  _Atomic size_t nallg;           /* release after the slot is written */
+  _Atomic uint64_t next_goid;
+  _Atomic int32_t ngoroutines;    /* user goroutines that are not dead */
+  struct mpg_p *allp[MPGI_PROCS_MAX]; /* stopper */
+  int32_t nallp;                  /* allp entries ever made; stopper */
+  _Atomic int32_t procs;          /* GOMAXPROCS; stopper */
+  _Atomic uint32_t running;       /* 0 no run, 1 mpg_run is active */
+  _Atomic uint32_t exiting;       /* main returned: the world stays stopped */
+  uint32_t run_generation;        /* +1 for each mpg_run */
+  int64_t start_ns;
+  struct mpgi_note exit_note;     /* mpg_run's caller */
+  _Atomic int32_t live_threads;   /* Ms and sysmon that still run */
+  uintptr_t caller_sp, caller_hi; /* stack of mpg_run's caller: a root */
+  uintptr_t caller_tp;
+
+  /* sysmon */
+  _Atomic uint32_t sysmon_wait;
+  struct mpgi_note sysmon_note;
+  /* timed idle wait: one M sleeps until the first timer */
+  _Atomic(struct mpg_m *) poller;
+  _Atomic int64_t poll_until;
+};
+MPGI_HIDDEN extern struct mpgi_sched mpgi_sched;
+
+/* Stop-the-world state (stw.c). */
+struct mpgi_stw {
+  _Atomic uint32_t sema;    /* 1: an initiator is at work */
+  _Atomic uint32_t waiting; /* gcwaiting: everybody must stop */
+  _Atomic int32_t stopwait; /* Ps that have not stopped yet */
+  _Atomic uint32_t arrived; /* futex: bumped when stopwait reaches 0 */
+  _Atomic uint32_t seq;     /* futex: bumped at start and when help is wanted */
+  _Atomic int32_t tickets;  /* helpers wanted */
+  enum mpgi_stop_reason reason;
+  int64_t requested_at, stopped_at;
+  _Atomic int64_t last_tts;
+  _Atomic uint64_t pause_total;
+};
+MPGI_HIDDEN extern struct mpgi_stw mpgi_stw;
+
+/* ---- helpers ---- */
+static inline uint32_t mpgi_g_status(const struct mpg_g *gp) {
+  return atomic_load_explicit(&gp->status, memory_order_acquire);
+}
+static inline bool mpgi_stw_waiting(void) {
+  return MPGI_UNLIKELY(
+      atomic_load_explicit(&mpgi_stw.waiting, memory_order_relaxed) != 0);
+}
+static inline uint32_t mpgi_xorshift(uint32_t *s) {
+  uint32_t x = *s;
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  return *s = x;
+}
+
+/* status.c */
+MPGI_HIDDEN void mpgi_g_status_set(struct mpg_g *gp, enum mpgi_g_status from,
+                                   enum mpgi_g_status to);
+MPGI_HIDDEN const char *mpgi_g_status_name(uint32_t status);
+MPGI_HIDDEN const char *mpgi_wait_reason_name(uint8_t reason);
+
+/* runq.c */
+MPGI_HIDDEN void mpgi_runq_put(struct mpg_p *pp, struct mpg_g *gp, bool next);
+MPGI_HIDDEN struct mpg_g *mpgi_runq_get(struct mpg_p *pp, bool *inherit);
+MPGI_HIDDEN struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from,
+                                          bool steal_next);
+MPGI_HIDDEN bool mpgi_runq_empty(struct mpg_p *pp);
+MPGI_HIDDEN uint32_t mpgi_runq_size(struct mpg_p *pp);
+/* Everything of pp to the global queue; pp has no owner, or the caller is. */
+MPGI_HIDDEN void mpgi_runq_drain_locked(struct mpg_p *pp);
+MPGI_HIDDEN void mpgi_gqueue_push(struct mpgi_gqueue *q, struct mpg_g *gp);
+MPGI_HIDDEN struct mpg_g *mpgi_gqueue_pop(struct mpgi_gqueue *q);
+MPGI_HIDDEN void mpgi_globq_put_locked(struct mpg_g *gp);
+MPGI_HIDDEN void mpgi_globq_put_batch_locked(struct mpgi_gqueue *q);
+/* A fair batch into pp's queue; returns one of them. max 0: no limit. */
+MPGI_HIDDEN struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max);
+
+/* g.c */
+MPGI_HIDDEN struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
+                                     const struct mpg_go_options *opt,
+                                     bool fixed, int *error);
+MPGI_HIDDEN void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp);
+MPGI_HIDDEN void mpgi_gfree_flush(struct mpg_p *pp);
+MPGI_HIDDEN struct mpg_g *mpgi_allg_get(size_t i);
+
+/* proc.c: all on g0 */
+MPGI_HIDDEN _Noreturn void mpgi_schedule(struct mpg_m *mp);
+MPGI_HIDDEN _Noreturn void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp,
+                                        bool inherit);
+/* Take the calling goroutine off its M: status waiting, context complete.
+ * From here any thread may ready it; the caller unlocks and schedules. */
+MPGI_HIDDEN void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
+                                 enum mpgi_wait_reason reason);
+/* Make a parked goroutine runnable on the caller's P (or the global queue
+ * when the caller has none). */
+MPGI_HIDDEN void mpgi_ready(struct mpg_g *gp);
+MPGI_HIDDEN void mpgi_wakep(void);
+/* Put the running gp at the back and schedule. */
+MPGI_HIDDEN _Noreturn void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp,
+                                        bool global);
+MPGI_HIDDEN struct mpg_g *mpgi_current_g(const char *what);
+
+/* m.c */
+MPGI_HIDDEN int mpgi_m_start_first(struct mpg_p *pp);
+/* Run some M on pp (NULL: any idle P); pp goes back to idle when no thread
+ * can be had. */
+MPGI_HIDDEN void mpgi_m_start(struct mpg_p *pp, bool spinning);
+MPGI_HIDDEN void mpgi_m_stop(struct mpg_m *mp); /* park; returns with a P */
+MPGI_HIDDEN _Noreturn void mpgi_m_exit(struct mpg_m *mp);
+MPGI_HIDDEN void mpgi_m_handoff(struct mpg_p *pp);
+MPGI_HIDDEN struct mpg_m *mpgi_m_idle_get_locked(void);
+
+/* p.c */
+MPGI_HIDDEN void mpgi_p_acquire(struct mpg_m *mp, struct mpg_p *pp);
+MPGI_HIDDEN struct mpg_p *mpgi_p_release(struct mpg_m *mp);
+MPGI_HIDDEN void mpgi_p_idle_put_locked(struct mpg_p *pp);
+MPGI_HIDDEN struct mpg_p *mpgi_p_idle_get_locked(void);
+/* With the world stopped (or before it runs). 0 or -ENOMEM. */
+MPGI_HIDDEN int mpgi_p_resize_prepare(int n);
+MPGI_HIDDEN void mpgi_p_resize_stw(int n);
+MPGI_HIDDEN void mpgi_p_retire(struct mpg_m *mp); /* mp lets go of its P */
+
+/* stw.c */
+MPGI_HIDDEN void mpgi_world_stop(enum mpgi_stop_reason reason);
+MPGI_HIDDEN void mpgi_world_start(void);
+/* On g0 with a P while the world stops: wait in place until it runs again. */
+MPGI_HIDDEN void mpgi_stop_here(struct mpg_m *mp);
+/* In a signal handler: the same. */
+MPGI_HIDDEN void mpgi_freeze_sig(struct mpg_m *mp, void *ucontext);
+/* A P in idle or syscall was taken by CAS on behalf of the stopper. */
+MPGI_HIDDEN void mpgi_stw_arrive(void);
+MPGI_HIDDEN void mpgi_preempt_one(struct mpg_p *pp, uint32_t why);
+
+/* roots.c */
+MPGI_HIDDEN extern const struct mpgi_world mpgi_world;
+
+/* sigpreempt.c, text.c */
+MPGI_HIDDEN void mpgi_sigpreempt_init(void);
+MPGI_HIDDEN bool mpgi_frames_are_user(const struct mpg_g *gp, uintptr_t sp,
+                                      uintptr_t fp);
+MPGI_HIDDEN void mpgi_text_init(void);
+MPGI_HIDDEN void mpgi_text_refresh(void); /* sysmon */
+MPGI_HIDDEN bool mpgi_text_is_user(uintptr_t pc);    /* signal-safe */
+MPGI_HIDDEN bool mpgi_text_is_foreign(uintptr_t pc); /* signal-safe */
+
+/* sysmon.c */
+MPGI_HIDDEN void mpgi_sysmon_main(void *arg);
+MPGI_HIDDEN void mpgi_sysmon_wake(void);
+
+/* timer.c */
+MPGI_HIDDEN int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t);
+/* Make due timers' goroutines runnable on pp's owner; returns the next when,
+ * INT64_MAX when none.  now 0: read the clock if needed. */
+MPGI_HIDDEN int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now);
+MPGI_HIDDEN int64_t mpgi_timers_first(void); /* of every P */
+MPGI_HIDDEN void mpgi_timers_move(struct mpg_p *from, struct mpg_p *to);
+
+/* sema.c */
+MPGI_HIDDEN void mpgi_sema_reset(void);
+
+/* deadlock.c: under sched.lock, when an M goes idle or into a lost syscall */
+MPGI_HIDDEN void mpgi_checkdead_locked(void);
+
+/* metrics.c */
+MPGI_HIDDEN void mpgi_metric_record(enum mpg_metric m, int64_t ns);
+MPGI_HIDDEN void mpgi_metric_record_stop(enum mpgi_stop_reason r, int64_t tts,
+                                         int64_t pause);
+
+/* dump.c */
+MPGI_HIDDEN void mpgi_schedtrace(bool detail);
+MPGI_HIDDEN void mpgi_fatal_dump(int fd);
+MPGI_HIDDEN void mpgi_goroutine_dump(int fd, const struct mpg_g *gp);
+
+#endif /* MPGI_GMP_H */

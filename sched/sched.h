@@ -1,0 +1,67 @@
+/* sched.h - the door of the scheduler.
+ *
+ * What lives here: goroutines, the threads that run them, stop-the-world,
+ * channels, locks, timers.  Private header: gmp.h.
+ *
+ * g0 sides of the public functions (arch/x86_64/thunks.def).  Context of
+ * each: g0 of the calling goroutine's M; or, for a thread without a
+ * goroutine, its own stack.
+ */
+#ifndef MPGI_SCHED_H
+#define MPGI_SCHED_H
+
+#include <mpg.h>
+
+#include <arch/arch.h>
+
+#undef mpg_run
+#undef mpg_go
+#undef mpg_go_with
+
+MPGI_HIDDEN int mpgi_run_fixed_g0(mpg_func fn, void *arg);
+MPGI_HIDDEN int mpgi_run_segmented_g0(mpg_func fn, void *arg);
+MPGI_HIDDEN int mpgi_go_segmented_g0(mpg_func fn, void *arg);
+MPGI_HIDDEN int mpgi_go_fixed_g0(mpg_func fn, void *arg);
+MPGI_HIDDEN int mpgi_go_with_segmented_g0(const struct mpg_go_options *opt,
+                                          mpg_func fn, void *arg);
+MPGI_HIDDEN int mpgi_go_with_fixed_g0(const struct mpg_go_options *opt,
+                                      mpg_func fn, void *arg);
+MPGI_HIDDEN void mpgi_yield_g0(void);
+MPGI_HIDDEN _Noreturn void mpgi_goexit_misuse(void);
+MPGI_HIDDEN int mpgi_gomaxprocs_g0(int n);
+MPGI_HIDDEN int mpgi_set_max_threads_g0(int n);
+MPGI_HIDDEN int mpgi_num_goroutines_g0(void);
+MPGI_HIDDEN void mpgi_preempt_disable_g0(void);
+MPGI_HIDDEN void mpgi_preempt_enable_g0(void);
+MPGI_HIDDEN void mpgi_syscall_enter_g0(void);
+MPGI_HIDDEN void mpgi_syscall_exit_g0(void);
+MPGI_HIDDEN int mpgi_metric_read_g0(enum mpg_metric m,
+                                    struct mpg_histogram **out);
+MPGI_HIDDEN void mpgi_metric_reset_g0(enum mpg_metric m);
+MPGI_HIDDEN void mpgi_histogram_free_g0(struct mpg_histogram *h);
+MPGI_HIDDEN int mpgi_text_add_g0(const void *addr);
+MPGI_HIDDEN void mpgi_traceback_all_g0(int fd);
+
+MPGI_HIDDEN mpg_chan *mpgi_chan_new_g0(size_t elem_bytes, size_t capacity);
+MPGI_HIDDEN uintptr_t mpgi_chan_send_g0(mpg_chan *c, const void *elem);
+MPGI_HIDDEN uintptr_t mpgi_chan_recv_g0(mpg_chan *c, void *elem);
+MPGI_HIDDEN int mpgi_chan_try_send_g0(mpg_chan *c, const void *elem);
+MPGI_HIDDEN int mpgi_chan_try_recv_g0(mpg_chan *c, void *elem);
+MPGI_HIDDEN void mpgi_chan_close_g0(mpg_chan *c);
+
+MPGI_HIDDEN void mpgi_mutex_lock_slow_g0(mpg_mutex *m);
+MPGI_HIDDEN void mpgi_mutex_unlock_slow_g0(mpg_mutex *m, uint32_t state);
+MPGI_HIDDEN void mpgi_waitgroup_add_g0(mpg_waitgroup *wg, int n);
+MPGI_HIDDEN void mpgi_waitgroup_wait_g0(mpg_waitgroup *wg);
+MPGI_HIDDEN void mpgi_sem_acquire_slow_g0(mpg_sem *s);
+MPGI_HIDDEN void mpgi_sem_wake_g0(mpg_sem *s);
+MPGI_HIDDEN void mpgi_sleep_g0(int64_t ns);
+MPGI_HIDDEN void mpgi_sleep_until_g0(int64_t deadline_ns);
+
+/* The same, as entry stubs (mpg_rt_text): callable on a goroutine's stack. */
+MPGI_HIDDEN void mpgi_thunk_mutex_lock_slow(mpg_mutex *m);
+MPGI_HIDDEN void mpgi_thunk_mutex_unlock_slow(mpg_mutex *m, uint32_t state);
+MPGI_HIDDEN void mpgi_thunk_sem_acquire_slow(mpg_sem *s);
+MPGI_HIDDEN void mpgi_thunk_sem_wake(mpg_sem *s);
+
+#endif /* MPGI_SCHED_H */
