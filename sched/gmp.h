@@ -221,7 +221,8 @@ struct mpgi_sched {
   _Atomic uint64_t next_goid;
   _Atomic int32_t ngoroutines;    /* user goroutines that are not dead */
   struct mpg_p *allp[MPGI_PROCS_MAX]; /* stopper */
-  int32_t nallp;                  /* allp entries ever made; stopper */
+  int32_t nallp;      /* allp entries that may be looked at; stopper */
+  int32_t nallp_made; /* entries made; holder of the world semaphore */
   _Atomic int32_t procs;          /* GOMAXPROCS; stopper */
   _Atomic uint32_t running;       /* 0 no run, 1 mpg_run is active */
   _Atomic uint32_t exiting;       /* main returned: the world stays stopped */
@@ -233,6 +234,7 @@ struct mpgi_sched {
   uintptr_t caller_tp;
 
   /* sysmon */
+  _Atomic int64_t coarse_now; /* ns, a sysmon tick old at most */
   _Atomic uint32_t sysmon_wait;
   struct mpgi_note sysmon_note;
   /* timed idle wait: one M sleeps until the first timer */
@@ -327,13 +329,16 @@ MPGI_HIDDEN void mpgi_m_start(struct mpg_p *pp, bool spinning);
 MPGI_HIDDEN void mpgi_m_stop(struct mpg_m *mp); /* park; returns with a P */
 MPGI_HIDDEN _Noreturn void mpgi_m_exit(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_m_handoff(struct mpg_p *pp);
-MPGI_HIDDEN struct mpg_m *mpgi_m_idle_get_locked(void);
+MPGI_HIDDEN void mpgi_m_xsave_refill(struct mpg_m *mp);
+MPGI_HIDDEN void mpgi_m_free(struct mpg_m *mp);
+MPGI_HIDDEN void mpgi_thread_gone(void); /* last act of a runtime thread */
 
 /* p.c */
 MPGI_HIDDEN void mpgi_p_acquire(struct mpg_m *mp, struct mpg_p *pp);
 MPGI_HIDDEN struct mpg_p *mpgi_p_release(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_p_idle_put_locked(struct mpg_p *pp);
 MPGI_HIDDEN struct mpg_p *mpgi_p_idle_get_locked(void);
+MPGI_HIDDEN bool mpgi_p_idle_take_locked(struct mpg_p *pp); /* this one */
 /* With the world stopped (or before it runs). 0 or -ENOMEM. */
 MPGI_HIDDEN int mpgi_p_resize_prepare(int n);
 MPGI_HIDDEN void mpgi_p_resize_stw(int n);

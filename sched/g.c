@@ -1,0 +1,182 @@
+/* g.c - making and freeing goroutines.
+ *
+ * A G record and its first stack share one 2 KiB block of the stack arena:
+ * the record at the low end, the stack above it.  Blocks are never given back
+ * while the runtime runs; dead Gs wait on free lists, a P's first.
+ *
+ * allg lists every G ever made: chunks of pointers, appended under allg_lock,
+ * read without a lock below nallg (release store after the slot).
+ */
+#include <sched/sched.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include <sched/gmp.h>
+
+#define GFREE_BATCH 32
+#define GFREE_MAX 64
+
+struct mpg_g *mpgi_allg_get(size_t i) {
+  MPG_ASSERT_INTERNAL(i < atomic_load(&mpgi_sched.nallg));
+  return mpgi_sched.allg[i / MPGI_ALLG_CHUNK][i % MPGI_ALLG_CHUNK];
+}
+
+/* Room for one more in the table of all goroutines; under allg_lock. */
+static bool allg_reserve_locked(size_t n) {
+  if (n / MPGI_ALLG_CHUNK >= MPGI_ALLG_CHUNKS) return false;
+  struct mpg_g ***table = mpgi_sched.allg;
+  if (!table) {
+    table = mpgi_fixmem_alloc(MPGI_ALLG_CHUNKS * sizeof *table, 0);
+    if (!table) return false;
+    mpgi_sched.allg = table;
+  }
+  struct mpg_g ***chunk = &table[n / MPGI_ALLG_CHUNK];
+  if (!*chunk)
+    *chunk = mpgi_fixmem_alloc(MPGI_ALLG_CHUNK * sizeof **chunk, 0);
+  return *chunk != NULL;
+}
+
+static void g_init_block(struct mpg_g *gp) {
+  memset(gp, 0, sizeof *gp);
+  uintptr_t lo = (uintptr_t) gp + ((sizeof *gp + 15) & ~(size_t) 15);
+  uintptr_t hi = (uintptr_t) gp + MPGI_STACK_BLOCK_BYTES;
+  mpgi_stack_first(&gp->ctx, &gp->seg0, lo, hi);
+  gp->signature = MPGI_G_SIGNATURE;
+  mpgi_g_status_set(gp, MPGI_G_IDLE, MPGI_G_DEAD);
+}
+
+/* Make one more G and put it on pp's free list. */
+static bool g_make(struct mpg_p *pp) {
+  struct mpg_g *gp = mpgi_stack_block_alloc(&pp->stacks);
+  if (!gp) return false;
+  g_init_block(gp);
+  mpgi_mutex_lock(&mpgi_sched.allg_lock);
+  size_t n = atomic_load_explicit(&mpgi_sched.nallg, memory_order_relaxed);
+  bool ok = allg_reserve_locked(n);
+  if (ok) {
+    mpgi_sched.allg[n / MPGI_ALLG_CHUNK][n % MPGI_ALLG_CHUNK] = gp;
+    atomic_store_explicit(&mpgi_sched.nallg, n + 1, memory_order_release);
+  }
+  mpgi_mutex_unlock(&mpgi_sched.allg_lock);
+  if (!ok) {
+    gp->signature = 0;
+    mpgi_stack_block_free(&pp->stacks, gp);
+    return false;
+  }
+  gp->link = pp->gfree;
+  pp->gfree = gp;
+  pp->ngfree++;
+  return true;
+}
+
+static void gfree_refill(struct mpg_p *pp) {
+  mpgi_mutex_lock(&mpgi_sched.allg_lock);
+  while (mpgi_sched.gfree && pp->ngfree < GFREE_BATCH) {
+    struct mpg_g *gp = mpgi_sched.gfree;
+    mpgi_sched.gfree = gp->link;
+    mpgi_sched.ngfree--;
+    gp->link = pp->gfree;
+    pp->gfree = gp;
+    pp->ngfree++;
+  }
+  mpgi_mutex_unlock(&mpgi_sched.allg_lock);
+  if (!pp->gfree) g_make(pp);
+}
+
+static void gfree_spill(struct mpg_p *pp, uint32_t keep) {
+  mpgi_mutex_lock(&mpgi_sched.allg_lock);
+  while (pp->ngfree > keep) {
+    struct mpg_g *gp = pp->gfree;
+    pp->gfree = gp->link;
+    pp->ngfree--;
+    gp->link = mpgi_sched.gfree;
+    mpgi_sched.gfree = gp;
+    mpgi_sched.ngfree++;
+  }
+  mpgi_mutex_unlock(&mpgi_sched.allg_lock);
+}
+
+void mpgi_gfree_flush(struct mpg_p *pp) { gfree_spill(pp, 0); }
+
+/* Replace the first segment by a fixed stack. */
+static bool g_fixed_stack(struct mpg_p *pp, struct mpg_g *gp, size_t bytes) {
+  struct mpgi_segment *seg = mpgi_stack_fixed_alloc(&pp->stacks, bytes);
+  if (!seg) return false;
+  gp->ctx.seg = seg;
+  gp->ctx.lo = seg->lo;
+  gp->ctx.hi = seg->hi;
+  gp->ctx.guard = seg->guard;
+  gp->fixed = 1;
+  return true;
+}
+
+static char *name_copy(const char *name) {
+  size_t n = strlen(name) + 1;
+  char *copy = mpgi_fixmem_alloc(n, 1);
+  if (copy) memcpy(copy, name, n);
+  return copy;
+}
+
+static size_t default_limit(void) {
+  return mpgi_opt.maxstack ? (size_t) mpgi_opt.maxstack
+                           : MPGI_STACK_LIMIT_DEFAULT;
+}
+
+static bool g_configure(struct mpg_p *pp, struct mpg_g *gp,
+                        const struct mpg_go_options *opt, bool fixed) {
+  size_t bytes = opt ? opt->stack_bytes : 0;
+  gp->stack_limit = !fixed && bytes ? bytes : default_limit();
+  if (opt && opt->name && !(gp->name = name_copy(opt->name))) return false;
+  if (!fixed) return true;
+  return g_fixed_stack(pp, gp, bytes ? bytes : MPGI_STACK_FIXED_DEFAULT);
+}
+
+struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
+                         const struct mpg_go_options *opt, bool fixed,
+                         int *error) {
+  MPG_ASSERT(fn && pp);
+  *error = -ENOMEM;
+  if (!pp->gfree) gfree_refill(pp);
+  struct mpg_g *gp = pp->gfree;
+  if (!gp) return NULL;
+  MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
+  pp->gfree = gp->link;
+  pp->ngfree--;
+  gp->link = NULL;
+  if (!g_configure(pp, gp, opt, fixed)) {
+    mpgi_g_free(pp, gp);
+    return NULL;
+  }
+  mpgi_arch_context_init(&gp->ctx, gp->ctx.seg, fn, arg);
+  gp->fn = fn;
+  gp->goid = 1 + atomic_fetch_add_explicit(&mpgi_sched.next_goid, 1,
+                                           memory_order_relaxed);
+  gp->wait_reason = MPGI_WAIT_NONE;
+  atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
+  *error = 0;
+  return gp;
+}
+
+/* gp is dead and off its stack; give back what it holds but the block. */
+void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
+  MPG_ASSERT(mpgi_g_status(gp) == MPGI_G_DEAD);
+  if (gp->fixed) {
+    mpgi_stack_fixed_free(&pp->stacks, gp->ctx.seg);
+    mpgi_stack_first(&gp->ctx, &gp->seg0, gp->seg0.lo, gp->seg0.hi);
+    gp->fixed = 0;
+  } else {
+    mpgi_stack_reset(&pp->stacks, &gp->ctx);
+  }
+  if (gp->name) {
+    mpgi_fixmem_free(gp->name, strlen(gp->name) + 1, 1);
+    gp->name = NULL;
+  }
+  gp->is_main = 0;
+  gp->preempt_off = 0;
+  gp->on_resume = NULL;
+  gp->m = NULL;
+  gp->link = pp->gfree;
+  pp->gfree = gp;
+  if (++pp->ngfree > GFREE_MAX) gfree_spill(pp, GFREE_BATCH);
+}

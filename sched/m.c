@@ -1,0 +1,243 @@
+/* m.c - threads: starting, parking, ending.
+ *
+ * An M's thread runs schedule() on its own stack (g0).  An M without work or
+ * without a P sleeps on its note, on the idle list; whoever wakes it gives it
+ * a P first (next_p).  Threads end only when mpg_run ends.
+ */
+#include <sched/sched.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include <sched/gmp.h>
+
+/* ---- resources of an M ---- */
+
+static bool m_resources(struct mpg_m *mp) {
+  size_t guard = mpgi_os_page_bytes;
+  char *mem = mpgi_os_mem_map(MPGI_GSIGNAL_BYTES + guard, guard);
+  if (!mem) return false;
+  mpgi_os_mem_decommit(mem, guard); /* overflow of the handler's stack faults */
+  mp->gsignal = mem;
+  mpgi_m_xsave_refill(mp);
+  return mp->xsave_free != NULL;
+}
+
+void mpgi_m_xsave_refill(struct mpg_m *mp) {
+  if (mp->xsave_free) return;
+  void *mem = mpgi_fixmem_alloc(mpgi_arch_xsave_bytes(), 64);
+  /* Without one this thread's goroutine is not preempted asynchronously until
+   * some preempted goroutine resumes here and leaves its buffer. */
+  if (mem) mp->xsave_free = mpgi_arch_xsave_init(mem);
+}
+
+void mpgi_m_free(struct mpg_m *mp) {
+  for (struct mpgi_xsave *x; (x = mp->xsave_free);) {
+    mp->xsave_free = x->next;
+    mpgi_fixmem_free(x, mpgi_arch_xsave_bytes(), 64);
+  }
+  if (mp->gsignal)
+    mpgi_os_mem_unmap(mp->gsignal, MPGI_GSIGNAL_BYTES + mpgi_os_page_bytes);
+  mpgi_fixmem_free(mp, sizeof *mp, MPGI_CACHE_LINE_BYTES);
+}
+
+static struct mpg_m *m_make(void) {
+  struct mpg_m *mp = mpgi_fixmem_alloc(sizeof *mp, MPGI_CACHE_LINE_BYTES);
+  if (!mp) return NULL;
+  if (!m_resources(mp)) {
+    mpgi_m_free(mp);
+    return NULL;
+  }
+  mp->rand = (uint32_t) (uintptr_t) mp >> 6 | 1;
+  mp->fpu = (uint64_t) 0x37f << 32 | 0x1f80;
+  return mp;
+}
+
+/* ---- the thread ---- */
+
+static void m_thread_init(struct mpg_m *mp) {
+  mp->tid = mpgi_os_tid();
+  mp->cpu_clock = mpgi_os_thread_clock();
+  mp->thread_pointer = mpgi_os_thread_pointer();
+  mp->guard = mpgi_arch_guard_addr();
+  int err = mpgi_os_stack_bounds(&mp->g0_lo, &mp->g0_hi);
+  MPG_VERIFY(err == 0);
+  err = mpgi_os_sigaltstack((char *) mp->gsignal + mpgi_os_page_bytes,
+                            MPGI_GSIGNAL_BYTES);
+  MPG_VERIFY(err == 0);
+  mpgi_os_timer_slack_lower();
+  mpgi_arch_guard_set(0);
+  struct mpgi_context fpu;
+  mpgi_arch_fpu_save(&fpu);
+  mp->fpu = (uint64_t) fpu.fpucw << 32 | fpu.mxcsr;
+}
+
+static void m_on_g0(void *arg) {
+  struct mpg_m *mp = arg;
+  mpgi_tls.g0_sp = mp->g0_sp;
+  mpgi_tls_m_set(mp);
+  struct mpg_p *pp = mp->next_p;
+  mp->next_p = NULL;
+  mpgi_p_acquire(mp, pp);
+  mpgi_schedule(mp);
+}
+
+static void m_main(void *arg) {
+  struct mpg_m *mp = arg;
+  m_thread_init(mp);
+  mpgi_arch_g0_enter(m_on_g0, mp, &mp->g0_sp, &mp->g0_base);
+  /* mpgi_m_exit brought us here. */
+  mpgi_arch_guard_set(0);
+  mpgi_os_sigaltstack(NULL, 0);
+  mpgi_thread_gone();
+}
+
+void mpgi_thread_gone(void) {
+  if (atomic_fetch_sub(&mpgi_sched.live_threads, 1) == 1)
+    mpgi_note_wake(&mpgi_sched.exit_note);
+}
+
+void mpgi_m_exit(struct mpg_m *mp) {
+  MPG_ASSERT(atomic_load(&mpgi_sched.exiting));
+  mpgi_tls_m_set(NULL);
+  mpgi_tls_cache_set(NULL);
+  mpgi_arch_g0_leave(mp->g0_base);
+}
+
+static int m_new(struct mpg_p *pp, bool spinning) {
+  struct mpg_m *mp = m_make();
+  if (!mp) return -ENOMEM;
+  mp->next_p = pp;
+  mp->spinning = spinning;
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mp->id = mpgi_sched.next_mid++;
+  mp->all_link = mpgi_sched.all_m;
+  mpgi_sched.all_m = mp;
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  atomic_fetch_add(&mpgi_sched.live_threads, 1);
+  int err = mpgi_os_thread_start(m_main, mp, MPGI_G0_BYTES, "mpg-m");
+  if (err == 0) return 0;
+  atomic_fetch_sub(&mpgi_sched.live_threads, 1);
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  struct mpg_m **at = &mpgi_sched.all_m;
+  while (*at != mp) at = &(*at)->all_link;
+  *at = mp->all_link;
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  mpgi_m_free(mp);
+  return err;
+}
+
+int mpgi_m_start_first(struct mpg_p *pp) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_sched.nm++;
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  int err = m_new(pp, false);
+  if (err) mpgi_sched.nm--;
+  return err;
+}
+
+/* ---- waking and parking ---- */
+
+static struct mpg_m *idle_m_pop_locked(void) {
+  struct mpg_m *mp = mpgi_sched.idle_m;
+  if (!mp) return NULL;
+  mpgi_sched.idle_m = mp->link;
+  mpgi_sched.nmidle--;
+  mp->link = NULL;
+  return mp;
+}
+
+static void start_undo(struct mpg_p *pp, bool spinning) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_sched.nm--;
+  /* Its work must stay visible: an idle P is not looked at. */
+  mpgi_runq_drain_locked(pp);
+  mpgi_p_idle_put_locked(pp);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  if (spinning) atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
+}
+
+void mpgi_m_start(struct mpg_p *pp, bool spinning) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  if (!pp) pp = mpgi_p_idle_get_locked();
+  if (!pp) {
+    mpgi_mutex_unlock(&mpgi_sched.lock);
+    if (spinning) atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
+    return;
+  }
+  struct mpg_m *mp = idle_m_pop_locked();
+  if (!mp) {
+    if (mpgi_sched.nm >= mpgi_sched.max_m)
+      mpgi_fatal("thread exhaustion: %d threads, the limit; raise it with "
+                 "mpg_set_max_threads, or look for goroutines stuck in "
+                 "system calls",
+                 (int) mpgi_sched.nm);
+    mpgi_sched.nm++;
+    mpgi_mutex_unlock(&mpgi_sched.lock);
+    /* No thread to be had now: the work waits for the threads that run, and
+     * sysmon tries again. */
+    if (m_new(pp, spinning) != 0) start_undo(pp, spinning);
+    return;
+  }
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  MPG_ASSERT(!mp->spinning && !mp->next_p);
+  mp->spinning = spinning;
+  mp->next_p = pp;
+  mpgi_note_wake(&mp->park);
+}
+
+void mpgi_m_stop(struct mpg_m *mp) {
+  MPG_ASSERT(!mp->p && !mp->spinning && !mp->curg);
+  mpgi_note_clear(&mp->park);
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mp->link = mpgi_sched.idle_m;
+  mpgi_sched.idle_m = mp;
+  mpgi_sched.nmidle++;
+  mpgi_checkdead_locked();
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  /* A stray wake-up (proc.c, poll_timers) comes without a P. */
+  while (!mp->next_p && !atomic_load(&mpgi_sched.exiting)) {
+    mp->blocked = true;
+    mpgi_note_sleep(&mp->park);
+    mp->blocked = false;
+    mpgi_note_clear(&mp->park);
+  }
+  if (!mp->next_p) mpgi_m_exit(mp);
+  struct mpg_p *pp = mp->next_p;
+  mp->next_p = NULL;
+  mpgi_p_acquire(mp, pp);
+}
+
+/* pp has no owner any more (system call): somebody else must run its work. */
+void mpgi_m_handoff(struct mpg_p *pp) {
+  if (!mpgi_runq_empty(pp) ||
+      atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed) ||
+      atomic_load_explicit(&pp->timer_first, memory_order_relaxed) !=
+          INT64_MAX) {
+    mpgi_m_start(pp, false);
+    return;
+  }
+  int32_t none = 0;
+  if (atomic_load(&mpgi_sched.nmspinning) +
+              atomic_load(&mpgi_sched.npidle) == 0 &&
+      atomic_compare_exchange_strong(&mpgi_sched.nmspinning, &none, 1)) {
+    mpgi_m_start(pp, true);
+    return;
+  }
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  bool work = mpgi_sched.runq.n != 0;
+  if (!work) mpgi_p_idle_put_locked(pp);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  if (work) mpgi_m_start(pp, false);
+}
+
+int mpgi_set_max_threads_g0(int n) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  int old = mpgi_sched.max_m;
+  if (n > 0) mpgi_sched.max_m = n;
+  if (n > 0 && mpgi_sched.nm > n)
+    mpgi_fatal("mpg_set_max_threads(%d) with %d threads", n,
+               (int) mpgi_sched.nm);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  return old;
+}

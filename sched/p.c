@@ -1,0 +1,165 @@
+/* p.c - processors: the right to run goroutines.
+ *
+ * [p.inv.count] Outside sched.lock: every P is idle (on the idle list), dead
+ * (beyond gomaxprocs), in a system call, or on its way to or with an M
+ * (running, gcstop).  A P off the idle list is "running" at once, before its
+ * M is awake, so that a stop counts it.
+ *
+ * Shrinking: a P that an M holds in place can't be taken away, because the M
+ * may be frozen in foreign code.  It is marked retire; its owner lets go of it
+ * at the next visit to the scheduler.  Its run queue is emptied at once.
+ */
+#include <sched/sched.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include <sched/gmp.h>
+
+static void p_status_set(struct mpg_p *pp, enum mpgi_p_status from,
+                         enum mpgi_p_status to) {
+  MPG_VERIFY(atomic_load_explicit(&pp->status, memory_order_relaxed) == from);
+  atomic_store_explicit(&pp->status, to, memory_order_release);
+}
+
+void mpgi_p_acquire(struct mpg_m *mp, struct mpg_p *pp) {
+  MPG_ASSERT(!mp->p && pp);
+  MPG_ASSERT(atomic_load(&pp->status) == MPGI_P_RUNNING ||
+             atomic_load(&pp->status) == MPGI_P_GCSTOP);
+  mp->p = pp;
+  pp->m = mp;
+  mpgi_tls_cache_set(pp->cache);
+}
+
+struct mpg_p *mpgi_p_release(struct mpg_m *mp) {
+  struct mpg_p *pp = mp->p;
+  MPG_ASSERT(pp && pp->m == mp);
+  mpgi_tls_cache_set(NULL);
+  mp->p = NULL;
+  pp->m = NULL;
+  return pp;
+}
+
+static void p_die_locked(struct mpg_p *pp) {
+  mpgi_runq_drain_locked(pp);
+  pp->retire = false;
+  atomic_store_explicit(&pp->status, MPGI_P_DEAD, memory_order_release);
+  if (mpgi_stw_waiting()) mpgi_stw_arrive();
+}
+
+void mpgi_p_idle_put_locked(struct mpg_p *pp) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  if (pp->retire) {
+    p_die_locked(pp);
+    return;
+  }
+  MPG_ASSERT(mpgi_runq_empty(pp));
+  p_status_set(pp, MPGI_P_RUNNING, MPGI_P_IDLE);
+  pp->link = mpgi_sched.idle_p;
+  mpgi_sched.idle_p = pp;
+  atomic_fetch_add(&mpgi_sched.npidle, 1);
+  /* It was counted when the stop began: under the lock nothing becomes idle
+   * of its own accord while the world stops. */
+  if (mpgi_stw_waiting()) mpgi_stw_arrive();
+}
+
+struct mpg_p *mpgi_p_idle_get_locked(void) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  struct mpg_p *pp = mpgi_sched.idle_p;
+  if (!pp || mpgi_stw_waiting()) return NULL;
+  mpgi_sched.idle_p = pp->link;
+  pp->link = NULL;
+  atomic_fetch_sub(&mpgi_sched.npidle, 1);
+  p_status_set(pp, MPGI_P_IDLE, MPGI_P_RUNNING);
+  return pp;
+}
+
+bool mpgi_p_idle_take_locked(struct mpg_p *pp) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  if (mpgi_stw_waiting()) return false;
+  struct mpg_p **at = &mpgi_sched.idle_p;
+  while (*at && *at != pp) at = &(*at)->link;
+  if (!*at) return false;
+  *at = pp->link;
+  pp->link = NULL;
+  atomic_fetch_sub(&mpgi_sched.npidle, 1);
+  p_status_set(pp, MPGI_P_IDLE, MPGI_P_RUNNING);
+  return true;
+}
+
+void mpgi_p_retire(struct mpg_m *mp) {
+  mpgi_gfree_flush(mp->p);
+  mpgi_stack_cache_flush(&mp->p->stacks);
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_p_idle_put_locked(mpgi_p_release(mp));
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  mpgi_wakep(); /* its queue went to the global one */
+}
+
+/* ---- changing their number ---- */
+
+static struct mpg_p *p_make(int id) {
+  struct mpg_p *pp = mpgi_fixmem_alloc(sizeof *pp, MPGI_CACHE_LINE_BYTES);
+  if (!pp) return NULL;
+  pp->cache = mpgi_gc_cache_new();
+  if (!pp->cache) {
+    mpgi_fixmem_free(pp, sizeof *pp, MPGI_CACHE_LINE_BYTES);
+    return NULL;
+  }
+  pp->id = id;
+  pp->rand = (uint32_t) id * 2654435761u | 1;
+  mpgi_mutex_init(&pp->timer_lock, MPGI_RANK_TIMERS);
+  atomic_store(&pp->timer_first, INT64_MAX);
+  atomic_store(&pp->status, MPGI_P_DEAD);
+  return pp;
+}
+
+/* One caller at a time: holder of the world semaphore. */
+int mpgi_p_resize_prepare(int n) {
+  MPG_ASSERT(n >= 1 && n <= MPGI_PROCS_MAX);
+  for (int i = mpgi_sched.nallp_made; i < n; i++) {
+    struct mpg_p *pp = p_make(i);
+    if (!pp) return -ENOMEM;
+    mpgi_sched.allp[i] = pp;
+    mpgi_sched.nallp_made = i + 1;
+  }
+  return 0;
+}
+
+static void p_shrink_locked(struct mpg_p *pp) {
+  switch (atomic_load(&pp->status)) {
+    case MPGI_P_DEAD: return;
+    case MPGI_P_IDLE: {
+      struct mpg_p **at = &mpgi_sched.idle_p;
+      while (*at != pp) at = &(*at)->link;
+      *at = pp->link;
+      pp->link = NULL;
+      atomic_fetch_sub(&mpgi_sched.npidle, 1);
+      atomic_store(&pp->status, MPGI_P_DEAD);
+      return;
+    }
+    default:
+      mpgi_runq_drain_locked(pp);
+      pp->retire = true;
+  }
+}
+
+void mpgi_p_resize_stw(int n) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  for (int i = 0; i < mpgi_sched.nallp_made; i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    if (i >= n) {
+      p_shrink_locked(pp);
+      continue;
+    }
+    pp->retire = false;
+    if (atomic_load(&pp->status) != MPGI_P_DEAD) continue;
+    atomic_store(&pp->status, MPGI_P_IDLE);
+    pp->link = mpgi_sched.idle_p;
+    mpgi_sched.idle_p = pp;
+    atomic_fetch_add(&mpgi_sched.npidle, 1);
+  }
+  mpgi_sched.nallp = mpgi_sched.nallp_made;
+  atomic_store(&mpgi_sched.procs, n);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+}

@@ -1,0 +1,471 @@
+/* proc.c - the scheduler proper: finding work, running it, parking, waking.
+ *
+ * Every function here runs on g0.  A goroutine arrives through an entry thunk
+ * (its registers are on its own stack, ctx.sp is set) or through the
+ * async-preemption trampoline; it leaves g0 by mpgi_arch_resume.  Operations
+ * that block are therefore two-part: mpgi_park_begin detaches the goroutine
+ * while the caller still holds the queue's lock, and mpgi_schedule, which
+ * never returns, starts g0 afresh with the next one.
+ *
+ * Waking: nobody must be forgotten, and not everybody be woken.
+ *   submitter   1. put the G on a run queue
+ *               2. full fence                                  [wake.fence]
+ *               3. if some P is idle and no M spins, start one spinning
+ *   last        1. nmspinning -= 1 (sequentially consistent)   [wake.fence]
+ *   spinner     2. look at every run queue once more
+ * So either the submitter sees no spinner and wakes one, or the spinner that
+ * was seen looks after the put.  An M that leaves spinning because it found
+ * work starts another spinner in its place (the submitter relied on one).
+ * An M that goes idle without having spun needs no second look: work it could
+ * have missed was put by somebody who does step 3 himself.
+ * Model-checked by tests/model/wake_model.c.
+ *
+ * Fairness: every 61st slice looks at the global queue first; runnext inherits
+ * the slice of its waker, so that two goroutines that wake each other count as
+ * one.  Source: Go proc.go (schedule, findRunnable, ready, wakep).
+ */
+#include <sched/sched.h>
+
+#include <errno.h>
+
+#include <sched/gmp.h>
+
+struct mpgi_sched mpgi_sched = {
+    .lock = MPGI_MUTEX_INIT(MPGI_RANK_SCHED),
+    .allg_lock = MPGI_MUTEX_INIT(MPGI_RANK_ALLG),
+    .max_m = 10000,
+};
+
+#define GLOBAL_FIRST_EVERY 61
+#define TIMERS_EVERY 8
+#define STEAL_ROUNDS 4
+#define LATENCY_SAMPLE_EVERY 64
+
+/* ---- who may run ---- */
+
+struct mpg_g *mpgi_current_g(const char *what) {
+  struct mpg_m *mp = mpgi_tls_m();
+  if (!mp || !mp->curg)
+    mpgi_fatal("%s on a thread that is not a goroutine's", what);
+  return mp->curg;
+}
+
+void mpgi_wakep(void) {
+  atomic_thread_fence(memory_order_seq_cst); /* [wake.fence] */
+  if (atomic_load_explicit(&mpgi_sched.npidle, memory_order_relaxed) == 0)
+    return;
+  int32_t zero = 0;
+  if (atomic_load_explicit(&mpgi_sched.nmspinning, memory_order_relaxed) ||
+      !atomic_compare_exchange_strong(&mpgi_sched.nmspinning, &zero, 1))
+    return;
+  mpgi_m_start(NULL, true);
+}
+
+void mpgi_ready(struct mpg_g *gp) {
+  struct mpg_m *mp = mpgi_tls_m();
+  mpgi_g_status_set(gp, MPGI_G_WAITING, MPGI_G_RUNNABLE);
+  if (mp && mp->p) {
+    if (MPGI_UNLIKELY(++mp->fastrand % LATENCY_SAMPLE_EVERY == 0)) {
+      gp->tracked = 1;
+      gp->ready_at = mpgi_os_now();
+    }
+    mpgi_runq_put(mp->p, gp, true);
+  } else {
+    mpgi_mutex_lock(&mpgi_sched.lock);
+    mpgi_globq_put_locked(gp);
+    mpgi_mutex_unlock(&mpgi_sched.lock);
+  }
+  mpgi_wakep();
+}
+
+static void spinning_begin(struct mpg_m *mp) {
+  if (mp->spinning) return;
+  mp->spinning = true;
+  atomic_fetch_add(&mpgi_sched.nmspinning, 1);
+}
+
+/* Found work while spinning. */
+static void spinning_end(struct mpg_m *mp) {
+  MPG_ASSERT(mp->spinning);
+  mp->spinning = false;
+  int32_t n = atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
+  MPG_VERIFY(n > 0);
+  mpgi_wakep();
+}
+
+/* ---- running ---- */
+
+static void execute_account(struct mpg_g *gp) {
+  int64_t now = mpgi_os_now();
+  if (gp->tracked) {
+    mpgi_metric_record(MPG_METRIC_SCHED_LATENCY, now - gp->ready_at);
+    gp->tracked = 0;
+  }
+}
+
+void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
+  struct mpg_p *pp = mp->p;
+  MPG_ASSERT(pp && pp->m == mp && !mp->curg && !mp->spinning);
+  mpgi_g_status_set(gp, MPGI_G_RUNNABLE, MPGI_G_RUNNING);
+  mp->curg = gp;
+  gp->m = mp;
+  gp->wait_reason = MPGI_WAIT_NONE;
+  if (!inherit)
+    atomic_store_explicit(
+        &pp->schedtick,
+        atomic_load_explicit(&pp->schedtick, memory_order_relaxed) + 1,
+        memory_order_relaxed);
+  atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
+  gp->preempt_at = 0;
+  if (MPGI_UNLIKELY(gp->tracked)) execute_account(gp);
+  if (gp->on_resume) {
+    void (*fn)(struct mpg_g *) = gp->on_resume;
+    gp->on_resume = NULL;
+    fn(gp);
+  }
+  /* The stopper may have looked at curg before we set it: its signal may have
+   * found us on g0.  It sends again (stw.c), so this is only for speed. */
+  while (mpgi_stw_waiting()) mpgi_stop_here(mp);
+  mpgi_arch_resume(&gp->ctx);
+}
+
+static struct mpg_g *global_one(struct mpg_p *pp, uint32_t max) {
+  if (atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed) == 0)
+    return NULL;
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  struct mpg_g *gp = mpgi_globq_get_locked(pp, max);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  return gp;
+}
+
+/* ---- stealing ---- */
+
+static uint32_t gcd(uint32_t a, uint32_t b) {
+  while (b) {
+    uint32_t t = a % b;
+    a = b;
+    b = t;
+  }
+  return a;
+}
+
+/* Visit every other P once, in an order that differs each time: start at
+ * random and step by a number coprime to n. */
+static struct mpg_g *steal_round(struct mpg_m *mp, bool last, int64_t *next) {
+  struct mpg_p *pp = mp->p;
+  uint32_t n = (uint32_t) mpgi_sched.nallp;
+  uint32_t r = mpgi_xorshift(&mp->rand);
+  uint32_t at = r % n, step = 1 + (r >> 16) % n;
+  while (gcd(step, n) != 1) step = step % n + 1;
+  for (uint32_t i = 0; i < n; i++, at = (at + step) % n) {
+    struct mpg_p *from = mpgi_sched.allp[at];
+    if (from == pp || mpgi_stw_waiting()) continue;
+    if (last && atomic_load_explicit(&from->timer_first,
+                                     memory_order_relaxed) != INT64_MAX) {
+      int64_t when = mpgi_timers_run(from, 0);
+      if (when < *next) *next = when;
+      bool inherit;
+      struct mpg_g *gp = mpgi_runq_get(pp, &inherit);
+      if (gp) return gp;
+    }
+    struct mpg_g *gp = mpgi_runq_steal(pp, from, last);
+    if (gp) return gp;
+  }
+  return NULL;
+}
+
+static struct mpg_g *steal_work(struct mpg_m *mp, int64_t *next) {
+  if (mpgi_opt.nosteal) return NULL;
+  for (int round = 0; round < STEAL_ROUNDS; round++) {
+    struct mpg_g *gp = steal_round(mp, round == STEAL_ROUNDS - 1, next);
+    if (gp || mpgi_stw_waiting()) return gp;
+    mpgi_arch_relax();
+  }
+  return NULL;
+}
+
+/* ---- going idle ---- */
+
+/* With a P again?  Taken when some queue has work or a timer is due. */
+static bool reacquire_idle_p(struct mpg_m *mp) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  struct mpg_p *pp = mpgi_p_idle_get_locked();
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  if (!pp) return false;
+  mpgi_p_acquire(mp, pp);
+  return true;
+}
+
+static bool work_anywhere(void) {
+  if (atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed))
+    return true;
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++)
+    if (!mpgi_runq_empty(mpgi_sched.allp[i])) return true;
+  return false;
+}
+
+/* The last look of a spinner (head of file).  True: mp has a P and spins. */
+static bool spinner_leaves(struct mpg_m *mp) {
+  MPG_ASSERT(mp->spinning && !mp->p);
+  mp->spinning = false;
+  int32_t n = atomic_fetch_sub(&mpgi_sched.nmspinning, 1); /* [wake.fence] */
+  MPG_VERIFY(n > 0);
+  if (mpgi_opt.nosteal || !work_anywhere() || !reacquire_idle_p(mp))
+    return false;
+  spinning_begin(mp);
+  return true;
+}
+
+/* Sleep, as the only M, until the first timer.  True: mp has a P. */
+static bool poll_timers(struct mpg_m *mp) {
+  int64_t first = mpgi_timers_first();
+  if (first == INT64_MAX) return false;
+  struct mpg_m *none = NULL;
+  mpgi_note_clear(&mp->park);
+  if (!atomic_compare_exchange_strong(&mpgi_sched.poller, &none, mp))
+    return false;
+  /* Publish, then look again: mpgi_timer_add does it the other way round. */
+  atomic_store(&mpgi_sched.poll_until, first);
+  first = mpgi_timers_first();
+  int64_t wait = first - mpgi_os_now();
+  if (wait > 0 && !atomic_load(&mpgi_sched.exiting))
+    mpgi_note_sleep_timed(&mp->park, wait);
+  atomic_store(&mpgi_sched.poll_until, INT64_MAX);
+  atomic_store(&mpgi_sched.poller, NULL);
+  /* Whoever wakes the poller read the pointer before this store and may still
+   * be about to touch the note: an M is never freed while the runtime runs, a
+   * stray wake-up only makes the next sleep on the note end early, and each
+   * sleeper looks again. */
+  if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
+  return reacquire_idle_p(mp);
+}
+
+/* Give up the P unless there is a reason not to.  True: look again with it. */
+static bool keep_p(struct mpg_m *mp, struct mpg_g **found) {
+  struct mpg_p *pp = mp->p;
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  bool again = mpgi_stw_waiting() || pp->retire;
+  if (!again) {
+    *found = mpgi_globq_get_locked(pp, 0);
+    again = *found != NULL;
+  }
+  if (!again) mpgi_p_idle_put_locked(mpgi_p_release(mp));
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  return again;
+}
+
+static bool may_spin(struct mpg_m *mp) {
+  if (mp->spinning) return true;
+  int32_t busy = atomic_load_explicit(&mpgi_sched.procs, memory_order_relaxed) -
+                 atomic_load_explicit(&mpgi_sched.npidle, memory_order_relaxed);
+  return 2 * atomic_load_explicit(&mpgi_sched.nmspinning,
+                                  memory_order_relaxed) < busy;
+}
+
+/* Stop for the world, or let go of a P beyond gomaxprocs; on return mp has a
+ * P that may run. */
+static void obey_stopper(struct mpg_m *mp) {
+  for (;;) {
+    while (mpgi_stw_waiting()) mpgi_stop_here(mp);
+    if (!mp->p->retire) return;
+    if (mp->spinning) {
+      mp->spinning = false;
+      atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
+    }
+    mpgi_p_retire(mp);
+    mpgi_m_stop(mp);
+  }
+}
+
+static struct mpg_g *find_runnable(struct mpg_m *mp, bool *inherit) {
+  for (;;) {
+    obey_stopper(mp);
+    struct mpg_p *pp = mp->p;
+    struct mpg_g *gp = NULL;
+    int64_t next = mpgi_timers_run(pp, 0);
+    *inherit = false;
+    if ((gp = mpgi_runq_get(pp, inherit))) return gp;
+    if ((gp = global_one(pp, 0))) return gp;
+    if (may_spin(mp)) {
+      spinning_begin(mp);
+      if ((gp = steal_work(mp, &next))) return gp;
+    }
+    if (mpgi_stw_waiting()) continue;
+    if (keep_p(mp, &gp)) {
+      if (gp) return gp;
+      continue;
+    }
+    if (mp->spinning && spinner_leaves(mp)) continue;
+    if (poll_timers(mp)) continue;
+    mpgi_m_stop(mp);
+  }
+}
+
+/* ---- the loop ---- */
+
+static void schedule_on_g0(void *arg) {
+  struct mpg_m *mp = arg;
+  MPG_ASSERT(!mp->curg && mp->p);
+  obey_stopper(mp);
+  struct mpg_p *pp = mp->p;
+  uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
+  struct mpg_g *gp = NULL;
+  bool inherit = false;
+  if (tick % TIMERS_EVERY == 0) mpgi_timers_run(pp, 0);
+  if (tick % GLOBAL_FIRST_EVERY == 0) gp = global_one(pp, 1);
+  if (!gp) gp = mpgi_runq_get(pp, &inherit);
+  if (!gp) gp = find_runnable(mp, &inherit);
+  if (mp->spinning) spinning_end(mp);
+  mpgi_execute(mp, gp, inherit);
+}
+
+void mpgi_schedule(struct mpg_m *mp) {
+  mpgi_arch_g0_restart(mp->g0_sp, schedule_on_g0, mp);
+}
+
+/* ---- leaving a goroutine ---- */
+
+/* Take gp off its M with its context complete. */
+static void drop_g(struct mpg_m *mp, struct mpg_g *gp) {
+  MPG_ASSERT(mp->curg == gp && gp->m == mp);
+  mpgi_arch_fpu_save(&gp->ctx);
+  mp->fpu = (uint64_t) gp->ctx.fpucw << 32 | gp->ctx.mxcsr;
+  mp->curg = NULL;
+  gp->m = NULL;
+}
+
+void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
+                     enum mpgi_wait_reason reason) {
+  gp->ctx.pc = (uintptr_t) mpgi_resume_thunk;
+  gp->wait_reason = (uint8_t) reason;
+  gp->wait_since = atomic_load_explicit(&mpgi_sched.coarse_now,
+                                        memory_order_relaxed);
+  drop_g(mp, gp);
+  mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_WAITING);
+}
+
+void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp, bool global) {
+  drop_g(mp, gp);
+  mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_RUNNABLE);
+  if (global || mp->p->retire) {
+    mpgi_mutex_lock(&mpgi_sched.lock);
+    mpgi_globq_put_locked(gp);
+    mpgi_mutex_unlock(&mpgi_sched.lock);
+    mpgi_wakep();
+  } else {
+    mpgi_runq_put(mp->p, gp, false);
+  }
+  mpgi_schedule(mp);
+}
+
+void mpgi_yield_g0(void) {
+  struct mpg_m *mp = mpgi_tls_m();
+  if (!mp || !mp->curg) {
+    mpgi_os_yield();
+    return;
+  }
+  struct mpg_p *pp = mp->p;
+  if (mpgi_runq_empty(pp) &&
+      atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed) == 0 &&
+      atomic_load_explicit(&pp->timer_first, memory_order_relaxed) ==
+          INT64_MAX)
+    return;
+  mp->curg->ctx.pc = (uintptr_t) mpgi_resume_thunk;
+  mpgi_requeue(mp, mp->curg, false);
+}
+
+/* ---- preemption's arrivals (arch.h upcalls) ---- */
+
+static void record_preempted(struct mpg_g *gp) {
+  int64_t since = gp->preempt_at;
+  gp->preempt_at = 0;
+  if (since)
+    mpgi_metric_record(MPG_METRIC_PREEMPT_LATENCY, mpgi_os_now() - since);
+}
+
+/* Wait on g0, with gp on its stack, while the world is stopped. */
+static void stop_in_place(struct mpg_m *mp, struct mpg_g *gp) {
+  if (!mpgi_stw_waiting()) return;
+  mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_PREEMPTED);
+  while (mpgi_stw_waiting()) mpgi_stop_here(mp);
+  mpgi_g_status_set(gp, MPGI_G_PREEMPTED, MPGI_G_RUNNING);
+}
+
+static uint32_t take_preempt(struct mpg_m *mp, struct mpg_g *gp) {
+  stop_in_place(mp, gp);
+  uint32_t why = atomic_exchange(&gp->ctx.preempt, 0);
+  if (mp->p->retire) why |= MPGI_PREEMPT_SLICE;
+  return why;
+}
+
+/* A request that can't be met now: leave it for the next safe point. */
+static void postpone(struct mpg_g *gp) {
+  atomic_fetch_or(&gp->ctx.preempt, MPGI_PREEMPT_SLICE);
+}
+
+void mpgi_async_preempted(struct mpgi_context *ctx) {
+  struct mpg_g *gp = (struct mpg_g *) ctx;
+  struct mpg_m *mp = mpgi_tls_m();
+  mpgi_m_xsave_refill(mp);
+  uint32_t why = take_preempt(mp, gp);
+  if (why & MPGI_PREEMPT_SLICE) {
+    record_preempted(gp);
+    mpgi_requeue(mp, gp, true);
+  }
+  mpgi_arch_fpu_save(ctx);
+  mp->fpu = (uint64_t) ctx->fpucw << 32 | ctx->mxcsr;
+  mpgi_arch_resume(ctx);
+}
+
+void mpgi_thunk_preempted(struct mpgi_context *ctx) {
+  struct mpg_g *gp = (struct mpg_g *) ctx;
+  struct mpg_m *mp = mpgi_tls_m();
+  uint32_t why = take_preempt(mp, gp);
+  const uintptr_t *frame = (const uintptr_t *) ctx->sp;
+  if (why & MPGI_PREEMPT_SLICE) {
+    /* frame: r15 r14 r13 r12 rbx rbp return-address (thunks.S) */
+    if (gp->preempt_off == 0 && mpgi_text_is_user(frame[6]) &&
+        mpgi_frames_are_user(gp, ctx->sp + 7 * sizeof *frame, frame[5])) {
+      ctx->pc = (uintptr_t) mpgi_resume_thunk;
+      record_preempted(gp);
+      mpgi_requeue(mp, gp, true);
+    }
+    postpone(gp);
+  }
+  mpgi_arch_guard_set(atomic_load(&ctx->preempt) ? MPGI_GUARD_POISON
+                                                 : ctx->guard);
+}
+
+bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx, uintptr_t fp) {
+  struct mpg_g *gp = (struct mpg_g *) ctx;
+  struct mpg_m *mp = mpgi_tls_m();
+  uint32_t why = take_preempt(mp, gp);
+  if (!(why & MPGI_PREEMPT_SLICE)) return false;
+  /* [fp] saved rbp, [fp+8] return into the prologue, [fp+16] caller */
+  const uintptr_t *frame = (const uintptr_t *) fp;
+  if (gp->preempt_off == 0 && mp->xsave_free &&
+      mpgi_text_is_user(frame[1]) && mpgi_text_is_user(frame[2]) &&
+      mpgi_frames_are_user(gp, fp + 24, frame[0])) {
+    postpone(gp); /* mpgi_async_preempted takes it again */
+    return true;
+  }
+  postpone(gp);
+  return false;
+}
+
+/* ---- the end of a goroutine ---- */
+
+void mpgi_goexit_misuse(void) {
+  mpgi_fatal("mpg_goexit on a thread that is not a goroutine's");
+}
+
+void mpgi_goexit_g0(struct mpgi_context *ctx) {
+  struct mpg_g *gp = (struct mpg_g *) ctx;
+  struct mpg_m *mp = mpgi_tls_m();
+  MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
+  mp->curg = NULL;
+  mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
+  atomic_fetch_sub_explicit(&mpgi_sched.ngoroutines, 1, memory_order_relaxed);
+  mpgi_g_free(mp->p, gp);
+  mpgi_schedule(mp);
+}

@@ -1,0 +1,237 @@
+/* runq.c - run queues.
+ *
+ * Local queue: a ring of 256 slots.  The owner puts at the tail; the owner
+ * and thieves take from the head by CAS.
+ *   put    slot store, then tail store(release)       [runq.pub]
+ *   take   tail load(acquire) sees the slot           pairs with [runq.pub]
+ *          slot load, then head CAS(release)          [runq.take]
+ *   put    head load(acquire): slots before it are
+ *          free to overwrite                          pairs with [runq.take]
+ * The indices run freely (uint32 wrap-around); tail - head <= 256
+ * [runq.inv.size], checked in mpgi_runq_size.
+ *
+ * runnext is a slot of its own: put by the owner, taken by CAS, because
+ * thieves may take it too (in their last round).
+ *
+ * Global queue: a list under sched.lock.
+ *
+ * Model-checked by tests/model/runq_model.c.  Source: Go proc.go (runqput,
+ * runqgrab).
+ */
+#include <sched/sched.h>
+
+#include <sched/gmp.h>
+
+#define SLOT(i) ((i) % MPGI_RUNQ_SLOTS)
+
+void mpgi_gqueue_push(struct mpgi_gqueue *q, struct mpg_g *gp) {
+  gp->link = NULL;
+  if (q->tail)
+    q->tail->link = gp;
+  else
+    q->head = gp;
+  q->tail = gp;
+  q->n++;
+}
+
+struct mpg_g *mpgi_gqueue_pop(struct mpgi_gqueue *q) {
+  struct mpg_g *gp = q->head;
+  if (!gp) return NULL;
+  q->head = gp->link;
+  if (!q->head) q->tail = NULL;
+  gp->link = NULL;
+  q->n--;
+  return gp;
+}
+
+static void globq_size_publish(void) {
+  atomic_store_explicit(&mpgi_sched.runq_size, mpgi_sched.runq.n,
+                        memory_order_relaxed);
+}
+
+void mpgi_globq_put_locked(struct mpg_g *gp) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  mpgi_gqueue_push(&mpgi_sched.runq, gp);
+  globq_size_publish();
+}
+
+void mpgi_globq_put_batch_locked(struct mpgi_gqueue *q) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  struct mpgi_gqueue *g = &mpgi_sched.runq;
+  if (!q->head) return;
+  if (g->tail)
+    g->tail->link = q->head;
+  else
+    g->head = q->head;
+  g->tail = q->tail;
+  g->n += q->n;
+  *q = (struct mpgi_gqueue){0};
+  globq_size_publish();
+}
+
+struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  struct mpgi_gqueue *q = &mpgi_sched.runq;
+  if (!q->n) return NULL;
+  uint32_t procs = (uint32_t) atomic_load_explicit(&mpgi_sched.procs,
+                                                   memory_order_relaxed);
+  uint32_t n = q->n / procs + 1;
+  if (n > q->n) n = q->n;
+  if (max && n > max) n = max;
+  if (n > MPGI_RUNQ_SLOTS / 2) n = MPGI_RUNQ_SLOTS / 2;
+  struct mpg_g *first = mpgi_gqueue_pop(q);
+  while (--n) mpgi_runq_put(pp, mpgi_gqueue_pop(q), false);
+  globq_size_publish();
+  return first;
+}
+
+/* The queue is full: move half of it and gp to the global queue.  False when
+ * thieves were faster: there is room again. */
+static bool put_slow(struct mpg_p *pp, struct mpg_g *gp, uint32_t head,
+                     uint32_t tail) {
+  struct mpgi_gqueue batch = {0};
+  struct mpg_g *taken[MPGI_RUNQ_SLOTS / 2];
+  uint32_t n = (tail - head) / 2;
+  MPG_ASSERT(n == MPGI_RUNQ_SLOTS / 2);
+  for (uint32_t i = 0; i < n; i++)
+    taken[i] = atomic_load_explicit(&pp->runq[SLOT(head + i)],
+                                    memory_order_relaxed);
+  if (!atomic_compare_exchange_strong_explicit(&pp->runq_head, &head, head + n,
+                                               memory_order_release,
+                                               memory_order_relaxed))
+    return false;
+  for (uint32_t i = 0; i < n; i++) mpgi_gqueue_push(&batch, taken[i]);
+  mpgi_gqueue_push(&batch, gp);
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_globq_put_batch_locked(&batch);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  return true;
+}
+
+static void put_tail(struct mpg_p *pp, struct mpg_g *gp) {
+  for (;;) {
+    uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+    uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
+    if (tail - head < MPGI_RUNQ_SLOTS) {
+      atomic_store_explicit(&pp->runq[SLOT(tail)], gp, memory_order_relaxed);
+      atomic_store_explicit(&pp->runq_tail, tail + 1, memory_order_release);
+      return;
+    }
+    if (put_slow(pp, gp, head, tail)) return;
+  }
+}
+
+void mpgi_runq_put(struct mpg_p *pp, struct mpg_g *gp, bool next) {
+  MPG_ASSERT(mpgi_g_status(gp) == MPGI_G_RUNNABLE);
+  if (next) {
+    struct mpg_g *old =
+        atomic_load_explicit(&pp->runnext, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&pp->runnext, &old, gp,
+                                                  memory_order_release,
+                                                  memory_order_relaxed)) {
+    }
+    if (!old) return;
+    gp = old;
+  }
+  put_tail(pp, gp);
+}
+
+struct mpg_g *mpgi_runq_get(struct mpg_p *pp, bool *inherit) {
+  struct mpg_g *next = atomic_load_explicit(&pp->runnext, memory_order_relaxed);
+  /* A failed CAS means that a thief took it; only the owner fills it. */
+  if (next && atomic_compare_exchange_strong_explicit(
+                  &pp->runnext, &next, NULL, memory_order_acquire,
+                  memory_order_relaxed)) {
+    *inherit = true;
+    return next;
+  }
+  *inherit = false;
+  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+  for (;;) {
+    uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
+    if (head == tail) return NULL;
+    struct mpg_g *gp =
+        atomic_load_explicit(&pp->runq[SLOT(head)], memory_order_relaxed);
+    if (atomic_compare_exchange_weak_explicit(&pp->runq_head, &head, head + 1,
+                                              memory_order_release,
+                                              memory_order_acquire))
+      return gp;
+  }
+}
+
+bool mpgi_runq_empty(struct mpg_p *pp) {
+  /* runnext may be kicked to the tail between the reads: read it twice around
+   * a stable tail. */
+  for (;;) {
+    uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+    uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_acquire);
+    bool next =
+        atomic_load_explicit(&pp->runnext, memory_order_acquire) != NULL;
+    if (tail == atomic_load_explicit(&pp->runq_tail, memory_order_acquire))
+      return head == tail && !next;
+  }
+}
+
+uint32_t mpgi_runq_size(struct mpg_p *pp) {
+  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+  uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_acquire);
+  uint32_t n = tail - head;
+  /* head may have moved on since: then the difference looks negative */
+  return n > MPGI_RUNQ_SLOTS ? 0 : n;
+}
+
+/* Move half of from's queue, oldest first, to pp's tail without publishing;
+ * returns how many. */
+static uint32_t grab(struct mpg_p *pp, struct mpg_p *from, uint32_t at) {
+  for (;;) {
+    uint32_t head =
+        atomic_load_explicit(&from->runq_head, memory_order_acquire);
+    uint32_t tail =
+        atomic_load_explicit(&from->runq_tail, memory_order_acquire);
+    uint32_t n = tail - head;
+    n -= n / 2;
+    if (n == 0) return 0;
+    if (n > MPGI_RUNQ_SLOTS / 2) continue; /* head and tail not of one time */
+    for (uint32_t i = 0; i < n; i++) {
+      struct mpg_g *gp = atomic_load_explicit(&from->runq[SLOT(head + i)],
+                                              memory_order_relaxed);
+      atomic_store_explicit(&pp->runq[SLOT(at + i)], gp, memory_order_relaxed);
+    }
+    if (atomic_compare_exchange_strong_explicit(&from->runq_head, &head,
+                                                head + n, memory_order_release,
+                                                memory_order_relaxed))
+      return n;
+  }
+}
+
+struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from,
+                              bool steal_next) {
+  MPG_ASSERT(pp != from);
+  uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
+  uint32_t n = grab(pp, from, tail);
+  if (n == 0) {
+    if (!steal_next) return NULL;
+    struct mpg_g *next =
+        atomic_load_explicit(&from->runnext, memory_order_relaxed);
+    if (next && atomic_compare_exchange_strong_explicit(
+                    &from->runnext, &next, NULL, memory_order_acquire,
+                    memory_order_relaxed))
+      return next;
+    return NULL;
+  }
+  n--;
+  struct mpg_g *gp =
+      atomic_load_explicit(&pp->runq[SLOT(tail + n)], memory_order_relaxed);
+  if (n)
+    atomic_store_explicit(&pp->runq_tail, tail + n, memory_order_release);
+  return gp;
+}
+
+void mpgi_runq_drain_locked(struct mpg_p *pp) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  struct mpgi_gqueue batch = {0};
+  bool inherit;
+  for (struct mpg_g *gp; (gp = mpgi_runq_get(pp, &inherit));)
+    mpgi_gqueue_push(&batch, gp);
+  mpgi_globq_put_batch_locked(&batch);
+}

@@ -1,0 +1,64 @@
+/* status.c - the states of a goroutine, and the one function that writes them.
+ *
+ * [status.inv.owner] The status tells who owns the G and its stack:
+ *   idle       its maker
+ *   runnable   whoever takes it off its run queue
+ *   running    the M whose curg it is
+ *   syscall    the M whose curg it is; the collector reads its saved SP
+ *   waiting    whoever holds the queue entry that will ready it
+ *   preempted  the M whose curg it is, stopped in place
+ *   dead       the free list's owner
+ * Only the owner changes it, so a release store is enough; readers on other
+ * threads (dumps, the collector) use acquire.  Checked by the table below.
+ */
+#include <sched/sched.h>
+
+#include <sched/gmp.h>
+
+/* Row: from; bits: to. */
+#define TO(s) (1u << MPGI_G_##s)
+static const uint16_t transitions[16] = {
+    [MPGI_G_IDLE] = TO(DEAD),
+    [MPGI_G_DEAD] = TO(RUNNABLE),
+    [MPGI_G_RUNNABLE] = TO(RUNNING) | TO(DEAD),
+    [MPGI_G_RUNNING] =
+        TO(RUNNABLE) | TO(SYSCALL) | TO(WAITING) | TO(DEAD) | TO(PREEMPTED),
+    [MPGI_G_SYSCALL] = TO(RUNNING) | TO(RUNNABLE) | TO(DEAD),
+    [MPGI_G_WAITING] = TO(RUNNABLE) | TO(DEAD) | TO(COPYSTACK),
+    [MPGI_G_PREEMPTED] = TO(RUNNING) | TO(RUNNABLE) | TO(DEAD),
+    [MPGI_G_COPYSTACK] = TO(WAITING),
+};
+#undef TO
+
+void mpgi_g_status_set(struct mpg_g *gp, enum mpgi_g_status from,
+                       enum mpgi_g_status to) {
+  uint32_t now = atomic_load_explicit(&gp->status, memory_order_relaxed);
+  MPG_VERIFY(now == from && (transitions[from] >> to & 1));
+  atomic_store_explicit(&gp->status, to, memory_order_release);
+}
+
+const char *mpgi_g_status_name(uint32_t status) {
+  static const char *const names[] = {
+      [MPGI_G_IDLE] = "idle",           [MPGI_G_RUNNABLE] = "runnable",
+      [MPGI_G_RUNNING] = "running",     [MPGI_G_SYSCALL] = "syscall",
+      [MPGI_G_WAITING] = "waiting",     [MPGI_G_DEAD] = "dead",
+      [MPGI_G_COPYSTACK] = "copystack", [MPGI_G_PREEMPTED] = "preempted",
+  };
+  status &= ~(uint32_t) MPGI_G_SCAN;
+  if (status >= sizeof names / sizeof *names || !names[status]) return "???";
+  return names[status];
+}
+
+const char *mpgi_wait_reason_name(uint8_t reason) {
+  static const char *const names[MPGI_WAIT_REASONS] = {
+      [MPGI_WAIT_NONE] = "",
+      [MPGI_WAIT_CHAN_SEND] = "chan send",
+      [MPGI_WAIT_CHAN_RECV] = "chan receive",
+      [MPGI_WAIT_CHAN_NIL] = "chan operation (nil chan)",
+      [MPGI_WAIT_MUTEX] = "mutex lock",
+      [MPGI_WAIT_WAITGROUP] = "wait group wait",
+      [MPGI_WAIT_SEM] = "semacquire",
+      [MPGI_WAIT_SLEEP] = "sleep",
+  };
+  return reason < MPGI_WAIT_REASONS ? names[reason] : "???";
+}
