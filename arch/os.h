@@ -36,11 +36,17 @@ MPGI_HIDDEN void mpgi_os_mem_huge(void *lo, size_t bytes);
  * the kernel can (MADV_GUARD_INSTALL).  0, or -ENOMEM out of mappings. */
 MPGI_HIDDEN int mpgi_os_mem_guard(void *lo, size_t bytes);
 MPGI_HIDDEN void mpgi_os_mem_unguard(void *lo, size_t bytes);
-/* Failpoint: when armed (MPG_DEBUG=failmap=N), the Nth reserve/commit/map
- * from now fails with ENOMEM, and every one after it. */
+/* Failpoint: when armed (MPG_DEBUG=failmap=N), the Nth reserve, commit, map
+ * or guard from now fails with ENOMEM, and every one after it. */
 MPGI_HIDDEN extern _Atomic int64_t mpgi_os_mem_fail_countdown;
 
-/* ---- time ---- */
+/* ---- process (linux/process.c) ---- */
+/* Write all of buf; stops at the first error.  Signal-safe. */
+MPGI_HIDDEN void mpgi_os_write(int fd, const void *buf, size_t bytes);
+/* Leave at once: no atexit handlers, no flushing.  Signal-safe. */
+MPGI_HIDDEN _Noreturn void mpgi_os_exit(int status);
+
+/* ---- time (linux/time.c) ---- */
 MPGI_HIDDEN int64_t mpgi_os_now(void); /* CLOCK_MONOTONIC, ns; signal-safe */
 MPGI_HIDDEN void mpgi_os_sleep(int64_t ns);
 MPGI_HIDDEN void mpgi_os_yield(void);             /* sched_yield; signal-safe */
@@ -65,6 +71,19 @@ MPGI_HIDDEN int mpgi_os_ncpu(void); /* allowed by the affinity mask */
 MPGI_HIDDEN int mpgi_os_stack_bounds(uintptr_t *lo, uintptr_t *hi);
 /* Failpoint: the Nth thread start from now fails with EAGAIN. */
 MPGI_HIDDEN extern _Atomic int64_t mpgi_os_thread_fail_countdown;
+/* A failpoint's counter: true when this use must fail.  0: off.  N > 0: the
+ * Nth use fails; sticky: and every one after it.  Signal-safe. */
+static inline bool mpgi_os_failpoint(_Atomic int64_t *countdown, bool sticky) {
+  int64_t n = atomic_load_explicit(countdown, memory_order_relaxed);
+  while (n != 0) {
+    int64_t left = n == 1 ? (sticky ? -1 : 0) : n - 1;
+    if (n < 0) return true;
+    if (atomic_compare_exchange_weak_explicit(
+            countdown, &n, left, memory_order_relaxed, memory_order_relaxed))
+      return n == 1;
+  }
+  return false;
+}
 
 /* ---- futex (linux/futex.c): signal-safe ---- */
 /* Sleep while *word == expected, at most timeout_ns (< 0: for ever); may wake
@@ -83,7 +102,10 @@ MPGI_HIDDEN void mpgi_os_signal_restore(int sig);
 MPGI_HIDDEN void mpgi_os_signal_chain(int sig, void *siginfo, void *ucontext);
 /* Give the calling thread an alternate stack of bytes at mem (NULL: none). */
 MPGI_HIDDEN int mpgi_os_sigaltstack(void *mem, size_t bytes);
-MPGI_HIDDEN int mpgi_os_tgkill(int tid, int sig); /* signal-safe */
+/* 0, -ESRCH (gone), -EAGAIN (queue full).  Signal-safe. */
+MPGI_HIDDEN int mpgi_os_tgkill(int tid, int sig);
+/* Failpoint: when armed, the Nth tgkill from now fails with EAGAIN. */
+MPGI_HIDDEN extern _Atomic int64_t mpgi_os_signal_fail_countdown;
 /* Give every handler the application installed SA_ONSTACK (a goroutine's
  * stack can't take a signal frame). */
 MPGI_HIDDEN void mpgi_os_signal_onstack_all(void);

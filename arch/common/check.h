@@ -45,9 +45,14 @@ MPGI_HIDDEN _Noreturn void mpgi_fatal(const char *fmt, ...)
 /* Set by sched: prints state and tracebacks to fd, signal-safe. */
 MPGI_HIDDEN extern void (*mpgi_fatal_hook)(int fd);
 
+/* Tests: called first with the message of a fatal error or failed check; may
+ * longjmp away.  NULL in production. */
+MPGI_HIDDEN extern void (*mpgi_fatal_intercept)(const char *message);
+
 /* Signal-safe formatted output to a descriptor in one write where it fits in
- * 1 KiB: %s %c %d %u %x %p %% with l, ll, z modifiers, width, 0 and - flags.
- * No floating point. */
+ * 1 KiB: %s %c %d %i %u %x %p %% with l, ll, z modifiers, width and precision
+ * of %s (numbers or *), 0 and - flags.  No floating point.  The formatters
+ * truncate, always end with NUL (bytes > 0) and return the length stored. */
 MPGI_HIDDEN void mpgi_print(int fd, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 MPGI_HIDDEN int mpgi_format(char *buf, size_t bytes, const char *fmt, ...)

@@ -7,6 +7,7 @@
 #ifndef MPGI_FIXMEM_H
 #define MPGI_FIXMEM_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,5 +19,8 @@ MPGI_HIDDEN void mpgi_fixmem_free(void *p, size_t bytes, size_t align);
 MPGI_HIDDEN uint64_t mpgi_fixmem_bytes(void); /* live, by our own count */
 /* While > 0 every use is a failed check: the world is stopped. */
 MPGI_HIDDEN void mpgi_fixmem_forbid(int delta);
+/* Failpoint (mpgi_os_failpoint): when armed, the Nth allocation from now
+ * fails, and every one after it. */
+MPGI_HIDDEN extern _Atomic int64_t mpgi_fixmem_fail_countdown;
 
 #endif /* MPGI_FIXMEM_H */

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include <arch/arch.h>
+#include <arch/common/check.h>
 
 enum mpgi_lockrank {
 #define MPGI_LOCKRANK(name, doc, under) MPGI_RANK_##name,
@@ -32,27 +33,33 @@ struct mpgi_mutex {
 MPGI_HIDDEN void mpgi_mutex_init(struct mpgi_mutex *m, enum mpgi_lockrank r);
 MPGI_HIDDEN void mpgi_mutex_lock_slow(struct mpgi_mutex *m);
 MPGI_HIDDEN void mpgi_mutex_wake(struct mpgi_mutex *m);
-MPGI_HIDDEN void mpgi_lockrank_acquire(struct mpgi_mutex *m);
-MPGI_HIDDEN void mpgi_lockrank_release(struct mpgi_mutex *m);
+/* The ranks, called through the functions below at MPG_CHECK >= 2: before a
+ * lock, after a successful trylock, before an unlock. */
+MPGI_HIDDEN void mpgi_lockrank_acquire(const struct mpgi_mutex *m);
+MPGI_HIDDEN void mpgi_lockrank_record(const struct mpgi_mutex *m);
+MPGI_HIDDEN void mpgi_lockrank_release(const struct mpgi_mutex *m);
+/* Locks the calling thread holds; always 0 when ranks are not checked. */
+MPGI_HIDDEN int mpgi_lockrank_held(void);
 /* Fatal unless the calling thread holds m (checked builds only). */
 MPGI_HIDDEN void mpgi_mutex_assert_held(const struct mpgi_mutex *m);
 
+/* May be out of order, because it doesn't wait. */
 static inline bool mpgi_mutex_trylock(struct mpgi_mutex *m) {
   uint32_t zero = 0;
   bool ok = atomic_compare_exchange_strong_explicit(
       &m->state, &zero, 1, memory_order_acquire, memory_order_relaxed);
-  if (ok) mpgi_lockrank_acquire(m);
+  if (MPG_CHECK >= 2 && ok) mpgi_lockrank_record(m);
   return ok;
 }
 static inline void mpgi_mutex_lock(struct mpgi_mutex *m) {
   uint32_t zero = 0;
+  if (MPG_CHECK >= 2) mpgi_lockrank_acquire(m);
   if (!atomic_compare_exchange_strong_explicit(
           &m->state, &zero, 1, memory_order_acquire, memory_order_relaxed))
     mpgi_mutex_lock_slow(m);
-  mpgi_lockrank_acquire(m);
 }
 static inline void mpgi_mutex_unlock(struct mpgi_mutex *m) {
-  mpgi_lockrank_release(m);
+  if (MPG_CHECK >= 2) mpgi_lockrank_release(m);
   if (atomic_exchange_explicit(&m->state, 0, memory_order_release) == 2)
     mpgi_mutex_wake(m);
 }

@@ -1,7 +1,7 @@
 /* options.h - MPG_DEBUG and the other environment variables.
  *
  * One table, options.def, defines every switch; docs/environment.md is made
- * from it.  Read once by mpgi_options_init at the first mpg_run; a bad value
+ * from it.  Read once by mpgi_options_init, at the first mpg_run; a bad value
  * is reported on stderr and the default is used.
  */
 #ifndef MPGI_OPTIONS_H
@@ -23,6 +23,10 @@ struct mpgi_options {
 /* Written by mpgi_options_init only; constant afterwards. */
 MPGI_HIDDEN extern struct mpgi_options mpgi_opt;
 MPGI_HIDDEN void mpgi_options_init(void); /* idempotent, thread-safe */
+/* Set every default; read the environment over it (fd: complaints; returns
+ * their number).  The steps of mpgi_options_init, for tests. */
+MPGI_HIDDEN void mpgi_options_default(struct mpgi_options *opt);
+MPGI_HIDDEN int mpgi_options_read(struct mpgi_options *opt, int fd);
 /* Parse a comma list into opt; unknown names and bad values are printed to
  * fd; returns their number. */
 MPGI_HIDDEN int mpgi_options_parse(struct mpgi_options *opt, const char *list,

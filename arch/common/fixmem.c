@@ -1,0 +1,109 @@
+/* fixmem.c - memory of the runtime that is not garbage collected.
+ *
+ * jemalloc's non-standard interface (mallocx and friends) in an arena of our
+ * own: the collector may then stop a thread that holds a lock of the
+ * application's arenas, and the application's statistics stay its own.
+ * No thread cache: with one, jemalloc would serve us from the application's
+ * arena; and callers keep free lists of what is hot.
+ *
+ * Only names that jemalloc alone defines are used, never malloc: so it does
+ * not matter whether the process's malloc is jemalloc's or libc's.
+ *
+ * The arena is made at first use, by whoever comes first:
+ *   arena_state   0 none, 1 being made, 2 + index
+ *
+ * errno is put back: it belongs to user code on the same thread.
+ */
+#include <arch/common/check.h>
+#include <arch/common/fixmem.h>
+#include <arch/os.h>
+#include <errno.h>
+#include <jemalloc/jemalloc.h>
+#include <string.h>
+
+#define ALIGN_DEFAULT 16
+
+enum { ARENA_NONE, ARENA_MAKING, ARENA_BASE };
+
+static _Atomic unsigned arena_state;
+static _Atomic uint64_t live_bytes;
+static _Atomic int forbidden;
+_Atomic int64_t mpgi_fixmem_fail_countdown;
+
+/* The index of a new arena + ARENA_BASE, or ARENA_NONE. */
+static unsigned arena_create(void) {
+  unsigned index = 0;
+  size_t bytes = sizeof index;
+  if (mallctl("arenas.create", &index, &bytes, NULL, 0) != 0) return ARENA_NONE;
+  MPG_VERIFY(bytes == sizeof index);
+  return index + ARENA_BASE;
+}
+
+static unsigned arena_get_slow(void) {
+  for (;;) {
+    unsigned s = ARENA_NONE;
+    if (atomic_compare_exchange_strong(&arena_state, &s, ARENA_MAKING)) {
+      s = arena_create();
+      atomic_store(&arena_state, s);
+      return s;
+    }
+    if (s >= ARENA_BASE) return s;
+    mpgi_os_yield();
+  }
+}
+
+static unsigned arena_get(void) {
+  unsigned s = atomic_load_explicit(&arena_state, memory_order_acquire);
+  return s >= ARENA_BASE ? s : arena_get_slow();
+}
+
+static int flags_of(unsigned arena, size_t align) {
+  return MALLOCX_ARENA((int) (arena - ARENA_BASE)) | MALLOCX_TCACHE_NONE |
+         MALLOCX_ALIGN(align ? align : ALIGN_DEFAULT);
+}
+
+static void check_context(size_t bytes, size_t align) {
+  MPG_ASSERT(atomic_load_explicit(&forbidden, memory_order_relaxed) == 0);
+  MPG_ASSERT(bytes > 0);
+  MPG_ASSERT((align & (align - 1)) == 0);
+}
+
+void *mpgi_fixmem_alloc(size_t bytes, size_t align) {
+  check_context(bytes, align);
+  if (mpgi_os_failpoint(&mpgi_fixmem_fail_countdown, true)) return NULL;
+  if (bytes > (size_t) PTRDIFF_MAX) return NULL; /* mallocx would object */
+  int saved = errno;
+  void *p = NULL;
+  unsigned arena = arena_get();
+  if (arena != ARENA_NONE)
+    p = mallocx(bytes, flags_of(arena, align) | MALLOCX_ZERO);
+  errno = saved;
+  if (p) atomic_fetch_add_explicit(&live_bytes, bytes, memory_order_relaxed);
+  MPG_ASSERT_INTERNAL(((uintptr_t) p & (align ? align - 1 : 15)) == 0);
+  return p;
+}
+
+void mpgi_fixmem_free(void *p, size_t bytes, size_t align) {
+  check_context(bytes, align);
+  if (!p) return;
+  int flags = flags_of(arena_get(), align);
+  MPG_ASSERT(sallocx(p, flags) >= bytes);
+  if (MPG_CHECK >= 2) memset(p, 0xdf, bytes); /* dangling uses show */
+  int saved = errno;
+  sdallocx(p, bytes, flags);
+  errno = saved;
+  uint64_t was =
+      atomic_fetch_sub_explicit(&live_bytes, bytes, memory_order_relaxed);
+  MPG_ASSERT(was >= bytes);
+  (void) was;
+}
+
+uint64_t mpgi_fixmem_bytes(void) {
+  return atomic_load_explicit(&live_bytes, memory_order_relaxed);
+}
+
+void mpgi_fixmem_forbid(int delta) {
+  int was = atomic_fetch_add(&forbidden, delta);
+  MPG_ASSERT(was + delta >= 0);
+  (void) was;
+}

@@ -1,0 +1,167 @@
+/* mem.c - address space: reserve, commit, release, guard.
+ *
+ * Bare system calls only, so that the collector may use it with the world
+ * stopped and handlers may too.  States of a page:
+ *
+ *   reserved   PROT_NONE, no memory, not counted by overcommit
+ *   committed  readable and writable, zero at first use
+ *   guarded    any access faults
+ *
+ * Assumptions about the kernel: mmap places MAP_NORESERVE|PROT_NONE ranges
+ * without accounting them [linux.mem.reserve]; MADV_DONTNEED on a private
+ * anonymous mapping frees the pages at once and they read zero afterwards
+ * [linux.mem.release]; MADV_GUARD_INSTALL exists from 6.13 on and keeps the
+ * mapping in one piece, which matters because vm.max_map_count (65530) would
+ * otherwise bound the number of fixed stacks [linux.mem.guard].
+ */
+#include <arch/common/check.h>
+#include <arch/linux/sys.h>
+#include <arch/os.h>
+#include <errno.h>
+#include <sys/mman.h>
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
+#endif
+
+size_t mpgi_os_page_bytes = 4096;
+_Atomic int64_t mpgi_os_mem_fail_countdown;
+
+static bool fail(void) {
+  return mpgi_os_failpoint(&mpgi_os_mem_fail_countdown, true);
+}
+
+static bool page_aligned(const void *p, size_t bytes) {
+  return (((uintptr_t) p | bytes) & (mpgi_os_page_bytes - 1)) == 0;
+}
+
+static long sys_mmap(void *at, size_t bytes, int prot, int flags) {
+  return mpgi_sys6(SYS_mmap, (long) at, (long) bytes, prot,
+                   MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+}
+
+static long sys_munmap(uintptr_t lo, size_t bytes) {
+  return bytes ? mpgi_sys3(SYS_munmap, (long) lo, (long) bytes, 0) : 0;
+}
+
+static long sys_mprotect(void *lo, size_t bytes, int prot) {
+  return mpgi_sys3(SYS_mprotect, (long) lo, (long) bytes, prot);
+}
+
+static long sys_madvise(void *lo, size_t bytes, int advice) {
+  return mpgi_sys3(SYS_madvise, (long) lo, (long) bytes, advice);
+}
+
+/* Map with alignment: over-reserve, then trim both ends. */
+static void *map_aligned(size_t bytes, size_t align, int prot, int flags) {
+  MPG_ASSERT(bytes > 0 && page_aligned(NULL, bytes));
+  MPG_ASSERT(align >= mpgi_os_page_bytes && (align & (align - 1)) == 0);
+  size_t slack = align - mpgi_os_page_bytes;
+  if (bytes > (size_t) PTRDIFF_MAX - slack) return NULL;
+  long r = sys_mmap(NULL, bytes + slack, prot, flags);
+  if (r < 0) return NULL;
+  uintptr_t lo = (uintptr_t) r;
+  uintptr_t at = (lo + align - 1) & ~(align - 1);
+  long a = sys_munmap(lo, at - lo);
+  long b = sys_munmap(at + bytes, lo + bytes + slack - (at + bytes));
+  /* A failed trim (too many mappings) only wastes address space. */
+  MPG_ASSERT_INTERNAL((a == 0 || a == -ENOMEM) && (b == 0 || b == -ENOMEM));
+  (void) a, (void) b;
+  MPG_ASSERT((at & (align - 1)) == 0);
+  return (void *) at;
+}
+
+void *mpgi_os_mem_reserve(size_t bytes, size_t align) {
+  if (fail()) return NULL;
+  return map_aligned(bytes, align, PROT_NONE, MAP_NORESERVE);
+}
+
+void *mpgi_os_mem_map(size_t bytes, size_t align) {
+  if (fail()) return NULL;
+  return map_aligned(bytes, align, PROT_READ | PROT_WRITE, 0);
+}
+
+int mpgi_os_mem_commit(void *lo, size_t bytes) {
+  MPG_ASSERT(page_aligned(lo, bytes));
+  if (fail()) return -ENOMEM;
+  long r = sys_mprotect(lo, bytes, PROT_READ | PROT_WRITE);
+  MPG_ASSERT(r == 0 || r == -ENOMEM);
+  return (int) r;
+}
+
+void mpgi_os_mem_release(void *lo, size_t bytes) {
+  MPG_ASSERT(page_aligned(lo, bytes));
+  long r = sys_madvise(lo, bytes, MADV_DONTNEED);
+  MPG_ASSERT(r == 0); /* else it wouldn't read zero [linux.mem.release] */
+}
+
+void mpgi_os_mem_decommit(void *lo, size_t bytes) {
+  MPG_ASSERT(page_aligned(lo, bytes));
+  /* One call drops the pages and the access, and any guard markers. */
+  long r = sys_mmap(lo, bytes, PROT_NONE, MAP_NORESERVE | MAP_FIXED);
+  if (r == (long) lo) return;
+  MPG_ASSERT(r == -ENOMEM); /* out of mappings: at least free the memory */
+  sys_madvise(lo, bytes, MADV_DONTNEED);
+  sys_mprotect(lo, bytes, PROT_NONE);
+}
+
+void mpgi_os_mem_unmap(void *lo, size_t bytes) {
+  MPG_ASSERT(page_aligned(lo, bytes));
+  long r = sys_munmap((uintptr_t) lo, bytes);
+  if (r == 0) return;
+  /* Cutting a hole would need one mapping too many: keep the addresses. */
+  MPG_ASSERT(r == -ENOMEM);
+  sys_madvise(lo, bytes, MADV_DONTNEED);
+}
+
+void mpgi_os_mem_huge(void *lo, size_t bytes) {
+  MPG_ASSERT(page_aligned(lo, bytes));
+  /* Best effort: kernels without huge pages refuse. */
+  sys_madvise(lo, bytes, MADV_HUGEPAGE);
+}
+
+/* ---- guards ---- */
+
+enum guard_mode { GUARD_UNKNOWN, GUARD_MADVISE, GUARD_MPROTECT };
+/* Written by whoever probes first; every prober finds the same. */
+static _Atomic int guard_mode;
+
+/* Does this kernel know MADV_GUARD_INSTALL?  Asked of a page of our own,
+ * because EINVAL for a user's range could also mean locked memory. */
+static int guard_probe(void) {
+  int mode = GUARD_MPROTECT;
+  long page = sys_mmap(NULL, mpgi_os_page_bytes, PROT_READ | PROT_WRITE, 0);
+  if (page < 0) return mode; /* no memory: don't remember, see caller */
+  if (sys_madvise((void *) page, mpgi_os_page_bytes, MADV_GUARD_INSTALL) == 0)
+    mode = GUARD_MADVISE;
+  sys_munmap((uintptr_t) page, mpgi_os_page_bytes);
+  atomic_store_explicit(&guard_mode, mode, memory_order_relaxed);
+  return mode;
+}
+
+static int guard_mode_get(void) {
+  int mode = atomic_load_explicit(&guard_mode, memory_order_relaxed);
+  return mode == GUARD_UNKNOWN ? guard_probe() : mode;
+}
+
+int mpgi_os_mem_guard(void *lo, size_t bytes) {
+  MPG_ASSERT(page_aligned(lo, bytes));
+  if (fail()) return -ENOMEM;
+  if (guard_mode_get() == GUARD_MADVISE &&
+      sys_madvise(lo, bytes, MADV_GUARD_INSTALL) == 0)
+    return 0;
+  long r = sys_mprotect(lo, bytes, PROT_NONE);
+  MPG_ASSERT(r == 0 || r == -ENOMEM);
+  return (int) r;
+}
+
+void mpgi_os_mem_unguard(void *lo, size_t bytes) {
+  MPG_ASSERT(page_aligned(lo, bytes));
+  if (guard_mode_get() == GUARD_MADVISE)
+    sys_madvise(lo, bytes, MADV_GUARD_REMOVE);
+  /* The guard may have been made the other way; no-op when it wasn't. */
+  long r = sys_mprotect(lo, bytes, PROT_READ | PROT_WRITE);
+  MPG_ASSERT(r == 0 || r == -ENOMEM);
+  (void) r;
+}

@@ -1,0 +1,160 @@
+/* signal.c - installing handlers, sending signals, alternate stacks.
+ *
+ * Every handler of ours runs on the thread's alternate stack with all signals
+ * blocked: a goroutine's stack can't take a signal frame (12 KB), and a second
+ * signal must not interrupt the first one's bookkeeping.
+ *
+ *   ours[sig]   handler, or NULL; written before the kernel learns of it
+ *   old[sig]    the application's action, for chaining and restoring; valid
+ *               while ours[sig] is set
+ * install and restore are called by one thread at a time (start and end of
+ * mpg_run); handlers read at any moment.
+ *
+ * errno is saved around every handler: it belongs to the interrupted code.
+ */
+#include <arch/common/check.h>
+#include <arch/linux/sys.h>
+#include <arch/os.h>
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define SIGNALS 65 /* 1..64 */
+
+static mpgi_os_sighandler *_Atomic ours[SIGNALS];
+static struct sigaction old[SIGNALS];
+_Atomic int64_t mpgi_os_signal_fail_countdown;
+
+static bool sig_ok(int sig) { return sig > 0 && sig < SIGNALS; }
+
+static void dispatch(int sig, siginfo_t *info, void *ucontext) {
+  int saved = errno;
+  mpgi_os_sighandler *handler = atomic_load(&ours[sig]);
+  if (handler) handler(sig, info, ucontext);
+  errno = saved;
+}
+
+int mpgi_os_signal_install(int sig, mpgi_os_sighandler *handler) {
+  MPG_ASSERT(sig_ok(sig) && handler);
+  if (atomic_load(&ours[sig])) { /* ours already: only the handler changes */
+    atomic_store(&ours[sig], handler);
+    return 0;
+  }
+  int saved = errno, err = 0;
+  struct sigaction sa = {.sa_flags = SA_ONSTACK | SA_SIGINFO | SA_RESTART};
+  sa.sa_sigaction = dispatch;
+  sigfillset(&sa.sa_mask);
+  if (sigaction(sig, NULL, &old[sig]) != 0) err = -errno;
+  if (!err) {
+    atomic_store(&ours[sig], handler);
+    if (sigaction(sig, &sa, NULL) != 0) err = -errno;
+    if (err) atomic_store(&ours[sig], NULL);
+  }
+  errno = saved;
+  return err;
+}
+
+void mpgi_os_signal_restore(int sig) {
+  MPG_ASSERT(sig_ok(sig));
+  if (!atomic_load(&ours[sig])) return;
+  int bad = sigaction(sig, &old[sig], NULL);
+  MPG_ASSERT(bad == 0);
+  (void) bad;
+  /* A handler that had started already finds NULL and does nothing. */
+  atomic_store(&ours[sig], NULL);
+}
+
+void mpgi_os_signal_chain(int sig, void *siginfo, void *ucontext) {
+  MPG_ASSERT(sig_ok(sig));
+  const struct sigaction *sa = &old[sig];
+  if (sa->sa_flags & SA_SIGINFO) {
+    if (sa->sa_sigaction) sa->sa_sigaction(sig, siginfo, ucontext);
+  } else if (sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN) {
+    sa->sa_handler(sig);
+  }
+}
+
+int mpgi_os_sigaltstack(void *mem, size_t bytes) {
+  MPG_ASSERT(!mem || bytes > 0);
+  stack_t ss = {.ss_sp = mem, .ss_size = bytes};
+  if (!mem) ss.ss_flags = SS_DISABLE;
+  return (int) mpgi_sys3(SYS_sigaltstack, (long) &ss, 0, 0);
+}
+
+int mpgi_os_tgkill(int tid, int sig) {
+  MPG_ASSERT(tid > 0 && sig >= 0 && sig < SIGNALS);
+  if (mpgi_os_failpoint(&mpgi_os_signal_fail_countdown, false)) return -EAGAIN;
+  long pid = mpgi_sys3(SYS_getpid, 0, 0, 0);
+  long r = mpgi_sys3(SYS_tgkill, pid, tid, sig);
+  MPG_ASSERT(r == 0 || r == -ESRCH || r == -EAGAIN);
+  return (int) r;
+}
+
+/* ---- handlers that are not ours ---- */
+
+/* The kernel's struct sigaction; libc's refuses its own two signals. */
+struct kernel_sigaction {
+  uintptr_t handler;
+  unsigned long flags;
+  uintptr_t restorer;
+  uint64_t mask;
+};
+
+static long raw_sigaction(int sig, const struct kernel_sigaction *set,
+                          struct kernel_sigaction *get) {
+  return mpgi_sys6(SYS_rt_sigaction, sig, (long) set, (long) get,
+                   sizeof(uint64_t), 0, 0);
+}
+
+static void onstack_one(int sig) {
+  struct kernel_sigaction sa;
+  memset(&sa, 0, sizeof sa);
+  if (raw_sigaction(sig, NULL, &sa) != 0) return;
+  if (sa.handler == (uintptr_t) SIG_DFL || sa.handler == (uintptr_t) SIG_IGN)
+    return;
+  if (sa.flags & SA_ONSTACK) return;
+  sa.flags |= SA_ONSTACK;
+  long r = raw_sigaction(sig, &sa, NULL);
+  MPG_ASSERT(r == 0);
+  (void) r;
+}
+
+void mpgi_os_signal_onstack_all(void) {
+  /* Includes 32 and 33, glibc's own for cancellation and setuid: their
+   * handlers run on every thread [linux.thread.setxid]. */
+  for (int sig = 1; sig < SIGNALS; sig++)
+    if (sig != SIGKILL && sig != SIGSTOP) onstack_one(sig);
+}
+
+/* ---- a memory barrier on every thread ---- */
+
+static long sys_membarrier(int cmd) {
+  return mpgi_sys3(SYS_membarrier, cmd, 0, 0);
+}
+
+/* Where membarrier is refused (seccomp): taking write permission from a page
+ * that is mapped dirty interrupts every CPU that runs this process. */
+static void barrier_by_mprotect(void) {
+  static _Alignas(4096) _Atomic char page[4096];
+  static atomic_flag busy = ATOMIC_FLAG_INIT; /* guards page's permission */
+  while (atomic_flag_test_and_set(&busy)) mpgi_arch_relax();
+  atomic_fetch_add(&page[0], 1);
+  long a = mpgi_sys3(SYS_mprotect, (long) page, sizeof page, PROT_READ);
+  long b =
+      mpgi_sys3(SYS_mprotect, (long) page, sizeof page, PROT_READ | PROT_WRITE);
+  MPG_VERIFY(a == 0 && b == 0);
+  atomic_flag_clear(&busy);
+}
+
+void mpgi_os_membarrier(void) {
+  long r = sys_membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+  if (r == -EPERM) { /* not registered yet; registering twice is harmless */
+    r = sys_membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+    if (r == 0) r = sys_membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+  }
+  if (r != 0) r = sys_membarrier(MEMBARRIER_CMD_GLOBAL);
+  if (r != 0) barrier_by_mprotect();
+}

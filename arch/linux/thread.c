@@ -1,0 +1,144 @@
+/* thread.c - starting threads, and facts about them.
+ *
+ * Threads are made by pthread_create, not clone: the user's code runs on them
+ * and expects libc's thread-local state.  pthread_create allocates, so no
+ * thread is started while the world is stopped.
+ *
+ * Signals: a new thread takes the synchronous ones (its own faults), SIGURG
+ * (preemption) and SIGPROF (profilers); everything else is blocked before it
+ * exists, so that the application's asynchronous signals go to the
+ * application's own threads.
+ *
+ * Assumptions: the id of a thread's CPU clock is the kernel's encoding,
+ * readable by pthread_getcpuclockid [linux.thread.clock]; glibc installs its
+ * own handler for SIGSETXID at the first pthread_create
+ * [linux.thread.setxid], see mpgi_os_signal_onstack_all.
+ */
+#include <arch/common/check.h>
+#include <arch/common/fixmem.h>
+#include <arch/linux/sys.h>
+#include <arch/os.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#define NAME_BYTES 16 /* the kernel's limit, NUL included */
+#define CPU_MASK_WORDS 1024
+
+_Atomic int64_t mpgi_os_thread_fail_countdown;
+
+/* What a new thread needs; made by the starter, freed by the thread. */
+struct start {
+  void (*fn)(void *);
+  void *arg;
+  char name[NAME_BYTES];
+};
+
+static void *thread_main(void *arg) {
+  struct start s = *(struct start *) arg;
+  mpgi_fixmem_free(arg, sizeof s, 0);
+  MPG_ASSERT(s.fn && s.name[NAME_BYTES - 1] == 0);
+  if (s.name[0]) pthread_setname_np(pthread_self(), s.name);
+  s.fn(s.arg);
+  return NULL;
+}
+
+static void mask_for_threads(sigset_t *set) {
+  static const int open[] = {SIGURG, SIGPROF, SIGSEGV, SIGBUS, SIGFPE,
+                             SIGILL, SIGTRAP, SIGSYS,  SIGABRT};
+  sigfillset(set);
+  for (size_t i = 0; i < sizeof open / sizeof open[0]; i++)
+    sigdelset(set, open[i]);
+}
+
+/* pthread_create on a detached thread with the stack size; 0 or errno. */
+static int create(struct start *s, size_t stack_bytes) {
+  pthread_attr_t attr;
+  pthread_t thread;
+  int err = pthread_attr_init(&attr);
+  if (err) return err;
+  err = pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+  MPG_ASSERT(err == 0);
+  err = pthread_attr_setstacksize(&attr, stack_bytes);
+  MPG_ASSERT(err == 0); /* EINVAL: smaller than PTHREAD_STACK_MIN */
+  sigset_t want, old;
+  mask_for_threads(&want);
+  pthread_sigmask(SIG_SETMASK, &want, &old);
+  err = pthread_create(&thread, &attr, thread_main, s);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  pthread_attr_destroy(&attr);
+  return err;
+}
+
+int mpgi_os_thread_start(void (*fn)(void *), void *arg, size_t stack_bytes,
+                         const char *name) {
+  MPG_ASSERT(fn && stack_bytes % mpgi_os_page_bytes == 0);
+  if (mpgi_os_failpoint(&mpgi_os_thread_fail_countdown, false)) return -EAGAIN;
+  struct start *s = mpgi_fixmem_alloc(sizeof *s, 0);
+  if (!s) return -ENOMEM;
+  s->fn = fn;
+  s->arg = arg;
+  if (name) strncpy(s->name, name, NAME_BYTES - 1);
+  int saved = errno;
+  int err = create(s, stack_bytes);
+  errno = saved;
+  if (err == 0) return 0;
+  mpgi_fixmem_free(s, sizeof *s, 0);
+  MPG_ASSERT(err == EAGAIN || err == ENOMEM);
+  return -err;
+}
+
+int mpgi_os_tid(void) {
+  static _Thread_local int tid;
+  if (!tid) tid = (int) mpgi_sys3(SYS_gettid, 0, 0, 0);
+  MPG_ASSERT_INTERNAL(tid > 0);
+  return tid;
+}
+
+int mpgi_os_thread_clock(void) {
+  clockid_t id;
+  int err = pthread_getcpuclockid(pthread_self(), &id);
+  MPG_ASSERT(err == 0); /* [linux.thread.clock] */
+  (void) err;
+  return id;
+}
+
+int64_t mpgi_os_clock_read(int clock_id) {
+  struct timespec ts;
+  long r = mpgi_sys3(SYS_clock_gettime, clock_id, (long) &ts, 0);
+  if (r != 0) return -1; /* the thread is gone */
+  MPG_ASSERT_INTERNAL(ts.tv_nsec >= 0 && ts.tv_nsec < 1000000000);
+  return ts.tv_sec * (int64_t) 1000000000 + ts.tv_nsec;
+}
+
+int mpgi_os_ncpu(void) {
+  unsigned long mask[CPU_MASK_WORDS];
+  long r = mpgi_sys3(SYS_sched_getaffinity, 0, sizeof mask, (long) mask);
+  if (r <= 0) return 1;
+  int n = 0;
+  for (size_t i = 0; i < (size_t) r / sizeof mask[0]; i++)
+    n += __builtin_popcountl(mask[i]);
+  MPG_ASSERT(n > 0);
+  return n;
+}
+
+int mpgi_os_stack_bounds(uintptr_t *lo, uintptr_t *hi) {
+  MPG_ASSERT(lo && hi);
+  pthread_attr_t attr;
+  void *base;
+  size_t bytes;
+  int saved = errno;
+  int err = pthread_getattr_np(pthread_self(), &attr);
+  if (err == 0) {
+    err = pthread_attr_getstack(&attr, &base, &bytes);
+    pthread_attr_destroy(&attr);
+  }
+  errno = saved;
+  if (err) return -err;
+  *lo = (uintptr_t) base;
+  *hi = *lo + bytes;
+  MPG_ASSERT(*lo < mpgi_arch_sp() && mpgi_arch_sp() < *hi);
+  return 0;
+}
