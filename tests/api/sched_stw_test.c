@@ -1,0 +1,103 @@
+/* sched_stw_test.c - a collection finishes while any sort of loop runs.
+ *
+ * No timing is asserted: the watchdog ends a collection that never does.
+ */
+#include "../../examples/loops.h"
+#include "../support/check.h"
+
+#define ROUNDS 20
+
+static void collect_beside(const char *name, int procs, int loops) {
+  const struct loop_kind *kind = loops_find(name);
+  CHECK(kind != NULL);
+  if (!loops_usable(kind)) return;
+  struct mpg_gc_stats before = {.size = sizeof(before)}, after = before;
+  mpg_gomaxprocs(procs);
+  CHECK_EQ(loops_open(), 0);
+  for (int i = 0; i < loops; i++) CHECK_GO(kind->fn, NULL);
+  CHECK_EVENTUALLY(atomic_load(&loops_started) == loops);
+  CHECK_EQ(mpg_gc_stats_read(&before), 0);
+  for (int i = 0; i < ROUNDS; i++) {
+    mpg_gc();
+    mpg_yield();
+  }
+  CHECK_EQ(mpg_gc_stats_read(&after), 0);
+  CHECK_GE(after.cycles, before.cycles + ROUNDS);
+  loops_close(loops);
+  if (strcmp(name, "empty") != 0) CHECK_EVENTUALLY(mpg_num_goroutines() == 1);
+}
+
+static void beside_an_empty_loop(void *arg) {
+  (void) arg, collect_beside("empty", 2, 1);
+}
+static void beside_a_frameless_leaf(void *arg) {
+  (void) arg, collect_beside("leaf", 2, 1);
+}
+static void beside_a_loop_that_calls(void *arg) {
+  (void) arg, collect_beside("calls", 2, 1);
+}
+static void beside_an_avx512_loop(void *arg) {
+  (void) arg, collect_beside("avx512", 2, 1);
+}
+static void beside_memset(void *arg) {
+  (void) arg, collect_beside("memset", 2, 1);
+}
+static void beside_qsort(void *arg) {
+  (void) arg, collect_beside("qsort", 2, 1);
+}
+static void beside_a_raw_read(void *arg) {
+  (void) arg, collect_beside("read", 2, 1);
+}
+static void beside_a_syscall(void *arg) {
+  (void) arg, collect_beside("syscall", 2, 1);
+}
+static void beside_several_of_each(void *arg) {
+  (void) arg;
+  for (int i = 0; i < LOOP_KINDS; i++)
+    if (loop_kinds[i].fn != loop_empty)
+      collect_beside(loop_kinds[i].name, 4, 3);
+}
+
+/* Two initiators: one waits for its turn as a stopped thread. */
+static mpg_waitgroup done;
+
+static void collect_often(void *arg) {
+  (void) arg;
+  for (int i = 0; i < ROUNDS; i++) mpg_gc();
+  mpg_waitgroup_done(&done);
+}
+
+static void several_collect_at_once(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(4);
+  CHECK_EQ(loops_open(), 0);
+  CHECK_GO(loop_empty, NULL);
+  mpg_waitgroup_add(&done, 3);
+  for (int i = 0; i < 3; i++) CHECK_GO(collect_often, NULL);
+  for (int i = 0; i < ROUNDS; i++) mpg_gomaxprocs(2 + i % 3);
+  mpg_waitgroup_wait(&done);
+}
+
+/* On one P the loop is switched out; the collector finds it on a queue. */
+static void on_one_p(void *arg) {
+  (void) arg;
+#if defined(MPG_SPLIT_STACK)
+  static const char *const names[] = {"leaf", "calls", "avx512", "memset"};
+  for (int i = 0; i < 4; i++) collect_beside(names[i], 1, 1);
+#endif
+}
+
+static const struct check_case cases[] = {
+    INSIDE(beside_an_empty_loop),
+    INSIDE(beside_a_frameless_leaf),
+    INSIDE(beside_a_loop_that_calls),
+    INSIDE(beside_an_avx512_loop),
+    INSIDE(beside_memset),
+    INSIDE(beside_qsort),
+    INSIDE(beside_a_raw_read),
+    INSIDE(beside_a_syscall),
+    INSIDE(several_collect_at_once),
+    INSIDE(on_one_p),
+    INSIDE(beside_several_of_each),
+};
+CHECK_MAIN(cases, 30)
