@@ -1,14 +1,14 @@
 # programs.cmake - programs in this tree that are built as user code.
 #
-# mpg_add_program(<name> <source> <flavour>): flavours are
+# mpg_add_program(<name> <sources> <flavour>): flavours are
 #   split    mpg's flags, static library: the way users build
 #   shared   mpg's flags, libmpg.so
 #   fixed    no flags, static library: every goroutine has a fixed stack
 
 set(mpg_program_warnings -Wall -Wextra -Wundef -Wshadow -Werror)
 
-function(mpg_add_program name source flavour)
-  add_executable(${name} ${source})
+function(mpg_add_program name sources flavour)
+  add_executable(${name} ${sources})
   set_target_properties(${name} PROPERTIES C_STANDARD 11 C_EXTENSIONS ON)
   target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
   # assert() in tests and benches must stay alive in every build type.
@@ -27,13 +27,24 @@ function(mpg_add_program name source flavour)
   endif()
 endfunction()
 
-# One split program for each source of a folder, into <build>/<folder>.
+# Split programs into <build>/<folder>: one for each source of the folder that
+# matches the pattern, and one for each subfolder, of all its sources.
 function(mpg_add_folder folder pattern)
-  file(GLOB sources CONFIGURE_DEPENDS
-       ${PROJECT_SOURCE_DIR}/${folder}/${pattern})
-  foreach(source IN LISTS sources)
-    get_filename_component(name ${source} NAME_WE)
-    mpg_add_program(${name} ${source} split)
+  file(GLOB entries CONFIGURE_DEPENDS
+       ${PROJECT_SOURCE_DIR}/${folder}/${pattern}
+       ${PROJECT_SOURCE_DIR}/${folder}/*/*.c)
+  foreach(entry IN LISTS entries)
+    get_filename_component(name ${entry} NAME_WE)
+    get_filename_component(dir ${entry} DIRECTORY)
+    if(NOT dir STREQUAL "${PROJECT_SOURCE_DIR}/${folder}")
+      get_filename_component(name ${dir} NAME)
+    endif()
+    list(APPEND names ${name})
+    list(APPEND sources_of_${name} ${entry})
+  endforeach()
+  list(REMOVE_DUPLICATES names)
+  foreach(name IN LISTS names)
+    mpg_add_program(${name} "${sources_of_${name}}" split)
     target_link_libraries(${name} PRIVATE Threads::Threads m)
     set_target_properties(${name} PROPERTIES
       RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/${folder})
