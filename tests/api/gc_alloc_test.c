@@ -224,7 +224,7 @@ static void base_of_other_memory_is_null(void *arg) {
   CHECK(mpg_base(&local) == NULL);
   CHECK(mpg_base(global) == NULL);
   CHECK(mpg_base(m) == NULL);
-  CHECK(mpg_base((void *) (uintptr_t) main) == NULL);
+  CHECK(mpg_base((void *) (uintptr_t) check_failed) == NULL);
   CHECK(mpg_base((void *) UINTPTR_MAX) == NULL);
   CHECK(mpg_base((void *) 1) == NULL);
   free(m);

@@ -238,8 +238,6 @@ static void stats_want_their_size(void *arg) {
   struct mpg_gc_stats s = {0};
   CHECK_EQ(mpg_gc_stats_read(&s), -EINVAL);
   CHECK_EQ(mpg_gc_stats_read(NULL), -EINVAL);
-  s.size = sizeof(s) + 800;
-  CHECK_EQ(mpg_gc_stats_read(&s), -EINVAL);
 }
 
 static void stats_add_up(void *arg) {

@@ -55,6 +55,7 @@ static __attribute__((noinline, unused)) bool hide_alive(hidden h,
 static __attribute__((noinline, unused)) void hide_scrub(void) {
   volatile uintptr_t junk[192];
   for (int i = 0; i < 192; i++) junk[i] = (uintptr_t) i;
+  (void) junk[0];
   __asm__ volatile(
       "xor %%eax, %%eax\n\txor %%ecx, %%ecx\n\txor %%edx, %%edx\n\t"
       "xor %%esi, %%esi\n\txor %%edi, %%edi\n\txor %%r8d, %%r8d\n\t"
