@@ -8,13 +8,18 @@
  * by hand.
  *
  * The files are not compiled with -fsplit-stack, so nothing here grows a
- * stack: the promise is kept by the rule that runtime code runs on g0.
+ * stack: the promise is kept by the rule that runtime code runs on g0.  The
+ * second section, .note.GNU-no-split-stack, says that some functions have no
+ * split-stack prologue; without it the linkers take a call from here to libc
+ * for a prologue they failed to rewrite.
  */
 #ifndef MPGI_SPLITNOTE_H
 #define MPGI_SPLITNOTE_H
 
 __asm__(
     ".pushsection .note.GNU-split-stack,\"\",@progbits\n"
+    ".popsection\n"
+    ".pushsection .note.GNU-no-split-stack,\"\",@progbits\n"
     ".popsection\n");
 
 #endif /* MPGI_SPLITNOTE_H */
