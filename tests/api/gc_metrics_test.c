@@ -1,0 +1,157 @@
+/* gc_metrics_test.c - histograms of stops, preemptions and waits. */
+#include <errno.h>
+
+#include "../support/check.h"
+
+static const enum mpg_metric all[] = {MPG_METRIC_TIME_TO_STOP, MPG_METRIC_PAUSE,
+                                      MPG_METRIC_PREEMPT_LATENCY,
+                                      MPG_METRIC_SCHED_LATENCY};
+
+static struct mpg_histogram *read_metric(enum mpg_metric m) {
+  struct mpg_histogram *h = NULL;
+  CHECK_EQ(mpg_metric_read(m, &h), 0);
+  CHECK(h != NULL);
+  return h;
+}
+
+static uint64_t count_of(enum mpg_metric m) {
+  struct mpg_histogram *h = read_metric(m);
+  uint64_t n = mpg_histogram_count(h);
+  mpg_histogram_free(h);
+  return n;
+}
+
+static void wrong_arguments(void *arg) {
+  (void) arg;
+  struct mpg_histogram *h = NULL;
+  CHECK_EQ(mpg_metric_read((enum mpg_metric) 4, &h), -EINVAL);
+  CHECK_EQ(mpg_metric_read((enum mpg_metric) 1000000, &h), -EINVAL);
+  CHECK_EQ(mpg_metric_read((enum mpg_metric) - 1, &h), -EINVAL);
+  CHECK(h == NULL);
+  CHECK_EQ(mpg_metric_read(MPG_METRIC_PAUSE, NULL), -EINVAL);
+  mpg_metric_reset((enum mpg_metric) 4); /* nothing happens */
+  mpg_histogram_free(NULL);
+}
+
+static void every_stop_is_a_sample_of_both(void *arg) {
+  (void) arg;
+  for (int i = 0; i < 20; i++) {
+    uint64_t to_stop = count_of(MPG_METRIC_TIME_TO_STOP);
+    uint64_t stopped = count_of(MPG_METRIC_PAUSE);
+    mpg_gc();
+    CHECK_GE(count_of(MPG_METRIC_TIME_TO_STOP), to_stop + 1);
+    CHECK_GE(count_of(MPG_METRIC_PAUSE), stopped + 1);
+  }
+  uint64_t before = count_of(MPG_METRIC_PAUSE);
+  mpg_gomaxprocs(mpg_gomaxprocs(0) + 1);
+  CHECK_GE(count_of(MPG_METRIC_PAUSE), before + 1);
+  CHECK_EQ(count_of(MPG_METRIC_PAUSE), count_of(MPG_METRIC_TIME_TO_STOP));
+}
+
+static void empty_ones_give_zero(void *arg) {
+  (void) arg;
+  mpg_gc();
+  for (int i = 0; i < 2; i++) {
+    mpg_metric_reset(all[i]);
+    struct mpg_histogram *h = read_metric(all[i]);
+    CHECK_EQ(mpg_histogram_count(h), 0);
+    CHECK_EQ(mpg_histogram_max(h), 0);
+    for (int q = 0; q <= 10; q++)
+      CHECK_EQ(mpg_histogram_quantile(h, q / 10.0), 0);
+    mpg_histogram_free(h);
+  }
+}
+
+static void quantiles_are_monotone(void *arg) {
+  (void) arg;
+  for (int i = 0; i < 200; i++) {
+    mpg_gc();
+    mpg_yield();
+  }
+  for (int i = 0; i < 4; i++) {
+    struct mpg_histogram *h = read_metric(all[i]);
+    uint64_t last = 0, max = mpg_histogram_max(h);
+    for (int q = 0; q <= 1000; q++) {
+      uint64_t v = mpg_histogram_quantile(h, q / 1000.0);
+      CHECK_GE(v, last);
+      last = v;
+    }
+    CHECK_LE(last, max);
+    CHECK_GE(last, max - max / 32); /* the stated error */
+    CHECK_EQ(mpg_histogram_quantile(h, -1), mpg_histogram_quantile(h, 0));
+    CHECK_EQ(mpg_histogram_quantile(h, 2), mpg_histogram_quantile(h, 1));
+    mpg_histogram_free(h);
+  }
+}
+
+static void a_snapshot_stays(void *arg) {
+  (void) arg;
+  mpg_gc();
+  struct mpg_histogram *h = read_metric(MPG_METRIC_PAUSE);
+  uint64_t n = mpg_histogram_count(h), p99 = mpg_histogram_quantile(h, 0.99);
+  for (int i = 0; i < 10; i++) mpg_gc();
+  mpg_metric_reset(MPG_METRIC_PAUSE);
+  CHECK_EQ(mpg_histogram_count(h), n);
+  CHECK_EQ(mpg_histogram_quantile(h, 0.99), p99);
+  mpg_histogram_free(h);
+}
+
+static void a_pause_contains_its_time_to_stop(void *arg) {
+  (void) arg;
+  mpg_metric_reset(MPG_METRIC_PAUSE);
+  mpg_metric_reset(MPG_METRIC_TIME_TO_STOP);
+  for (int i = 0; i < 50; i++) mpg_gc();
+  struct mpg_histogram *stop = read_metric(MPG_METRIC_TIME_TO_STOP);
+  struct mpg_histogram *pause = read_metric(MPG_METRIC_PAUSE);
+  for (int q = 0; q <= 20; q++)
+    CHECK_LE(mpg_histogram_quantile(stop, q / 20.0),
+             mpg_histogram_quantile(pause, q / 20.0));
+  CHECK_LE(mpg_histogram_max(stop), mpg_histogram_max(pause));
+  CHECK_GT(mpg_histogram_max(pause), 0);
+  mpg_histogram_free(stop);
+  mpg_histogram_free(pause);
+}
+
+static _Atomic bool quit;
+static mpg_waitgroup done;
+
+static void spin(void *arg) {
+  (void) arg;
+  while (!atomic_load(&quit)) __asm__ volatile("");
+  mpg_waitgroup_done(&done);
+}
+
+static void preemptions_and_waits_are_counted(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(1);
+  uint64_t waits = count_of(MPG_METRIC_SCHED_LATENCY);
+  mpg_waitgroup_add(&done, 2);
+  for (int i = 0; i < 2; i++) CHECK_GO(spin, NULL);
+#if defined(MPG_SPLIT_STACK)
+  uint64_t preempted = count_of(MPG_METRIC_PREEMPT_LATENCY);
+  while (count_of(MPG_METRIC_PREEMPT_LATENCY) < preempted + 4) mpg_yield();
+#endif
+  atomic_store(&quit, true);
+  mpg_waitgroup_wait(&done);
+  CHECK_GE(count_of(MPG_METRIC_SCHED_LATENCY), waits + 2);
+}
+
+static void statistics_can_be_read_anywhere(void *arg) {
+  (void) arg;
+  struct mpg_gc_stats s = {.size = sizeof(s)};
+  CHECK_EQ(mpg_gc_stats_read(&s), 0);
+  CHECK_GT(s.cycles, 0);
+  CHECK_GT(count_of(MPG_METRIC_PAUSE), 0); /* of the runs before */
+}
+
+static const struct check_case cases[] = {
+    INSIDE(wrong_arguments),
+    INSIDE(every_stop_is_a_sample_of_both),
+    INSIDE(empty_ones_give_zero),
+    INSIDE(quantiles_are_monotone),
+    INSIDE(a_snapshot_stays),
+    INSIDE(a_pause_contains_its_time_to_stop),
+    INSIDE(preemptions_and_waits_are_counted),
+    OUTSIDE(statistics_can_be_read_anywhere),
+};
+CHECK_MAIN(cases, 20)

@@ -1,0 +1,139 @@
+/* gc_oom_test.c - memory runs out: NULL, the handler, and going on.
+ *
+ * RLIMIT_DATA makes the kernel refuse more writable memory.
+ */
+#include <sys/resource.h>
+
+#include "../support/check.h"
+
+#define MIB ((size_t) 1 << 20)
+
+static uint64_t data_bytes(void) { /* VmData of /proc/self/status */
+  char line[256];
+  unsigned long kib = 0;
+  FILE *f = fopen("/proc/self/status", "r");
+  CHECK(f != NULL);
+  while (fgets(line, sizeof(line), f))
+    if (strncmp(line, "VmData:", 7) == 0) kib = strtoul(line + 7, NULL, 10);
+  fclose(f);
+  CHECK_GT(kib, 0);
+  return (uint64_t) kib << 10;
+}
+
+static void limit_data(uint64_t more) {
+  struct rlimit r;
+  CHECK_EQ(getrlimit(RLIMIT_DATA, &r), 0);
+  r.rlim_cur = more ? data_bytes() + more : r.rlim_max;
+  CHECK_EQ(setrlimit(RLIMIT_DATA, &r), 0);
+}
+
+struct cell {
+  struct cell *next;
+  char payload[1000];
+};
+
+static struct cell *list; /* global: a root */
+
+/* Allocate until there is no more; returns the number of cells. */
+static size_t exhaust(void) {
+  size_t n = 0;
+  for (;; n++) {
+    struct cell *c = mpg_alloc(sizeof(*c));
+    if (!c) return n;
+    memset(c->payload, (int) n, sizeof(c->payload));
+    c->next = list;
+    list = c;
+    CHECK_LE(n, (size_t) 4 << 20); /* the limit didn't work */
+  }
+}
+
+static void check_list(size_t n) {
+  for (struct cell *c = list; c; c = c->next) {
+    n--;
+    for (size_t i = 0; i < sizeof(c->payload); i += 99)
+      CHECK_EQ((unsigned char) c->payload[i], n & 0xff);
+  }
+  CHECK_EQ(n, 0);
+}
+
+static void exhaustion_gives_null_and_an_intact_heap(void *arg) {
+  (void) arg;
+  limit_data(64 * MIB);
+  for (int round = 0; round < 3; round++) {
+    list = NULL;
+    size_t n = exhaust();
+    CHECK_GT(n, 1000);
+    CHECK(mpg_alloc(32 * MIB) == NULL);
+    CHECK(mpg_alloc_noscan(32 * MIB) == NULL);
+    check_list(n);
+    mpg_gc();
+    check_list(n);
+  }
+  list = NULL;
+  limit_data(0);
+  for (int i = 0; i < 10000; i++) CHECK(mpg_alloc(1000) != NULL);
+}
+
+static void failed_realloc_keeps_the_block(void *arg) {
+  (void) arg;
+  char *p = mpg_alloc_noscan(MIB);
+  memset(p, 9, MIB);
+  limit_data(32 * MIB);
+  CHECK(mpg_realloc(p, 512 * MIB) == NULL);
+  limit_data(0);
+  for (size_t i = 0; i < MIB; i += 997) CHECK_EQ(p[i], 9);
+}
+
+static int asked;
+static size_t asked_bytes;
+static char instead[256];
+
+static void *give_instead(size_t bytes) {
+  asked++;
+  asked_bytes = bytes;
+  return instead;
+}
+
+static void *give_nothing(size_t bytes) {
+  (void) bytes;
+  asked++;
+  return NULL;
+}
+
+static void the_handler_is_asked_and_its_result_passed_on(void *arg) {
+  (void) arg;
+  limit_data(32 * MIB);
+  mpg_on_out_of_memory(give_instead);
+  CHECK(mpg_alloc(256 * MIB) == instead);
+  CHECK_EQ(asked, 1);
+  CHECK_EQ(asked_bytes, 256 * MIB);
+  CHECK(mpg_alloc_noscan(256 * MIB) == instead);
+  CHECK_EQ(asked, 2);
+  mpg_on_out_of_memory(give_nothing);
+  CHECK(mpg_alloc(256 * MIB) == NULL);
+  CHECK_EQ(asked, 3);
+  mpg_on_out_of_memory(NULL);
+  CHECK(mpg_alloc(256 * MIB) == NULL);
+  CHECK_EQ(asked, 3);
+  limit_data(0);
+}
+
+static void channels_too_large_for_memory(void *arg) {
+  (void) arg;
+  CHECK(mpg_chan_new(SIZE_MAX, 1) == NULL);
+  CHECK(mpg_chan_new(1, SIZE_MAX) == NULL);
+  CHECK(mpg_chan_new(SIZE_MAX / 2, 2) == NULL);
+  CHECK(mpg_chan_new((size_t) 1 << 32, (size_t) 1 << 32) == NULL);
+  CHECK(mpg_chan_new((size_t) 1 << 50, 0) == NULL);
+  mpg_chan *c = mpg_chan_new(8, 4);
+  CHECK(c != NULL);
+  CHECK_EQ(mpg_chan_cap(c), 4);
+}
+
+static const struct check_case cases[] = {
+    INSIDE(exhaustion_gives_null_and_an_intact_heap),
+    INSIDE(failed_realloc_keeps_the_block),
+    INSIDE(the_handler_is_asked_and_its_result_passed_on),
+    INSIDE(channels_too_large_for_memory),
+};
+CHECK_MAIN(cases, 30)
