@@ -1,0 +1,100 @@
+/* debug_test.c - version, tracebacks, declaring user text. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+
+#include "../support/check.h"
+
+static mpg_waitgroup done;
+static mpg_chan *gate;
+
+static void version_is_that_of_the_header(void *arg) {
+  (void) arg;
+  char want[32];
+  snprintf(want, sizeof(want), "%d.%d.%d", MPG_VERSION_MAJOR, MPG_VERSION_MINOR,
+           MPG_VERSION_PATCH);
+  CHECK(strncmp(mpg_version(), want, strlen(want)) == 0);
+  CHECK(strstr(mpg_version(), "linux") != NULL);
+}
+
+static void wait_at_gate(void *arg) {
+  (void) arg;
+  mpg_waitgroup_done(&done);
+  mpg_chan_recv(gate, NULL);
+}
+
+/* The traceback of all goroutines, as text. */
+static char *traceback(void) {
+  char path[] = "/tmp/mpg_debug_test.XXXXXX";
+  int fd = mkstemp(path);
+  CHECK_GE(fd, 0);
+  CHECK_EQ(unlink(path), 0);
+  mpg_traceback_all(fd);
+  off_t n = lseek(fd, 0, SEEK_END);
+  CHECK_GT(n, 0);
+  char *text = malloc((size_t) n + 1);
+  CHECK_EQ(pread(fd, text, (size_t) n, 0), n);
+  text[n] = '\0';
+  close(fd);
+  return text;
+}
+
+static int count(const char *text, const char *what) {
+  int n = 0;
+  for (; (text = strstr(text, what)) != NULL; text += strlen(what)) n++;
+  return n;
+}
+
+static void traceback_names_every_goroutine(void *arg) {
+  (void) arg;
+  gate = mpg_chan_new(0, 0);
+  struct mpg_go_options o = {.size = sizeof(o), .name = "the named one"};
+  mpg_waitgroup_add(&done, 5);
+  for (int i = 0; i < 4; i++) CHECK_GO(wait_at_gate, NULL);
+  CHECK_EQ(mpg_go_with(&o, wait_at_gate, NULL), 0);
+  mpg_waitgroup_wait(&done);
+  for (int i = 0; i < 50; i++) mpg_yield();
+  char *text = traceback();
+  char mine[64];
+  snprintf(mine, sizeof(mine), "goroutine %d [running]:", (int) mpg_goid());
+  CHECK(strstr(text, mine) != NULL);
+  CHECK_GE(count(text, "goroutine "), 6);
+  CHECK_GE(count(text, "[chan receive"), 5);
+  CHECK(strstr(text, "the named one") != NULL);
+  free(text);
+  mpg_chan_close(gate);
+}
+
+static void a_bad_descriptor_is_harmless(void *arg) {
+  (void) arg;
+  mpg_traceback_all(-1);
+  mpg_traceback_all(9999);
+}
+
+static void text_of_unknown_places_is_refused(void *arg) {
+  (void) arg;
+  int local = 0;
+  void *m = malloc(10);
+  CHECK_EQ(mpg_text_add(NULL), -EINVAL);
+  CHECK_EQ(mpg_text_add((void *) 1), -EINVAL);
+  CHECK_EQ(mpg_text_add(m), -EINVAL);
+  CHECK_EQ(mpg_text_add(&local), -EINVAL);
+  free(m);
+}
+
+static void text_of_a_library_is_accepted(void *arg) {
+  (void) arg;
+  void *cos_of_libm = dlsym(RTLD_DEFAULT, "cos");
+  CHECK(cos_of_libm != NULL);
+  CHECK_EQ(mpg_text_add(cos_of_libm), 0);
+  CHECK_EQ(mpg_text_add(cos_of_libm), 0); /* again: nothing changes */
+}
+
+static const struct check_case cases[] = {
+    OUTSIDE(version_is_that_of_the_header),
+    INSIDE(traceback_names_every_goroutine),
+    INSIDE(a_bad_descriptor_is_harmless),
+    INSIDE(text_of_unknown_places_is_refused),
+    INSIDE(text_of_a_library_is_accepted),
+};
+CHECK_MAIN(cases, 20)

@@ -1,0 +1,204 @@
+/* sched_syscall_test.c - goroutines that block in the kernel.
+ *
+ * One P throughout: whatever main does beside a blocked goroutine shows that
+ * the P was handed off.
+ */
+#include <errno.h>
+
+#include "../support/check.h"
+
+static mpg_waitgroup done;
+static _Atomic int entered;
+
+struct blocked {
+  int pipe[2];
+  int got;
+};
+
+static struct blocked *blocked_new(void) {
+  struct blocked *b = mpg_alloc(sizeof(*b));
+  CHECK(b != NULL);
+  CHECK_EQ(pipe(b->pipe), 0);
+  return b;
+}
+
+static void blocked_free(struct blocked *b) {
+  close(b->pipe[0]);
+  close(b->pipe[1]);
+}
+
+/* EINTR: the collector's signal may interrupt a read. */
+static int read_byte(int fd) {
+  unsigned char c;
+  ssize_t n;
+  do n = read(fd, &c, 1);
+  while (n < 0 && errno == EINTR);
+  return n == 1 ? c : -1;
+}
+
+static void write_byte(int fd, char c) { CHECK_EQ(write(fd, &c, 1), 1); }
+
+static void read_in_syscall(void *arg) {
+  struct blocked *b = arg;
+  atomic_fetch_add(&entered, 1);
+  mpg_syscall_enter();
+  int got = read_byte(b->pipe[0]);
+  mpg_syscall_exit();
+  b->got = got;
+  mpg_waitgroup_done(&done);
+}
+
+static void read_a_byte(void *arg) {
+  struct blocked *b = arg;
+  b->got = read_byte(b->pipe[0]);
+}
+
+static void read_in_blocking(void *arg) {
+  atomic_fetch_add(&entered, 1);
+  mpg_blocking(read_a_byte, arg);
+  mpg_waitgroup_done(&done);
+}
+
+static void let_others_run_beside(mpg_func fn) {
+  mpg_gomaxprocs(1);
+  struct blocked *b = blocked_new();
+  atomic_store(&entered, 0);
+  mpg_waitgroup_add(&done, 1);
+  CHECK_GO(fn, b);
+  CHECK_EVENTUALLY(atomic_load(&entered) == 1);
+  for (int i = 0; i < 20; i++) {
+    mpg_yield();
+    mpg_sleep(10000);
+    mpg_gc();
+  }
+  write_byte(b->pipe[1], 'x');
+  mpg_waitgroup_wait(&done);
+  CHECK_EQ(b->got, 'x');
+  blocked_free(b);
+}
+
+static void syscall_hands_the_p_off(void *arg) {
+  (void) arg;
+  let_others_run_beside(read_in_syscall);
+}
+
+static void blocking_hands_the_p_off(void *arg) {
+  (void) arg;
+  let_others_run_beside(read_in_blocking);
+}
+
+static void many_block(mpg_func fn, int n) {
+  struct blocked **b = mpg_alloc((size_t) n * sizeof(*b));
+  mpg_gomaxprocs(1);
+  atomic_store(&entered, 0);
+  mpg_waitgroup_add(&done, n);
+  for (int i = 0; i < n; i++) CHECK_GO(fn, b[i] = blocked_new());
+  CHECK_EVENTUALLY(atomic_load(&entered) == n);
+  mpg_gc();
+  for (int i = 0; i < n; i++) write_byte(b[i]->pipe[1], (char) (i % 100));
+  mpg_waitgroup_wait(&done);
+  for (int i = 0; i < n; i++) {
+    CHECK_EQ(b[i]->got, i % 100);
+    blocked_free(b[i]);
+  }
+}
+
+static void a_hundred_block_at_once(void *arg) {
+  (void) arg;
+  many_block(read_in_syscall, 100);
+  many_block(read_in_blocking, 100);
+}
+
+/* Short ones: the same P is taken back. */
+static void do_syscalls(void *arg) {
+  for (intptr_t i = (intptr_t) arg; i > 0; i--) {
+    mpg_syscall_enter();
+    pid_t pid = getppid();
+    mpg_syscall_exit();
+    CHECK_GT(pid, -1);
+  }
+  mpg_waitgroup_done(&done);
+}
+
+static void short_syscalls(void *arg) {
+  (void) arg;
+  for (int procs = 1; procs <= 4; procs *= 2) {
+    mpg_gomaxprocs(procs);
+    mpg_waitgroup_add(&done, 8);
+    for (int i = 0; i < 8; i++) CHECK_GO(do_syscalls, (void *) 20000);
+    for (int i = 0; i < 20; i++) {
+      mpg_gc();
+      mpg_yield();
+    }
+    mpg_waitgroup_wait(&done);
+  }
+}
+
+/* The stack grows while the goroutine has no P. */
+static __attribute__((noinline)) int deep(int depth) {
+  volatile char frame[500];
+  frame[depth % 500] = (char) depth;
+  return depth == 0 ? 0
+                    : deep(depth - 1) + (frame[depth % 500] == (char) depth);
+}
+
+static void call_deep(void *arg) { *(int *) arg = deep(100); }
+
+static void the_stack_grows_in_there(void *arg) {
+  (void) arg;
+  for (int i = 0; i < 20; i++) {
+    int n = 0;
+    mpg_blocking(call_deep, &n);
+    CHECK_EQ(n, 100);
+    mpg_syscall_enter();
+    n = deep(100);
+    mpg_syscall_exit();
+    CHECK_EQ(n, 100);
+  }
+}
+
+static void sleep_blocking(void *arg) {
+  (void) arg;
+  struct timespec t = {0, 2000000};
+  mpg_syscall_enter();
+  nanosleep(&t, NULL);
+  mpg_syscall_exit();
+  mpg_waitgroup_done(&done);
+}
+
+static void the_number_of_ps_changes_meanwhile(void *arg) {
+  (void) arg;
+  for (int round = 0; round < 10; round++) {
+    mpg_waitgroup_add(&done, 10);
+    for (int i = 0; i < 10; i++) CHECK_GO(sleep_blocking, NULL);
+    for (int i = 0; i < 10; i++) mpg_gomaxprocs(1 + (round + i) % 5);
+    mpg_waitgroup_wait(&done);
+  }
+}
+
+static void no_deadlock_is_seen_in_a_syscall(void *arg) {
+  (void) arg;
+  struct timespec t = {0, 20000000};
+  mpg_syscall_enter();
+  nanosleep(&t, NULL);
+  mpg_syscall_exit();
+}
+
+static void max_threads_is_set_and_reported(void *arg) {
+  (void) arg;
+  int before = mpg_set_max_threads(5000);
+  CHECK_EQ(before, 10000);
+  CHECK_EQ(mpg_set_max_threads(10000), 5000);
+}
+
+static const struct check_case cases[] = {
+    INSIDE(syscall_hands_the_p_off),
+    INSIDE(blocking_hands_the_p_off),
+    INSIDE(a_hundred_block_at_once),
+    INSIDE(short_syscalls),
+    INSIDE(the_stack_grows_in_there),
+    INSIDE(the_number_of_ps_changes_meanwhile),
+    INSIDE(no_deadlock_is_seen_in_a_syscall),
+    INSIDE(max_threads_is_set_and_reported),
+};
+CHECK_MAIN(cases, 20)
