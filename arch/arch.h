@@ -31,7 +31,9 @@
 
 #define MPGI_CACHE_LINE_BYTES 64
 #define MPGI_RED_ZONE_BYTES 128
-#define MPGI_GUARD_POISON ((uintptr_t) -0x1000)
+/* Above every address, and positive: GCC compares the guard unsigned, Clang's
+ * alloca compares it signed. */
+#define MPGI_GUARD_POISON ((uintptr_t) 0x7ffffffffffff000)
 /* Room below the guard.  GCC and Clang let frames under 256 bytes pass the
  * check, so SP may be that far below the guard at a call; the rest is for the
  * entry stubs (at most MPGI_STUB_BYTES, checked by tests/unit). */
@@ -63,6 +65,8 @@ struct mpgi_context {
   uint32_t fpucw;
   uint32_t reserved;
   struct mpgi_xsave *xsave; /* extended state while async-preempted */
+  struct mpgi_segment *dynamic; /* memory of alloca beyond the segment, newest
+                                   first (stack/dynamic.c) */
 };
 
 /* Extended-state buffer: 64-byte aligned, zeroed when made; links a free list
@@ -98,9 +102,10 @@ MPGI_HIDDEN void mpgi_arch_context_init(struct mpgi_context *ctx,
 
 /* Save the control words of the running thread into ctx (park path). */
 static inline void mpgi_arch_fpu_save(struct mpgi_context *ctx) {
-  __asm__ volatile("stmxcsr %0" : "=m"(ctx->mxcsr));
+  uint32_t mxcsr;
   uint16_t cw;
-  __asm__ volatile("fnstcw %0" : "=m"(cw));
+  __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr), "=m"(cw));
+  ctx->mxcsr = mxcsr & ~0x3fu; /* without the sticky exception flags */
   ctx->fpucw = cw;
 }
 

@@ -53,6 +53,10 @@ MPGI_HIDDEN void mpgi_stack_first(struct mpgi_context *ctx,
                                   struct mpgi_segment *seg, uintptr_t lo,
                                   uintptr_t hi);
 
+/* The same for a fixed stack: seg becomes ctx's only segment, no checks. */
+MPGI_HIDDEN void mpgi_stack_first_fixed(struct mpgi_context *ctx,
+                                        struct mpgi_segment *seg);
+
 /* Make ctx->seg->next hold at least need bytes above its guard.  limit: bytes
  * of all segments of ctx together.  0; -ENOMEM; -EOVERFLOW beyond limit. */
 MPGI_HIDDEN int mpgi_stack_grow(struct mpgi_stack_cache *c,
@@ -64,6 +68,21 @@ MPGI_HIDDEN void mpgi_stack_trim(struct mpgi_stack_cache *c,
 /* Return every segment but the first: the goroutine is dead. */
 MPGI_HIDDEN void mpgi_stack_reset(struct mpgi_stack_cache *c,
                                   struct mpgi_context *ctx);
+
+/* Memory for an alloca or VLA of bytes that the caller's segment can't hold
+ * (assembler; uses mpgi_morestack_g0 for growth, limit and failure).  sp: the
+ * caller's SP.  Gives the memory and the SP the caller goes on with, at most
+ * 16 bytes lower (dynamic.c says why). */
+struct mpgi_stack_dynamic {
+  void *p;
+  uintptr_t sp;
+};
+MPGI_HIDDEN struct mpgi_stack_dynamic mpgi_stack_dynamic_g0(
+    struct mpgi_context *ctx, size_t bytes, uintptr_t sp);
+/* Free those whose function returned: a function is being entered with SP
+ * sp, or an alloca is done there. */
+MPGI_HIDDEN void mpgi_stack_dynamic_reap(struct mpgi_context *ctx,
+                                         uintptr_t sp);
 
 /* A fixed stack with a guard region below, usable bytes >= bytes; guard = 0
  * so that prologues never grow it.  NULL when memory is exhausted. */

@@ -17,6 +17,7 @@ TIE(CTX_PREEMPT, struct mpgi_context, preempt);
 TIE(CTX_MXCSR, struct mpgi_context, mxcsr);
 TIE(CTX_FPUCW, struct mpgi_context, fpucw);
 TIE(CTX_XSAVE, struct mpgi_context, xsave);
+TIE(CTX_DYNAMIC, struct mpgi_context, dynamic);
 TIE(SEG_PREV, struct mpgi_segment, prev);
 TIE(SEG_NEXT, struct mpgi_segment, next);
 TIE(SEG_LO, struct mpgi_segment, lo);

@@ -16,6 +16,7 @@
 #define CTX_MXCSR 60
 #define CTX_FPUCW 64
 #define CTX_XSAVE 72
+#define CTX_DYNAMIC 80
 
 /* struct mpgi_segment */
 #define SEG_PREV 0
@@ -40,6 +41,6 @@
 #define M_FPU 8 /* mxcsr, then x87 control word, as the thread has them */
 
 #define GUARD_OFFSET 0x70
-#define GUARD_POISON (-0x1000)
+#define GUARD_POISON 0x7ffffffffffff000
 
 #endif /* MPGI_OFFSETS_H */

@@ -33,7 +33,8 @@ HIDDEN_FUNCTION(mpgi_arch_resume)
     fldcw CTX_FPUCW(%rdi)
     mov %rax, M_FPU(%rsi)
     jmp 1b
-4:  movq $GUARD_POISON, %fs:GUARD_OFFSET
+4:  movabs $GUARD_POISON, %rax
+    mov %rax, %fs:GUARD_OFFSET
     jmp 2b
     .cfi_endproc
 END_FUNCTION(mpgi_arch_resume)

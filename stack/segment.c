@@ -1,0 +1,134 @@
+/* segment.c - the chain of segments that makes up a goroutine's stack.
+ *
+ *   first <-prev- ... <-prev- ctx.seg -next-> cached -next-> cached
+ *
+ * From ctx.seg back to the first, segments are in use; the assembler moves
+ * ctx.seg along the chain.  What lies beyond is cached for the next growth
+ * and returned by trim (park, collection) or reset (death).
+ *
+ * Growth doubles up to GROW_MAX_BYTES; one frame that needs more gets what it
+ * needs.  The limit counts all segments in use, alloca memory beyond them and
+ * the new one; when doubling would exceed it, the smallest sufficient size is
+ * tried before overflow is reported.
+ *
+ * [stack.seg.chain]  seg->next->prev == seg; ctx.lo, hi equal seg->lo, hi
+ *                    (chain_is_valid)
+ * [stack.seg.guard]  ctx.guard is seg->guard, or the poison while ctx.dynamic
+ *                    is not NULL (chain_is_valid)
+ *
+ * Context: g0 of the goroutine's M, or the holder of its status.
+ */
+#include <errno.h>
+
+#include <arch/common/check.h>
+#include <stack/stack.h>
+
+#include <stack/arena.h>
+
+#define GROW_MAX_BYTES ((size_t) 1 << 20)
+
+static bool chain_is_valid(const struct mpgi_context *ctx) {
+  const struct mpgi_segment *seg = ctx->seg;
+  if (!seg || ctx->lo != seg->lo || ctx->hi != seg->hi) return false;
+  if (ctx->guard != (ctx->dynamic ? MPGI_GUARD_POISON : seg->guard))
+    return false;
+  if (seg->prev && seg->prev->next != seg) return false;
+  return !seg->next || seg->next->prev == seg;
+}
+
+static void ctx_attach(struct mpgi_context *ctx, struct mpgi_segment *seg) {
+  ctx->seg = seg;
+  ctx->lo = seg->lo;
+  ctx->hi = seg->hi;
+  ctx->guard = seg->guard;
+}
+
+void mpgi_stack_first(struct mpgi_context *ctx, struct mpgi_segment *seg,
+                      uintptr_t lo, uintptr_t hi) {
+  MPG_ASSERT((hi & 15) == 0);
+  MPG_ASSERT(lo + MPGI_GUARD_GAP_BYTES < hi);
+  *seg = (struct mpgi_segment){.lo = lo,
+                               .hi = hi,
+                               .guard = lo + MPGI_GUARD_GAP_BYTES,
+                               .bytes = MPGI_STACK_BLOCK_BYTES,
+                               .order = MPGI_ORDER_BLOCK};
+  ctx->dynamic = NULL;
+  ctx_attach(ctx, seg);
+  MPG_ASSERT_INTERNAL(chain_is_valid(ctx));
+}
+
+void mpgi_stack_first_fixed(struct mpgi_context *ctx,
+                            struct mpgi_segment *seg) {
+  MPG_ASSERT(seg->fixed && seg->guard == 0);
+  MPG_ASSERT(!seg->prev && !seg->next);
+  ctx->dynamic = NULL;
+  ctx_attach(ctx, seg);
+  MPG_ASSERT_INTERNAL(chain_is_valid(ctx));
+}
+
+/* Bytes in use: the chain from the current segment back, and alloca's. */
+static size_t chain_bytes(const struct mpgi_context *ctx) {
+  size_t bytes = 0;
+  for (const struct mpgi_segment *s = ctx->seg; s; s = s->prev)
+    bytes += s->bytes;
+  for (const struct mpgi_segment *s = ctx->dynamic; s; s = s->next)
+    bytes += s->bytes;
+  return bytes;
+}
+
+/* Size of the next segment, or 0 beyond the limit. */
+static size_t next_bytes(const struct mpgi_context *ctx, size_t least,
+                         size_t limit) {
+  /* A fixed stack grows only for alloca, and its size is no limit. */
+  if (ctx->seg->fixed) return least;
+  size_t used = chain_bytes(ctx);
+  if (used > limit || least > limit - used) return 0;
+  size_t want = 2 * ctx->seg->bytes;
+  if (want > GROW_MAX_BYTES) want = GROW_MAX_BYTES;
+  return want < least || want > limit - used ? least : want;
+}
+
+int mpgi_stack_grow(struct mpgi_stack_cache *c, struct mpgi_context *ctx,
+                    size_t need, size_t limit) {
+  MPG_ASSERT_INTERNAL(chain_is_valid(ctx));
+  struct mpgi_segment *seg = ctx->seg;
+  size_t least = mpgi_stack_segment_bytes_for(need);
+  if (seg->next && seg->next->bytes >= least) return 0;
+  mpgi_stack_trim(c, ctx);
+  size_t bytes = next_bytes(ctx, least, limit);
+  if (bytes == 0) return -EOVERFLOW;
+  struct mpgi_segment *next = mpgi_stack_segment_take(c, bytes);
+  if (!next && bytes > least) next = mpgi_stack_segment_take(c, least);
+  if (!next) return -ENOMEM;
+  MPG_ASSERT(next->hi - next->guard >= need);
+  MPG_ASSERT(!next->next);
+  next->prev = seg;
+  seg->next = next;
+  return 0;
+}
+
+void mpgi_stack_trim(struct mpgi_stack_cache *c, struct mpgi_context *ctx) {
+  MPG_ASSERT_INTERNAL(chain_is_valid(ctx));
+  struct mpgi_segment *s = ctx->seg->next;
+  ctx->seg->next = NULL;
+  while (s) {
+    struct mpgi_segment *next = s->next;
+    mpgi_stack_segment_give(c, s);
+    s = next;
+  }
+}
+
+void mpgi_stack_reset(struct mpgi_stack_cache *c, struct mpgi_context *ctx) {
+  while (ctx->dynamic) {
+    struct mpgi_segment *d = ctx->dynamic;
+    ctx->dynamic = d->next;
+    mpgi_stack_segment_give(c, d);
+  }
+  struct mpgi_segment *first = ctx->seg;
+  while (first->prev) first = first->prev;
+  ctx_attach(ctx, first);
+  mpgi_stack_trim(c, ctx);
+  MPG_ASSERT(!ctx->seg->next && !ctx->seg->prev);
+}
+
+void mpgi_stack_release(void) { mpgi_stack_arena_release(); }
