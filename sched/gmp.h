@@ -71,6 +71,7 @@ enum {
 #define MPGI_RUNQ_SLOTS 256
 #define MPGI_SLICE_NS (10 * 1000 * 1000)
 #define MPGI_FAIR_NS (1000 * 1000) /* a fair while */
+#define MPGI_EXIT_GRACE_NS ((int64_t) 1000 * 1000 * 1000)
 #define MPGI_PROCS_MAX 1024
 #define MPGI_GSIGNAL_BYTES (64 << 10)
 #define MPGI_G0_BYTES (512 << 10)
@@ -82,7 +83,8 @@ struct mpgi_waiter {
   struct mpg_g *g;
   void *elem;         /* where the value comes from or goes to; a root */
   const void *object; /* the channel or semaphore; a root */
-  int64_t since;      /* semaphores: ns when the wait began */
+  int64_t since;      /* mutexes: ns when the wait began */
+  bool starving;      /* mutexes: waited for more than 1 ms */
 };
 
 /* A timer in a P's heap: 4-ary, by when.  Guarded by pp->timer_lock. */
@@ -115,7 +117,10 @@ struct mpg_g {
   size_t stack_limit;
   char *name; /* fixmem, or NULL */
   struct mpgi_waiter wait;
+  mpg_mutex *lock; /* itself: the mutex it competes for */
   struct mpgi_timer timer;
+  struct mpgi_segment *syscall_seg; /* at mpg_syscall_enter: scan from here */
+  uintptr_t syscall_sp;             /* in syscall_seg */
   uintptr_t syscall_regs[6]; /* callee-saved registers at mpg_syscall_enter */
   struct mpgi_segment seg0;  /* record of the first segment */
 };
@@ -128,6 +133,7 @@ struct mpg_p {
   struct mpg_p *link;      /* sched.lock: idle list */
   _Atomic uint32_t schedtick;   /* owner: +1 at every new slice */
   _Atomic uint32_t syscalltick; /* owner: +1 at every system call */
+  _Atomic uint32_t woken; /* owner: somebody made ready waits in the queue */
   bool retire; /* stopper: beyond gomaxprocs; the owner lets go of it */
 
   /* Run queue: tail written by the owner, head by CAS of anybody (runq.c). */
@@ -159,6 +165,9 @@ enum mpgi_m_stop {
   MPGI_M_FROZEN,  /* waiting in a signal handler; frozen_uc is valid */
 };
 
+/* How an M's thread ended (the run is over). */
+enum mpgi_m_gone { MPGI_GONE_NOT, MPGI_GONE_EXITED, MPGI_GONE_FROZEN };
+
 struct mpg_m {
   struct mpgi_xsave *xsave_free; /* itself, signal handler reads */
   uint64_t fpu; /* the thread's control words (compare ctx.mxcsr) */
@@ -171,7 +180,7 @@ struct mpg_m {
   void *gsignal;
   struct mpg_g *curg;     /* itself */
   struct mpg_p *p;        /* itself; the stopper while it is stopped */
-  struct mpg_p *next_p;   /* whoever wakes it: the P to start with */
+  _Atomic(struct mpg_p *) next_p; /* whoever wakes it: the P to start with */
   struct mpg_p *old_p;    /* itself: P before the system call */
   struct mpgi_note park;  /* idle */
   struct mpg_m *link;     /* sched.lock: idle list */
@@ -182,6 +191,7 @@ struct mpg_m {
   uint32_t fastrand;
   int32_t locks; /* itself: > 0 while it must not be descheduled */
   _Atomic uint32_t stop; /* enum mpgi_m_stop */
+  _Atomic uint32_t gone; /* enum mpgi_m_gone: itself, its last write */
   void *frozen_uc;       /* itself, before stop = FROZEN */
   uintptr_t stop_sp;     /* itself, before stop = ON_G0: g0 scan from here */
 };
@@ -207,7 +217,7 @@ struct mpgi_sched {
   int32_t nmidle;                 /* lock */
   int32_t nm;                     /* lock: threads that exist as Ms */
   int32_t nm_syscall_lost;        /* lock: in a system call without a P */
-  int32_t nm_frozen_exit;         /* lock: left behind at exit */
+  int32_t nm_dead_wait;           /* lock: Ms that checkdead doesn't count */
   int32_t max_m;                  /* lock */
   int64_t next_mid;               /* lock */
   struct mpg_m *all_m;            /* lock; also read with the world stopped */
@@ -224,12 +234,15 @@ struct mpgi_sched {
   int32_t nallp;      /* allp entries that may be looked at; stopper */
   int32_t nallp_made; /* entries made; holder of the world semaphore */
   _Atomic int32_t procs;          /* GOMAXPROCS; stopper */
-  _Atomic uint32_t running;       /* 0 no run, 1 mpg_run is active */
+  _Atomic int32_t procs_wanted;   /* for the next run; 0: default */
+  struct mpgi_mutex resize_lock;  /* nallp_made */
+  _Atomic uint32_t starting;      /* some thread is inside mpg_run */
+  _Atomic uint32_t running;       /* goroutines may exist */
   _Atomic uint32_t exiting;       /* main returned: the world stays stopped */
   uint32_t run_generation;        /* +1 for each mpg_run */
   int64_t start_ns;
   struct mpgi_note exit_note;     /* mpg_run's caller */
-  _Atomic int32_t live_threads;   /* Ms and sysmon that still run */
+  _Atomic int32_t live_threads;   /* Ms, sysmon and the initiator that run */
   uintptr_t caller_sp, caller_hi; /* stack of mpg_run's caller: a root */
   uintptr_t caller_tp;
 
@@ -237,6 +250,9 @@ struct mpgi_sched {
   _Atomic int64_t coarse_now; /* ns, a sysmon tick old at most */
   _Atomic uint32_t sysmon_wait;
   struct mpgi_note sysmon_note;
+  _Atomic int64_t sysmon_until; /* when it will look next; INT64_MAX asleep */
+  /* metrics.c; fixmem, so that the collector doesn't scan them */
+  struct mpgi_metrics *metrics;
   /* timed idle wait: one M sleeps until the first timer */
   _Atomic(struct mpg_m *) poller;
   _Atomic int64_t poll_until;
@@ -320,6 +336,10 @@ MPGI_HIDDEN void mpgi_wakep(void);
 MPGI_HIDDEN _Noreturn void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp,
                                         bool global);
 MPGI_HIDDEN struct mpg_g *mpgi_current_g(const char *what);
+/* Take gp, whose context is complete, off its M. */
+MPGI_HIDDEN void mpgi_drop_g(struct mpg_m *mp, struct mpg_g *gp);
+/* Remember the control words the goroutine left in the thread. */
+MPGI_HIDDEN void mpgi_fpu_leave(struct mpg_m *mp, struct mpg_g *gp);
 
 /* m.c */
 MPGI_HIDDEN int mpgi_m_start_first(struct mpg_p *pp);
@@ -353,13 +373,25 @@ MPGI_HIDDEN void mpgi_stop_here(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_freeze_sig(struct mpg_m *mp, void *ucontext);
 /* A P in idle or syscall was taken by CAS on behalf of the stopper. */
 MPGI_HIDDEN void mpgi_stw_arrive(void);
+MPGI_HIDDEN void mpgi_stw_take_syscall(struct mpg_p *pp);
+MPGI_HIDDEN unsigned mpgi_stw_recruit(unsigned n);
 MPGI_HIDDEN void mpgi_preempt_one(struct mpg_p *pp, uint32_t why);
+
+/* run.c */
+MPGI_HIDDEN int mpgi_procs_want(int n);
+/* The main goroutine returned: stop everything for good. On g0. */
+MPGI_HIDDEN _Noreturn void mpgi_run_finish(struct mpg_m *mp);
+/* In a signal handler while exiting: this thread runs no more. */
+MPGI_HIDDEN _Noreturn void mpgi_freeze_for_ever_sig(struct mpg_m *mp);
+MPGI_HIDDEN void mpgi_main_done_g0(void);
+MPGI_HIDDEN void mpgi_thunk_main_done(void);
 
 /* roots.c */
 MPGI_HIDDEN extern const struct mpgi_world mpgi_world;
 
 /* sigpreempt.c, text.c */
 MPGI_HIDDEN void mpgi_sigpreempt_init(void);
+MPGI_HIDDEN void mpgi_sigpreempt_restore(void);
 MPGI_HIDDEN bool mpgi_frames_are_user(const struct mpg_g *gp, uintptr_t sp,
                                       uintptr_t fp);
 MPGI_HIDDEN void mpgi_text_init(void);
@@ -370,6 +402,8 @@ MPGI_HIDDEN bool mpgi_text_is_foreign(uintptr_t pc); /* signal-safe */
 /* sysmon.c */
 MPGI_HIDDEN void mpgi_sysmon_main(void *arg);
 MPGI_HIDDEN void mpgi_sysmon_wake(void);
+/* Something is due at when: sysmon must not sleep longer. */
+MPGI_HIDDEN void mpgi_sysmon_due(int64_t when);
 
 /* timer.c */
 MPGI_HIDDEN int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t);
@@ -377,15 +411,26 @@ MPGI_HIDDEN int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t);
  * INT64_MAX when none.  now 0: read the clock if needed. */
 MPGI_HIDDEN int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now);
 MPGI_HIDDEN int64_t mpgi_timers_first(void); /* of every P */
-MPGI_HIDDEN void mpgi_timers_move(struct mpg_p *from, struct mpg_p *to);
 
 /* sema.c */
 MPGI_HIDDEN void mpgi_sema_reset(void);
+/* Take one from *count; true when it could at once.  Otherwise the calling
+ * goroutine is parked (front: before the other waiters) with resume as its
+ * on_resume, and the caller must schedule: it has one when it resumes. */
+MPGI_HIDDEN bool mpgi_sema_acquire(struct mpg_m *mp, _Atomic uint32_t *count,
+                                   enum mpgi_wait_reason reason, bool front,
+                                   void (*resume)(struct mpg_g *gp));
+/* Add one and, when somebody waits, give it to the first. */
+MPGI_HIDDEN void mpgi_sema_release(_Atomic uint32_t *count);
+/* Does anybody wait on a semaphore of count's bucket?  After a full fence. */
+MPGI_HIDDEN bool mpgi_sema_has_waiters(const _Atomic uint32_t *count);
+MPGI_HIDDEN void mpgi_sema_give(_Atomic uint32_t *count);
 
 /* deadlock.c: under sched.lock, when an M goes idle or into a lost syscall */
 MPGI_HIDDEN void mpgi_checkdead_locked(void);
 
 /* metrics.c */
+MPGI_HIDDEN int mpgi_metrics_init(void);
 MPGI_HIDDEN void mpgi_metric_record(enum mpg_metric m, int64_t ns);
 MPGI_HIDDEN void mpgi_metric_record_stop(enum mpgi_stop_reason r, int64_t tts,
                                          int64_t pause);

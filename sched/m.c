@@ -76,9 +76,7 @@ static void m_on_g0(void *arg) {
   struct mpg_m *mp = arg;
   mpgi_tls.g0_sp = mp->g0_sp;
   mpgi_tls_m_set(mp);
-  struct mpg_p *pp = mp->next_p;
-  mp->next_p = NULL;
-  mpgi_p_acquire(mp, pp);
+  mpgi_p_acquire(mp, atomic_exchange(&mp->next_p, NULL));
   mpgi_schedule(mp);
 }
 
@@ -89,6 +87,7 @@ static void m_main(void *arg) {
   /* mpgi_m_exit brought us here. */
   mpgi_arch_guard_set(0);
   mpgi_os_sigaltstack(NULL, 0);
+  atomic_store(&mp->gone, MPGI_GONE_EXITED);
   mpgi_thread_gone();
 }
 
@@ -202,9 +201,8 @@ void mpgi_m_stop(struct mpg_m *mp) {
     mp->blocked = false;
     mpgi_note_clear(&mp->park);
   }
-  if (!mp->next_p) mpgi_m_exit(mp);
-  struct mpg_p *pp = mp->next_p;
-  mp->next_p = NULL;
+  struct mpg_p *pp = atomic_exchange(&mp->next_p, NULL);
+  if (!pp) mpgi_m_exit(mp);
   mpgi_p_acquire(mp, pp);
 }
 

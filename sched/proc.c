@@ -33,6 +33,7 @@
 struct mpgi_sched mpgi_sched = {
     .lock = MPGI_MUTEX_INIT(MPGI_RANK_SCHED),
     .allg_lock = MPGI_MUTEX_INIT(MPGI_RANK_ALLG),
+    .resize_lock = MPGI_MUTEX_INIT(MPGI_RANK_WORLD),
     .max_m = 10000,
 };
 
@@ -69,6 +70,7 @@ void mpgi_ready(struct mpg_g *gp) {
       gp->tracked = 1;
       gp->ready_at = mpgi_os_now();
     }
+    atomic_store_explicit(&mp->p->woken, 1, memory_order_relaxed);
     mpgi_runq_put(mp->p, gp, true);
   } else {
     mpgi_mutex_lock(&mpgi_sched.lock);
@@ -103,6 +105,12 @@ static void execute_account(struct mpg_g *gp) {
   }
 }
 
+static void new_slice(struct mpg_p *pp) {
+  uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
+  atomic_store_explicit(&pp->schedtick, tick + 1, memory_order_relaxed);
+  atomic_store_explicit(&pp->woken, 0, memory_order_relaxed);
+}
+
 void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
   struct mpg_p *pp = mp->p;
   MPG_ASSERT(pp && pp->m == mp && !mp->curg && !mp->spinning);
@@ -110,11 +118,7 @@ void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
   mp->curg = gp;
   gp->m = mp;
   gp->wait_reason = MPGI_WAIT_NONE;
-  if (!inherit)
-    atomic_store_explicit(
-        &pp->schedtick,
-        atomic_load_explicit(&pp->schedtick, memory_order_relaxed) + 1,
-        memory_order_relaxed);
+  if (!inherit) new_slice(pp);
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
   gp->preempt_at = 0;
   if (MPGI_UNLIKELY(gp->tracked)) execute_account(gp);
@@ -303,6 +307,12 @@ static struct mpg_g *find_runnable(struct mpg_m *mp, bool *inherit) {
 
 /* ---- the loop ---- */
 
+/* By sysmon's clock, which is cheap; sysmon preempts for a due timer. */
+static bool timer_is_due(struct mpg_p *pp) {
+  return atomic_load_explicit(&pp->timer_first, memory_order_relaxed) <=
+         atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
+}
+
 static void schedule_on_g0(void *arg) {
   struct mpg_m *mp = arg;
   MPG_ASSERT(!mp->curg && mp->p);
@@ -311,7 +321,7 @@ static void schedule_on_g0(void *arg) {
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
   struct mpg_g *gp = NULL;
   bool inherit = false;
-  if (tick % TIMERS_EVERY == 0) mpgi_timers_run(pp, 0);
+  if (tick % TIMERS_EVERY == 0 || timer_is_due(pp)) mpgi_timers_run(pp, 0);
   if (tick % GLOBAL_FIRST_EVERY == 0) gp = global_one(pp, 1);
   if (!gp) gp = mpgi_runq_get(pp, &inherit);
   if (!gp) gp = find_runnable(mp, &inherit);
@@ -325,11 +335,14 @@ void mpgi_schedule(struct mpg_m *mp) {
 
 /* ---- leaving a goroutine ---- */
 
-/* Take gp off its M with its context complete. */
-static void drop_g(struct mpg_m *mp, struct mpg_g *gp) {
-  MPG_ASSERT(mp->curg == gp && gp->m == mp);
+void mpgi_fpu_leave(struct mpg_m *mp, struct mpg_g *gp) {
   mpgi_arch_fpu_save(&gp->ctx);
   mp->fpu = (uint64_t) gp->ctx.fpucw << 32 | gp->ctx.mxcsr;
+}
+
+void mpgi_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
+  MPG_ASSERT(mp->curg == gp && gp->m == mp);
+  mpgi_fpu_leave(mp, gp);
   mp->curg = NULL;
   gp->m = NULL;
 }
@@ -340,12 +353,12 @@ void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
   gp->wait_reason = (uint8_t) reason;
   gp->wait_since = atomic_load_explicit(&mpgi_sched.coarse_now,
                                         memory_order_relaxed);
-  drop_g(mp, gp);
+  mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_WAITING);
 }
 
 void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp, bool global) {
-  drop_g(mp, gp);
+  mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_RUNNABLE);
   if (global || mp->p->retire) {
     mpgi_mutex_lock(&mpgi_sched.lock);
@@ -412,8 +425,7 @@ void mpgi_async_preempted(struct mpgi_context *ctx) {
     record_preempted(gp);
     mpgi_requeue(mp, gp, true);
   }
-  mpgi_arch_fpu_save(ctx);
-  mp->fpu = (uint64_t) ctx->fpucw << 32 | ctx->mxcsr;
+  mpgi_fpu_leave(mp, gp);
   mpgi_arch_resume(ctx);
 }
 
@@ -463,7 +475,7 @@ void mpgi_goexit_g0(struct mpgi_context *ctx) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
-  mp->curg = NULL;
+  mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
   atomic_fetch_sub_explicit(&mpgi_sched.ngoroutines, 1, memory_order_relaxed);
   mpgi_g_free(mp->p, gp);

@@ -37,6 +37,9 @@ MPGI_HIDDEN void mpgi_syscall_enter_g0(void);
 MPGI_HIDDEN void mpgi_syscall_exit_g0(void);
 MPGI_HIDDEN int mpgi_metric_read_g0(enum mpg_metric m,
                                     struct mpg_histogram **out);
+MPGI_HIDDEN int mpgi_stop_metric_read_g0(enum mpg_metric m,
+                                         enum mpg_stop_reason reason,
+                                         struct mpg_histogram **out);
 MPGI_HIDDEN void mpgi_metric_reset_g0(enum mpg_metric m);
 MPGI_HIDDEN void mpgi_histogram_free_g0(struct mpg_histogram *h);
 MPGI_HIDDEN int mpgi_text_add_g0(const void *addr);

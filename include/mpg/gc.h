@@ -93,6 +93,19 @@ enum mpg_metric {
 MPG_API int mpg_metric_read(enum mpg_metric m, struct mpg_histogram **out);
 MPG_API void mpg_metric_reset(enum mpg_metric m);
 
+/* Why the world was stopped; TIME_TO_STOP and PAUSE are kept for each. */
+enum mpg_stop_reason {
+  MPG_STOP_GC,         /* a collection's mark phase */
+  MPG_STOP_GOMAXPROCS, /* mpg_gomaxprocs */
+  MPG_STOP_STATS,      /* consistent statistics, tracebacks */
+  MPG_STOP_EXIT,       /* mpg_run's end */
+};
+/* As mpg_metric_read, for the stops of one reason; -EINVAL for the metrics
+ * that have no reason. */
+MPG_API int mpg_stop_metric_read(enum mpg_metric m,
+                                 enum mpg_stop_reason reason,
+                                 struct mpg_histogram **out);
+
 struct mpg_gc_stats {
   size_t size;                  /* set by the caller: sizeof(*s) */
   uint64_t cycles;              /* completed collections */

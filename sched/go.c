@@ -1,0 +1,89 @@
+/* go.c - mpg_go and the small questions a goroutine asks. */
+#include <sched/sched.h>
+
+#include <errno.h>
+
+#include <sched/gmp.h>
+
+/* Options as mpg_go_with documents them. */
+static int check_options(const struct mpg_go_options *opt) {
+  if (!opt) return 0;
+  const unsigned known = MPG_GO_MOVABLE | MPG_GO_FIXED_STACK;
+  if (opt->size == 0 || opt->size < sizeof *opt) return -EINVAL;
+  if (opt->flags & ~known || (opt->flags & known) == known) return -EINVAL;
+  return 0;
+}
+
+/* The thunk's frame on the caller's stack (thunks.S): return address. */
+static uintptr_t caller_pc(const struct mpg_g *gp) {
+  return ((const uintptr_t *) gp->ctx.sp)[6];
+}
+
+static int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
+              bool fixed) {
+  int err = check_options(opt);
+  if (err) return err;
+  if (!fn) return -EINVAL;
+  struct mpg_m *mp = mpgi_tls_m();
+  if (!mp || !mp->p) return -EPERM;
+  if (opt && (opt->flags & MPG_GO_FIXED_STACK)) fixed = true;
+  struct mpg_g *gp = mpgi_g_new(mp->p, fn, arg, opt, fixed, &err);
+  if (!gp) return err;
+  if (mp->curg) {
+    gp->creator = mp->curg->goid;
+    gp->creator_pc = caller_pc(mp->curg);
+  }
+  atomic_fetch_add_explicit(&mpgi_sched.ngoroutines, 1, memory_order_relaxed);
+  mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
+  mpgi_runq_put(mp->p, gp, true);
+  mpgi_wakep();
+  return 0;
+}
+
+int mpgi_go_segmented_g0(mpg_func fn, void *arg) {
+  return go(NULL, fn, arg, false);
+}
+int mpgi_go_fixed_g0(mpg_func fn, void *arg) { return go(NULL, fn, arg, true); }
+
+int mpgi_go_with_segmented_g0(const struct mpg_go_options *opt, mpg_func fn,
+                              void *arg) {
+  return opt ? go(opt, fn, arg, false) : -EINVAL;
+}
+int mpgi_go_with_fixed_g0(const struct mpg_go_options *opt, mpg_func fn,
+                          void *arg) {
+  return opt ? go(opt, fn, arg, true) : -EINVAL;
+}
+
+MPGI_RT_TEXT uint64_t mpg_goid(void) {
+  struct mpg_g *gp = mpgi_tls_g();
+  return gp ? gp->goid : 0;
+}
+
+int mpgi_num_goroutines_g0(void) {
+  return atomic_load(&mpgi_sched.running)
+             ? atomic_load(&mpgi_sched.ngoroutines)
+             : 0;
+}
+
+#define STRING(x) #x
+#define VERSION(a, b, c) STRING(a) "." STRING(b) "." STRING(c)
+
+MPGI_RT_TEXT const char *mpg_version(void) {
+  return VERSION(MPG_VERSION_MAJOR, MPG_VERSION_MINOR,
+                 MPG_VERSION_PATCH) " (x86_64-linux)";
+}
+
+/* ---- growth (arch.h upcall) ---- */
+
+void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args) {
+  struct mpg_g *gp = (struct mpg_g *) ctx;
+  struct mpg_m *mp = mpgi_tls_m();
+  int err = mpgi_stack_grow(mp->p ? &mp->p->stacks : NULL, ctx, frame + args,
+                            gp->stack_limit);
+  if (err == -EOVERFLOW)
+    mpgi_fatal("stack overflow: goroutine %lu exceeds the limit of %zu bytes",
+               (unsigned long) gp->goid, gp->stack_limit);
+  if (err)
+    mpgi_fatal("out of memory: no stack segment for goroutine %lu",
+               (unsigned long) gp->goid);
+}

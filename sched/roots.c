@@ -1,0 +1,150 @@
+/* roots.c - what the collector may ask of the stopped world.
+ *
+ * Root jobs, each independent: the thread in mpg_run; every M; goroutines in
+ * groups of ROOT_GROUP.  A goroutine is scanned from
+ *   its saved SP          parked, runnable, stopped on g0
+ *   the interrupted SP    less the red zone, with the interrupted registers,
+ *                         when its M is frozen in a handler
+ *   the SP at enter       in a system call: its thread goes on running
+ */
+#include <sched/sched.h>
+
+#include <sched/gmp.h>
+
+#define ROOT_GROUP 64
+
+struct visit {
+  mpgi_visit *fn;
+  void *arg;
+};
+
+static void visit_words(void *arg, const void *lo, const void *hi) {
+  struct visit *v = arg;
+  v->fn(v->arg, lo, hi);
+}
+
+/* ---- goroutines ---- */
+
+static void scan_frozen(const struct mpg_g *gp, const struct mpg_m *mp,
+                        struct visit *v) {
+  struct mpgi_sigregs r;
+  mpgi_arch_sigregs(mp->frozen_uc, &r);
+  mpgi_arch_sigregs_words(mp->frozen_uc, visit_words, v);
+  uintptr_t sp = r.sp - MPGI_RED_ZONE_BYTES;
+  /* On another stack (a handler of the application's): all of ours. */
+  if (r.sp <= gp->ctx.lo || r.sp > gp->ctx.hi || sp < gp->ctx.lo)
+    sp = gp->ctx.lo;
+  mpgi_stack_ranges(&gp->ctx, sp, visit_words, v);
+}
+
+static void scan_syscall(const struct mpg_g *gp, struct visit *v) {
+  /* Its thread runs: only what was fixed at mpg_syscall_enter may be read. */
+  struct mpgi_context at = {.seg = gp->syscall_seg,
+                            .lo = gp->syscall_seg->lo,
+                            .hi = gp->syscall_seg->hi};
+  visit_words(v, gp->syscall_regs, gp->syscall_regs + 6);
+  mpgi_stack_ranges(&at, gp->syscall_sp, visit_words, v);
+}
+
+static void scan_saved(const struct mpg_g *gp, struct visit *v) {
+  visit_words(v, &gp->ctx.ret, &gp->ctx.ret + 1);
+  visit_words(v, &gp->wait.elem, &gp->wait.since);
+  const struct mpgi_xsave *x = gp->ctx.xsave;
+  if (x) visit_words(v, x->state, x->state + (x->bytes & ~(size_t) 7));
+  mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, visit_words, v);
+}
+
+static void scan_g(const struct mpg_g *gp, struct visit *v) {
+  MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
+  const struct mpg_m *mp = gp->m;
+  switch (mpgi_g_status(gp)) {
+    case MPGI_G_IDLE:
+    case MPGI_G_DEAD: return;
+    case MPGI_G_SYSCALL: scan_syscall(gp, v); return;
+    case MPGI_G_RUNNING:
+      if (mp && atomic_load(&mp->stop) == MPGI_M_FROZEN) {
+        scan_frozen(gp, mp, v);
+        return;
+      }
+      break;
+    default: break;
+  }
+  scan_saved(gp, v);
+}
+
+/* ---- threads ---- */
+
+static void scan_m(const struct mpg_m *mp, struct visit *v) {
+  if (atomic_load(&mp->stop) == MPGI_M_ON_G0)
+    visit_words(v, (const void *) mp->stop_sp, (const void *) mp->g0_sp);
+  if (mp->thread_pointer)
+    mpgi_os_tls_words(mp->thread_pointer, visit_words, v);
+}
+
+static void scan_caller(struct visit *v) {
+  if (mpgi_sched.caller_sp < mpgi_sched.caller_hi)
+    visit_words(v, (const void *) mpgi_sched.caller_sp,
+                (const void *) mpgi_sched.caller_hi);
+  if (mpgi_sched.caller_tp)
+    mpgi_os_tls_words(mpgi_sched.caller_tp, visit_words, v);
+}
+
+/* ---- jobs ---- */
+
+static size_t ngroups(void) {
+  return (atomic_load(&mpgi_sched.nallg) + ROOT_GROUP - 1) / ROOT_GROUP;
+}
+
+static size_t root_jobs(void) { return 2 + ngroups(); }
+
+static void root_job(size_t i, mpgi_visit *fn, void *arg) {
+  struct visit v = {fn, arg};
+  if (i == 0) {
+    scan_caller(&v);
+    return;
+  }
+  if (i == 1) {
+    for (struct mpg_m *mp = mpgi_sched.all_m; mp; mp = mp->all_link)
+      scan_m(mp, &v);
+    return;
+  }
+  size_t n = atomic_load(&mpgi_sched.nallg);
+  for (size_t k = (i - 2) * ROOT_GROUP; k < n && k < (i - 1) * ROOT_GROUP; k++)
+    scan_g(mpgi_allg_get(k), &v);
+}
+
+static unsigned parallelism(void) {
+  if (mpgi_opt.gcworkers) return (unsigned) mpgi_opt.gcworkers;
+  int n = atomic_load(&mpgi_sched.procs), cpus = mpgi_os_ncpu();
+  return (unsigned) (n < cpus ? n : cpus);
+}
+
+static void each_cache(void (*fn)(void *arg, struct mpgi_cache *c),
+                       void *arg) {
+  for (int i = 0; i < mpgi_sched.nallp_made; i++)
+    fn(arg, mpgi_sched.allp[i]->cache);
+}
+
+static uint64_t pause_total_ns(void) {
+  return atomic_load(&mpgi_stw.pause_total);
+}
+
+static int64_t last_time_to_stop_ns(void) {
+  return atomic_load(&mpgi_stw.last_tts);
+}
+
+static int procs(void) { return atomic_load(&mpgi_sched.procs); }
+
+const struct mpgi_world mpgi_world = {
+    .stop = mpgi_world_stop,
+    .start = mpgi_world_start,
+    .root_jobs = root_jobs,
+    .root_job = root_job,
+    .recruit = mpgi_stw_recruit,
+    .parallelism = parallelism,
+    .each_cache = each_cache,
+    .stack_bytes = mpgi_stack_bytes,
+    .pause_total_ns = pause_total_ns,
+    .last_time_to_stop_ns = last_time_to_stop_ns,
+    .procs = procs,
+};

@@ -1,0 +1,128 @@
+/* sema.c - counting semaphores keyed by the address of a word.
+ *
+ * The word is the count.  Waiters hang in a hashed table: a bucket has a list
+ * of distinct addresses (through next of the first waiter of each), and each
+ * of those a FIFO of waiters (through prev, used as "behind me").
+ *
+ *   acquire  take the bucket's lock, nwait += 1, try the count again, queue
+ *   release  count += 1, then look at nwait          [sema.fence]
+ * nwait is changed before the count is tried, count before nwait is looked
+ * at, both sequentially consistent: a release is never lost between.
+ *
+ * A release gives the count directly to the first waiter (no barging).
+ * Source: Go sema.go.
+ */
+#include <sched/sched.h>
+
+#include <sched/gmp.h>
+
+#define BUCKETS 512
+
+struct bucket {
+  _Alignas(MPGI_CACHE_LINE_BYTES) struct mpgi_mutex lock;
+  _Atomic uint32_t nwait;
+  struct mpgi_waiter *first; /* lock: first waiter of each address */
+};
+
+static struct bucket table[BUCKETS];
+
+static struct bucket *bucket_of(const _Atomic uint32_t *count) {
+  return &table[((uintptr_t) count >> 3) * 2654435761u % BUCKETS];
+}
+
+void mpgi_sema_reset(void) {
+  for (int i = 0; i < BUCKETS; i++) {
+    mpgi_mutex_init(&table[i].lock, MPGI_RANK_SEMA);
+    atomic_store(&table[i].nwait, 0);
+    table[i].first = NULL;
+  }
+}
+
+bool mpgi_sema_has_waiters(const _Atomic uint32_t *count) {
+  return atomic_load(&bucket_of(count)->nwait) != 0;
+}
+
+static bool try_take(_Atomic uint32_t *count) {
+  uint32_t n = atomic_load(count);
+  while (n > 0)
+    if (atomic_compare_exchange_weak(count, &n, n - 1)) return true;
+  return false;
+}
+
+/* The link that points to the first waiter for count, or to NULL. */
+static struct mpgi_waiter **find_locked(struct bucket *b, const void *count) {
+  struct mpgi_waiter **at = &b->first;
+  while (*at && (*at)->object != count) at = &(*at)->next;
+  return at;
+}
+
+static void put_locked(struct bucket *b, struct mpgi_waiter *w, bool front) {
+  struct mpgi_waiter **at = find_locked(b, w->object), *first = *at;
+  w->next = w->prev = NULL;
+  if (!first) {
+    *at = w;
+  } else if (front) {
+    w->next = first->next;
+    w->prev = first;
+    first->next = NULL;
+    *at = w;
+  } else {
+    while (first->prev) first = first->prev;
+    first->prev = w;
+  }
+}
+
+static struct mpgi_waiter *get_locked(struct bucket *b, const void *count) {
+  struct mpgi_waiter **at = find_locked(b, count), *w = *at;
+  if (!w) return NULL;
+  if (w->prev) {
+    w->prev->next = w->next;
+    *at = w->prev;
+  } else {
+    *at = w->next;
+  }
+  w->next = w->prev = NULL;
+  return w;
+}
+
+bool mpgi_sema_acquire(struct mpg_m *mp, _Atomic uint32_t *count,
+                       enum mpgi_wait_reason reason, bool front,
+                       void (*resume)(struct mpg_g *gp)) {
+  if (try_take(count)) return true;
+  struct mpg_g *gp = mp->curg;
+  struct bucket *b = bucket_of(count);
+  mpgi_mutex_lock(&b->lock);
+  atomic_fetch_add(&b->nwait, 1); /* [sema.fence] */
+  if (try_take(count)) {
+    atomic_fetch_sub(&b->nwait, 1);
+    mpgi_mutex_unlock(&b->lock);
+    return true;
+  }
+  gp->wait.g = gp;
+  gp->wait.elem = NULL;
+  gp->wait.object = (const void *) count;
+  gp->on_resume = resume;
+  put_locked(b, &gp->wait, front);
+  mpgi_park_begin(mp, gp, reason);
+  mpgi_mutex_unlock(&b->lock);
+  return false;
+}
+
+void mpgi_sema_give(_Atomic uint32_t *count) {
+  struct bucket *b = bucket_of(count);
+  struct mpgi_waiter *w = NULL;
+  mpgi_mutex_lock(&b->lock);
+  if (*find_locked(b, (const void *) count) && try_take(count)) {
+    w = get_locked(b, (const void *) count);
+    atomic_fetch_sub(&b->nwait, 1);
+  }
+  mpgi_mutex_unlock(&b->lock);
+  if (!w) return;
+  w->object = NULL;
+  mpgi_ready(w->g);
+}
+
+void mpgi_sema_release(_Atomic uint32_t *count) {
+  atomic_fetch_add(count, 1); /* [sema.fence] */
+  if (mpgi_sema_has_waiters(count)) mpgi_sema_give(count);
+}

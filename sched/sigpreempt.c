@@ -1,0 +1,178 @@
+/* sigpreempt.c - what SIGURG does to a running goroutine: policy.
+ *
+ * The handler runs on the M's signal stack with every signal blocked.  It
+ * takes no lock and allocates nothing.  Cases, in order:
+ *   not one of our threads, or not our signal   the application's handler
+ *   the run is over                             freeze for ever
+ *   no goroutine, or no P                       nothing: it owes nobody
+ *   in the runtime (SP off the goroutine's      poison the guard word; the
+ *   stack on g0, or PC in mpg_rt_text)          flag is seen on the way out
+ *   at an async safe point                      inject a call (tier 2)
+ *   the world is stopping                       freeze in place (tier 3)
+ *   otherwise                                   poison the guard word (tier 1)
+ *
+ * Async safe point: preemption not disabled; a buffer for the extended state;
+ * room on the stack; PC in user text; every frame below is user code.  The
+ * last is what keeps mpg from taking the CPU away from code that may hold a
+ * lock of libc's: a comparator called by qsort is user code above foreign
+ * code.  It is decided by the frame-pointer chain on segmented stacks (their
+ * code keeps frame pointers), and by looking at every word of a fixed stack
+ * (its code may not: any word that could be a return address into foreign
+ * text forbids).  Words at the top of the stack count as return addresses in
+ * both, because the PC may be in a prologue or an epilogue.
+ */
+#include <sched/sched.h>
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <sched/gmp.h>
+
+#define FRAMES_MAX 1024
+#define TOP_WORDS 2
+#define FIXED_SCAN_BYTES (64 << 10)
+
+/* ---- are the frames below user code? ---- */
+
+static bool top_is_user(const struct mpgi_context *ctx, uintptr_t sp) {
+  const uintptr_t *w = (const uintptr_t *) sp;
+  for (int i = 0; i < TOP_WORDS && (uintptr_t) (w + i + 1) <= ctx->hi; i++)
+    if (mpgi_text_is_foreign(w[i])) return false;
+  return true;
+}
+
+static bool fixed_is_user(const struct mpgi_context *ctx, uintptr_t sp) {
+  if (ctx->hi - sp > FIXED_SCAN_BYTES) return false;
+  for (uintptr_t at = (sp + 7) & ~(uintptr_t) 7; at + 8 <= ctx->hi; at += 8)
+    if (mpgi_text_is_foreign(*(const uintptr_t *) at)) return false;
+  return true;
+}
+
+/* Follow the chain from fp; each frame is [fp] = caller's fp, [fp+8] = return
+ * address, at rising addresses in a segment, then in older segments. */
+static bool chain_is_user(const struct mpgi_context *ctx, uintptr_t sp,
+                          uintptr_t fp) {
+  const struct mpgi_segment *seg = ctx->seg;
+  uintptr_t floor = sp;
+  for (int i = 0; i < FRAMES_MAX; i++) {
+    if (fp == 0) return true;
+    while (seg && (fp < floor || fp < seg->lo || fp + 16 > seg->hi)) {
+      floor = seg->prev_sp;
+      seg = seg->prev;
+    }
+    if (!seg || (fp & 7)) return false;
+    const uintptr_t *frame = (const uintptr_t *) fp;
+    if (!mpgi_text_is_user(frame[1])) return false;
+    floor = fp + 16;
+    fp = frame[0];
+  }
+  return false;
+}
+
+bool mpgi_frames_are_user(const struct mpg_g *gp, uintptr_t sp, uintptr_t fp) {
+  const struct mpgi_context *ctx = &gp->ctx;
+  if (sp < ctx->lo || sp >= ctx->hi) {
+    /* A thunk's caller or __morestack's may be on the older segment. */
+    const struct mpgi_segment *seg = mpgi_stack_find(ctx, sp);
+    if (!seg) return false;
+  } else if (!top_is_user(ctx, sp)) {
+    return false;
+  }
+  if (gp->fixed) return fixed_is_user(ctx, sp);
+  return chain_is_user(ctx, sp, fp);
+}
+
+static bool async_safe_point(const struct mpg_m *mp, const struct mpg_g *gp,
+                             const struct mpgi_sigregs *r) {
+  return !mpgi_opt.asyncpreemptoff && gp->preempt_off == 0 &&
+         mp->xsave_free != NULL && !r->unsaveable &&
+         r->sp - gp->ctx.lo >= MPGI_INJECT_BYTES + 64 &&
+         mpgi_text_is_user(r->pc) && mpgi_frames_are_user(gp, r->sp, r->fp);
+}
+
+/* ---- the handler ---- */
+
+static bool in_runtime(const struct mpg_m *mp, const struct mpgi_sigregs *r) {
+  return mpgi_arch_pc_in_rt(r->pc) ||
+         (r->sp >= mp->g0_lo && r->sp < mp->g0_hi);
+}
+
+/* Foreign code may hold a lock that somebody needs after mpg_run; one that is
+ * blocked in the kernel will not give it up soon. */
+static bool may_freeze_at_exit(const struct mpgi_sigregs *r, void *ucontext) {
+  int64_t asked = mpgi_stw.requested_at;
+  return mpgi_text_is_user(r->pc) || mpgi_arch_in_syscall(ucontext) ||
+         mpgi_os_now() - asked > MPGI_EXIT_GRACE_NS;
+}
+
+static void sig_running(struct mpg_m *mp, struct mpg_g *gp, void *ucontext) {
+  struct mpgi_sigregs r;
+  mpgi_arch_sigregs(ucontext, &r);
+  bool stopping = mpgi_stw_waiting();
+  if (!stopping && !atomic_load(&gp->ctx.preempt)) return;
+  if (in_runtime(mp, &r)) {
+    if (stopping) atomic_fetch_or(&gp->ctx.preempt, MPGI_PREEMPT_STOP);
+    mpgi_arch_guard_set(MPGI_GUARD_POISON);
+    return;
+  }
+  bool on_stack = r.sp > gp->ctx.lo && r.sp <= gp->ctx.hi;
+  if (on_stack && async_safe_point(mp, gp, &r)) {
+    mpgi_arch_inject_preempt(ucontext);
+    return;
+  }
+  mpgi_arch_guard_set(MPGI_GUARD_POISON);
+  if (!stopping) return;
+  if (mpgi_stw.reason == MPGI_STOP_EXIT && !may_freeze_at_exit(&r, ucontext))
+    return;
+  mpgi_freeze_sig(mp, ucontext);
+}
+
+static void sig_exiting(struct mpg_m *mp, void *ucontext) {
+  struct mpgi_sigregs r;
+  mpgi_arch_sigregs(ucontext, &r);
+  if (!in_runtime(mp, &r) && may_freeze_at_exit(&r, ucontext))
+    mpgi_freeze_for_ever_sig(mp);
+}
+
+static bool is_ours(const siginfo_t *info) {
+  return info->si_code == SI_TKILL && info->si_pid == getpid();
+}
+
+static void on_sigurg(int sig, void *siginfo, void *ucontext) {
+  struct mpg_m *mp = mpgi_tls_m();
+  if (!mp || !is_ours(siginfo)) {
+    mpgi_os_signal_chain(sig, siginfo, ucontext);
+    return;
+  }
+  struct mpg_g *gp = mp->curg;
+  if (!gp) return;
+  if (atomic_load(&mpgi_sched.exiting))
+    sig_exiting(mp, ucontext);
+  else if (mp->p)
+    sig_running(mp, gp, ucontext);
+}
+
+void mpgi_sigpreempt_init(void) {
+  int err = mpgi_os_signal_install(SIGURG, on_sigurg);
+  MPG_VERIFY(err == 0);
+  mpgi_os_signal_onstack_all();
+}
+
+void mpgi_sigpreempt_restore(void) {
+  /* Threads frozen for ever sit in the handler; a late signal to a thread
+   * that ended is not delivered.  The application's handler comes back. */
+  mpgi_os_signal_restore(SIGURG);
+}
+
+/* ---- mpg_preempt_disable ---- */
+
+void mpgi_preempt_disable_g0(void) {
+  mpgi_current_g("mpg_preempt_disable")->preempt_off++;
+}
+
+void mpgi_preempt_enable_g0(void) {
+  struct mpg_g *gp = mpgi_current_g("mpg_preempt_enable");
+  if (gp->preempt_off == 0)
+    mpgi_fatal("mpg_preempt_enable without mpg_preempt_disable");
+  gp->preempt_off--;
+}

@@ -1,0 +1,303 @@
+/* stw.c - stopping the world, and starting it again.
+ *
+ * The initiator, on g0 or on a thread without a P:
+ *   1. takes the semaphore (one at a time; a second initiator with a P stops
+ *      like everybody else and tries again);
+ *   2. under sched.lock sets waiting, counts the Ps that are neither idle nor
+ *      dead (stopwait), takes those in system calls by CAS;
+ *   3. asks each running P: preempt flag, guard word, SIGURG;
+ *   4. waits for stopwait to fall to 0, asking again after a back-off: a
+ *      signal that found its thread in the runtime had no effect by itself.
+ * A running P stops at one of
+ *   mpgi_stop_here   on g0: scheduler, entry thunk's way out, async preemption
+ *   mpgi_freeze_sig  in the signal handler: foreign code, or no safe point
+ * [stw.arrive] Each counted P arrives exactly once in an epoch: stop_here and
+ * freeze by the P's owner, p_idle_put_locked and p_die_locked for a P let go
+ * of, and the system-call CAS for one taken.  The fetch_sub(acq_rel) orders
+ * everything the mutator wrote before everything the stopper reads.
+ *
+ * Start: P statuses back to running, waiting = 0, seq bumped, sleepers woken.
+ * An M that sleeps through a start and a further stop sees seq changed,
+ * leaves, finds waiting set again at its caller's loop and arrives anew.
+ *
+ * Between stop and start the initiator takes no lock that a frozen thread may
+ * hold: frozen threads are in user or foreign code, so every lock of the
+ * runtime is safe, libc's and jemalloc's are not (mpgi_fixmem_forbid).
+ *
+ * Source: Go proc.go (stopTheWorldWithSema); freezing is ours.
+ */
+#include <sched/sched.h>
+
+#include <errno.h>
+#include <signal.h>
+
+#include <sched/gmp.h>
+
+struct mpgi_stw mpgi_stw;
+
+#define SPIN_NS (30 * 1000)
+#define RESEND_NS (50 * 1000)
+#define RESEND_MAX_NS (1000 * 1000)
+#define HERE_SPINS 200
+
+/* ---- asking ---- */
+
+void mpgi_preempt_one(struct mpg_p *pp, uint32_t why) {
+  struct mpg_m *mp = pp->m;
+  if (!mp) return;
+  /* curg may change under us: then the flag lands on a goroutine that is not
+   * running, whose next mpgi_execute clears it.  The signal goes to the
+   * thread, whatever it runs. */
+  struct mpg_g *gp = mp->curg;
+  if (gp) {
+    if ((why & MPGI_PREEMPT_SLICE) && !gp->preempt_at)
+      gp->preempt_at = mpgi_os_now();
+    atomic_fetch_or(&gp->ctx.preempt, why);
+  }
+  *(volatile uintptr_t *) mp->guard = MPGI_GUARD_POISON;
+  mpgi_os_tgkill(mp->tid, SIGURG);
+}
+
+void mpgi_stw_arrive(void) {
+  int32_t n =
+      atomic_fetch_sub_explicit(&mpgi_stw.stopwait, 1, memory_order_acq_rel);
+  MPG_VERIFY(n > 0);
+  if (n > 1) return;
+  atomic_fetch_add(&mpgi_stw.arrived, 1);
+  mpgi_os_futex_wake(&mpgi_stw.arrived, 1);
+}
+
+static void ask_all(void) {
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    if (atomic_load(&pp->status) == MPGI_P_RUNNING)
+      mpgi_preempt_one(pp, MPGI_PREEMPT_STOP);
+  }
+}
+
+static bool all_stopped(void) {
+  return atomic_load_explicit(&mpgi_stw.stopwait, memory_order_acquire) == 0;
+}
+
+/* ---- the initiator ---- */
+
+static void take_semaphore(struct mpg_m *mp) {
+  uint32_t free = 0;
+  while (!atomic_compare_exchange_weak(&mpgi_stw.sema, &free, 1)) {
+    free = 0;
+    if (mp && mp->p && mpgi_stw_waiting())
+      mpgi_stop_here(mp);
+    else
+      mpgi_os_yield();
+    /* At exit the semaphore is never given back. */
+    if (atomic_load(&mpgi_sched.exiting) && mp && !mp->p) mpgi_m_exit(mp);
+  }
+}
+
+/* Ps that must arrive; those in system calls are taken here. */
+static void count_locked(struct mpg_p *own) {
+  int32_t n = 0;
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    uint32_t s = atomic_load(&pp->status);
+    if (pp == own || s == MPGI_P_IDLE || s == MPGI_P_DEAD) continue;
+    n++;
+  }
+  atomic_store(&mpgi_stw.stopwait, n);
+}
+
+static void take_syscalls_locked(void) {
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++)
+    mpgi_stw_take_syscall(mpgi_sched.allp[i]);
+}
+
+void mpgi_stw_take_syscall(struct mpg_p *pp) {
+  uint32_t s = MPGI_P_SYSCALL;
+  if (atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_GCSTOP))
+    mpgi_stw_arrive();
+}
+
+static void wait_arrivals(void) {
+  int64_t begin = mpgi_os_now(), resend = begin + RESEND_NS / 2;
+  int64_t back_off = RESEND_NS;
+  while (!all_stopped()) {
+    uint32_t seen = atomic_load(&mpgi_stw.arrived);
+    int64_t now = mpgi_os_now();
+    if (now >= resend) {
+      ask_all();
+      resend = now + back_off;
+      if (back_off < RESEND_MAX_NS) back_off *= 2;
+    }
+    if (now - begin < SPIN_NS) {
+      for (int i = 0; i < 16 && !all_stopped(); i++) mpgi_arch_relax();
+    } else if (!all_stopped()) {
+      mpgi_os_futex_wait(&mpgi_stw.arrived, seen, resend - now);
+    }
+  }
+}
+
+void mpgi_world_stop(enum mpgi_stop_reason reason) {
+  struct mpg_m *mp = mpgi_tls_m();
+  int64_t requested = mpgi_os_now();
+  take_semaphore(mp);
+  struct mpg_p *own = mp ? mp->p : NULL;
+  mpgi_stw.reason = reason;
+  mpgi_stw.requested_at = requested;
+  atomic_store(&mpgi_stw.tickets, 0);
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  count_locked(own);
+  atomic_store(&mpgi_stw.waiting, 1);
+  take_syscalls_locked();
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  if (!all_stopped()) {
+    ask_all();
+    wait_arrivals();
+  }
+  if (own) {
+    atomic_store(&own->status, MPGI_P_GCSTOP);
+    mp->stop_sp = mpgi_arch_sp();
+    atomic_store(&mp->stop, MPGI_M_ON_G0);
+  }
+  mpgi_stw.stopped_at = mpgi_os_now();
+  atomic_store(&mpgi_stw.last_tts, mpgi_stw.stopped_at - requested);
+  mpgi_fixmem_forbid(+1);
+}
+
+/* Ps taken from system calls have no M: give those with work to somebody. */
+static void resume_ps(struct mpg_p **orphans) {
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    if (atomic_load(&pp->status) != MPGI_P_GCSTOP) continue;
+    atomic_store_explicit(&pp->status, MPGI_P_RUNNING, memory_order_release);
+    if (pp->m) continue;
+    pp->link = *orphans;
+    *orphans = pp;
+  }
+}
+
+void mpgi_world_start(void) {
+  struct mpg_m *mp = mpgi_tls_m();
+  MPG_ASSERT(mpgi_stw_waiting() && all_stopped());
+  struct mpg_p *orphans = NULL;
+  mpgi_fixmem_forbid(-1);
+  if (mp) atomic_store(&mp->stop, MPGI_M_GOING);
+  atomic_store(&mpgi_stw.tickets, 0);
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  resume_ps(&orphans);
+  atomic_store(&mpgi_stw.waiting, 0);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  atomic_fetch_add(&mpgi_stw.seq, 1);
+  mpgi_os_futex_wake(&mpgi_stw.seq, INT32_MAX);
+  int64_t pause = mpgi_os_now() - mpgi_stw.requested_at;
+  mpgi_metric_record_stop(mpgi_stw.reason, atomic_load(&mpgi_stw.last_tts),
+                          pause);
+  atomic_store(&mpgi_stw.sema, 0);
+  for (struct mpg_p *pp; (pp = orphans);) {
+    orphans = pp->link;
+    pp->link = NULL;
+    mpgi_m_handoff(pp);
+  }
+  mpgi_wakep(); /* idle Ps may have work: gomaxprocs, global queue */
+}
+
+/* ---- the stopped ---- */
+
+static bool take_ticket(void) {
+  int32_t n = atomic_load_explicit(&mpgi_stw.tickets, memory_order_relaxed);
+  while (n > 0)
+    if (atomic_compare_exchange_weak(&mpgi_stw.tickets, &n, n - 1)) return true;
+  return false;
+}
+
+static void here_wait(uint32_t seq) {
+  for (int i = 0; i < HERE_SPINS; i++) {
+    if (atomic_load_explicit(&mpgi_stw.seq, memory_order_relaxed) != seq)
+      return;
+    mpgi_arch_relax();
+  }
+  mpgi_os_futex_wait(&mpgi_stw.seq, seq, -1);
+}
+
+/* The calls below spill every callee-saved register into frames at or above
+ * stop_sp before the world counts as stopped: noinline makes that true. */
+static __attribute__((noinline)) void here_loop(struct mpg_m *mp) {
+  mp->stop_sp = mpgi_arch_sp();
+  atomic_store_explicit(&mp->stop, MPGI_M_ON_G0, memory_order_release);
+  atomic_store(&mp->p->status, MPGI_P_GCSTOP);
+  uint32_t seq = atomic_load(&mpgi_stw.seq);
+  mpgi_stw_arrive();
+  for (;;) {
+    if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
+    if (take_ticket())
+      mpgi_gc_help();
+    else
+      here_wait(seq);
+    uint32_t now = atomic_load(&mpgi_stw.seq);
+    /* seq moves for help wanted, too; then the P is still stopped. */
+    if (now != seq && atomic_load(&mp->p->status) == MPGI_P_RUNNING) break;
+    seq = now;
+  }
+  atomic_store_explicit(&mp->stop, MPGI_M_GOING, memory_order_release);
+}
+
+void mpgi_stop_here(struct mpg_m *mp) {
+  MPG_ASSERT(mp->p && mp->p->m == mp);
+  __builtin_unwind_init(); /* callee-saved registers to the stack */
+  here_loop(mp);
+}
+
+void mpgi_freeze_sig(struct mpg_m *mp, void *ucontext) {
+  struct mpg_p *pp = mp->p;
+  mp->frozen_uc = ucontext;
+  atomic_store_explicit(&mp->stop, MPGI_M_FROZEN, memory_order_release);
+  if (pp) {
+    atomic_store(&pp->status, MPGI_P_GCSTOP);
+    uint32_t seq = atomic_load(&mpgi_stw.seq);
+    mpgi_stw_arrive();
+    while (atomic_load(&pp->status) == MPGI_P_GCSTOP &&
+           !atomic_load(&mpgi_sched.exiting)) {
+      mpgi_os_futex_wait(&mpgi_stw.seq, seq, -1);
+      seq = atomic_load(&mpgi_stw.seq);
+    }
+  }
+  if (atomic_load(&mpgi_sched.exiting)) mpgi_freeze_for_ever_sig(mp);
+  mp->frozen_uc = NULL;
+  atomic_store_explicit(&mp->stop, MPGI_M_GOING, memory_order_release);
+}
+
+unsigned mpgi_stw_recruit(unsigned n) {
+  unsigned on_g0 = 0;
+  struct mpg_m *self = mpgi_tls_m();
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    struct mpg_m *mp = mpgi_sched.allp[i]->m;
+    if (mp && mp != self && atomic_load(&mp->stop) == MPGI_M_ON_G0) on_g0++;
+  }
+  if (n > on_g0) n = on_g0;
+  if (n == 0) return 0;
+  atomic_store(&mpgi_stw.tickets, (int32_t) n);
+  atomic_fetch_add(&mpgi_stw.seq, 1);
+  mpgi_os_futex_wake(&mpgi_stw.seq, INT32_MAX);
+  return n;
+}
+
+/* ---- gomaxprocs ---- */
+
+int mpgi_gomaxprocs_g0(int n) {
+  if (n > MPGI_PROCS_MAX) n = MPGI_PROCS_MAX;
+  if (!atomic_load(&mpgi_sched.running)) return mpgi_procs_want(n);
+  int old = atomic_load(&mpgi_sched.procs);
+  if (n < 1 || n == old) return old;
+  mpgi_mutex_lock(&mpgi_sched.resize_lock);
+  int err = mpgi_p_resize_prepare(n);
+  mpgi_mutex_unlock(&mpgi_sched.resize_lock);
+  if (err) return old; /* no memory for more Ps: unchanged */
+  mpgi_world_stop(MPGI_STOP_GOMAXPROCS);
+  old = atomic_load(&mpgi_sched.procs);
+  mpgi_p_resize_stw(n);
+  mpgi_world_start();
+  mpgi_procs_want(n);
+  for (int32_t i = n; i < mpgi_sched.nallp; i++)
+    if (mpgi_sched.allp[i]->retire)
+      mpgi_preempt_one(mpgi_sched.allp[i], MPGI_PREEMPT_SLICE);
+  return old;
+}

@@ -1,0 +1,179 @@
+/* sync.c - mutex, wait group, semaphore, over semaphores of sema.c.
+ *
+ * Fast paths are entry stubs that run on the goroutine's stack: one atomic
+ * operation, no call but to a thunk.  Slow paths run on g0; where one must go
+ * on after a wait it does so in the goroutine's on_resume.
+ *
+ * Mutex state: bit 0 locked, bit 1 woken (somebody is awake and tries: unlock
+ * wakes nobody else), bit 2 starving, the rest counts waiters.  Normal mode: a
+ * woken waiter competes with newcomers.  A waiter of more than 1 ms turns the
+ * mutex starving: ownership is handed to the first waiter, newcomers queue at
+ * the end; it turns back when the last waiter, or one of less than 1 ms, gets
+ * it.  Source: Go sync/mutex.go.
+ */
+#include <sched/sched.h>
+
+#include <sched/gmp.h>
+
+#define LOCKED 1u
+#define WOKEN 2u
+#define STARVING 4u
+#define WAITER 8u
+#define STARVE_NS (1000 * 1000)
+
+static _Atomic uint32_t *state_of(mpg_mutex *m) {
+  return (_Atomic uint32_t *) &m->state;
+}
+static _Atomic uint32_t *sema_of(uint32_t *word) {
+  return (_Atomic uint32_t *) word;
+}
+
+/* ---- mutex ---- */
+
+MPGI_RT_TEXT void mpg_mutex_lock(mpg_mutex *m) {
+  uint32_t free = 0;
+  if (!__atomic_compare_exchange_n(&m->state, &free, LOCKED, false,
+                                   __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+    mpgi_thunk_mutex_lock_slow(m);
+}
+
+MPGI_RT_TEXT bool mpg_mutex_trylock(mpg_mutex *m) {
+  uint32_t old = __atomic_load_n(&m->state, __ATOMIC_RELAXED);
+  return !(old & (LOCKED | STARVING)) &&
+         __atomic_compare_exchange_n(&m->state, &old, old | LOCKED, false,
+                                     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+MPGI_RT_TEXT void mpg_mutex_unlock(mpg_mutex *m) {
+  uint32_t left = __atomic_sub_fetch(&m->state, LOCKED, __ATOMIC_RELEASE);
+  if (left) mpgi_thunk_mutex_unlock_slow(m, left);
+}
+
+static void lock_resumed(struct mpg_g *gp);
+
+/* Compete for m on behalf of gp, which runs on this M.  Returns with m held;
+ * when it has to wait it doesn't return (gp comes back by lock_resumed). */
+static void lock_compete(struct mpg_g *gp, mpg_mutex *m, bool awoke) {
+  _Atomic uint32_t *state = state_of(m);
+  struct mpg_m *mp = gp->m;
+  uint32_t old = atomic_load(state);
+  for (;;) {
+    uint32_t new = old;
+    if (!(old & STARVING)) new |= LOCKED;
+    if (old & (LOCKED | STARVING)) new += WAITER;
+    if (gp->wait.starving && (old & LOCKED)) new |= STARVING;
+    if (awoke) new &= ~WOKEN;
+    if (!atomic_compare_exchange_weak(state, &old, new)) continue;
+    if (!(old & (LOCKED | STARVING))) return;
+    bool again = gp->wait.since != 0;
+    if (!again) gp->wait.since = mpgi_os_now();
+    gp->lock = m;
+    if (!mpgi_sema_acquire(mp, sema_of(&m->sema), MPGI_WAIT_MUTEX, again,
+                           lock_resumed))
+      mpgi_schedule(mp);
+    lock_resumed(gp);
+    return;
+  }
+}
+
+/* gp was woken (or found the semaphore open): it owns m if that is starving,
+ * otherwise it competes again. */
+static void lock_resumed(struct mpg_g *gp) {
+  mpg_mutex *m = gp->lock;
+  gp->wait.starving |= mpgi_os_now() - gp->wait.since > STARVE_NS;
+  uint32_t old = atomic_load(state_of(m));
+  if (!(old & STARVING)) {
+    lock_compete(gp, m, true);
+    return;
+  }
+  MPG_VERIFY(!(old & (LOCKED | WOKEN)) && old >= WAITER);
+  uint32_t delta = LOCKED - WAITER;
+  if (!gp->wait.starving || old / WAITER == 1) delta -= STARVING;
+  atomic_fetch_add(state_of(m), delta);
+}
+
+void mpgi_mutex_lock_slow_g0(mpg_mutex *m) {
+  struct mpg_g *gp = mpgi_current_g("mpg_mutex_lock");
+  gp->wait.since = 0;
+  gp->wait.starving = false;
+  lock_compete(gp, m, false);
+}
+
+void mpgi_mutex_unlock_slow_g0(mpg_mutex *m, uint32_t left) {
+  if (!((left + LOCKED) & LOCKED)) mpgi_fatal("unlock of unlocked mutex");
+  if (left & STARVING) {
+    mpgi_sema_release(sema_of(&m->sema));
+    return;
+  }
+  uint32_t old = left;
+  while (old >= WAITER && !(old & (LOCKED | WOKEN | STARVING)))
+    if (atomic_compare_exchange_weak(state_of(m), &old,
+                                     (old - WAITER) | WOKEN)) {
+      mpgi_sema_release(sema_of(&m->sema));
+      return;
+    }
+}
+
+/* ---- wait group: count << 32 | waiters ---- */
+
+static _Atomic uint64_t *wg_state(mpg_waitgroup *wg) {
+  return (_Atomic uint64_t *) &wg->state;
+}
+
+void mpgi_waitgroup_add_g0(mpg_waitgroup *wg, int n) {
+  uint64_t delta = (uint64_t) (int64_t) n << 32;
+  uint64_t now = atomic_fetch_add(wg_state(wg), delta) + delta;
+  int32_t count = (int32_t) (now >> 32);
+  uint32_t waiters = (uint32_t) now;
+  if (count < 0) mpgi_fatal("negative WaitGroup counter");
+  if (count > 0 || waiters == 0) return;
+  if (atomic_load(wg_state(wg)) != now)
+    mpgi_fatal("WaitGroup misuse: add called concurrently with wait");
+  atomic_store(wg_state(wg), 0);
+  for (; waiters; waiters--) mpgi_sema_release(sema_of(&wg->sema));
+}
+
+MPGI_RT_TEXT void mpg_waitgroup_done(mpg_waitgroup *wg) {
+  mpg_waitgroup_add(wg, -1);
+}
+
+void mpgi_waitgroup_wait_g0(mpg_waitgroup *wg) {
+  struct mpg_g *gp = mpgi_current_g("mpg_waitgroup_wait");
+  struct mpg_m *mp = gp->m;
+  uint64_t now = atomic_load(wg_state(wg));
+  do {
+    if ((int32_t) (now >> 32) == 0) return;
+  } while (!atomic_compare_exchange_weak(wg_state(wg), &now, now + 1));
+  if (!mpgi_sema_acquire(mp, sema_of(&wg->sema), MPGI_WAIT_WAITGROUP, false,
+                         NULL))
+    mpgi_schedule(mp);
+}
+
+/* ---- semaphore ---- */
+
+MPGI_RT_TEXT bool mpg_sem_try_acquire(mpg_sem *s) {
+  uint32_t n = __atomic_load_n(&s->count, __ATOMIC_RELAXED);
+  while (n > 0)
+    if (__atomic_compare_exchange_n(&s->count, &n, n - 1, true,
+                                    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+      return true;
+  return false;
+}
+
+MPGI_RT_TEXT void mpg_sem_acquire(mpg_sem *s) {
+  if (!mpg_sem_try_acquire(s)) mpgi_thunk_sem_acquire_slow(s);
+}
+
+MPGI_RT_TEXT void mpg_sem_release(mpg_sem *s) { mpgi_thunk_sem_wake(s); }
+
+void mpgi_sem_acquire_slow_g0(mpg_sem *s) {
+  struct mpg_g *gp = mpgi_current_g("mpg_sem_acquire");
+  struct mpg_m *mp = gp->m;
+  if (!mpgi_sema_acquire(mp, sema_of(&s->count), MPGI_WAIT_SEM, false, NULL))
+    mpgi_schedule(mp);
+}
+
+void mpgi_sem_wake_g0(mpg_sem *s) {
+  mpgi_current_g("mpg_sem_release");
+  mpgi_sema_release(sema_of(&s->count));
+}

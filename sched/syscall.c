@@ -1,0 +1,105 @@
+/* syscall.c - handing the P off around calls that block in the kernel.
+ *
+ * enter: G to syscall, P to syscall and loose (anybody may take it by CAS).
+ * exit:  one CAS gets the same P back; when it was taken: its old P or any
+ *        idle one; else the goroutine goes to the global queue.
+ *
+ * With the stopper (stw.c):  enter stores P status, then loads waiting; the
+ * stopper stores waiting, then loads P statuses; both sequentially
+ * consistent, so at least one of them takes the P, and the CAS makes it one.
+ *
+ * The collector scans a goroutine in a system call from the SP saved at
+ * enter, and the callee-saved registers as they were then.
+ *
+ * Source: Go proc.go (entersyscall, exitsyscall).
+ */
+#include <sched/sched.h>
+
+#include <string.h>
+
+#include <sched/gmp.h>
+
+void mpgi_syscall_enter_g0(void) {
+  struct mpg_g *gp = mpgi_current_g("mpg_syscall_enter");
+  struct mpg_m *mp = gp->m;
+  struct mpg_p *pp = mp->p;
+  if (!pp) mpgi_fatal("mpg_syscall_enter inside mpg_syscall_enter");
+  /* The thunk's frame (thunks.S) will be overwritten when it returns. */
+  memcpy(gp->syscall_regs, (const void *) gp->ctx.sp, sizeof gp->syscall_regs);
+  gp->syscall_sp = gp->ctx.sp;
+  gp->syscall_seg = gp->ctx.seg;
+  mp->old_p = mpgi_p_release(mp);
+  mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_SYSCALL);
+  atomic_store_explicit(
+      &pp->syscalltick,
+      atomic_load_explicit(&pp->syscalltick, memory_order_relaxed) + 1,
+      memory_order_relaxed);
+  atomic_store(&pp->status, MPGI_P_SYSCALL);
+  if (mpgi_stw_waiting()) mpgi_stw_take_syscall(pp);
+}
+
+static bool take_old_p(struct mpg_m *mp, struct mpg_p *pp) {
+  uint32_t s = MPGI_P_SYSCALL;
+  return pp && atomic_compare_exchange_strong(&pp->status, &s,
+                                              MPGI_P_RUNNING) &&
+         (mpgi_p_acquire(mp, pp), true);
+}
+
+/* The P was taken: its old one if idle, or any idle one. */
+static bool take_idle_p(struct mpg_m *mp, struct mpg_p *old) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  struct mpg_p *pp = NULL;
+  if (old && mpgi_p_idle_take_locked(old))
+    pp = old;
+  else
+    pp = mpgi_p_idle_get_locked();
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  if (pp) mpgi_p_acquire(mp, pp);
+  return pp != NULL;
+}
+
+static void exit_without_p(struct mpg_m *mp, struct mpg_g *gp) {
+  gp->ctx.pc = (uintptr_t) mpgi_resume_thunk;
+  gp->ctx.ret = 0;
+  mpgi_drop_g(mp, gp);
+  mpgi_g_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNABLE);
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_globq_put_locked(gp);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  mpgi_wakep(); /* a P may have become idle meanwhile */
+  mpgi_m_stop(mp);
+  mpgi_schedule(mp);
+}
+
+void mpgi_syscall_exit_g0(void) {
+  struct mpg_g *gp = mpgi_current_g("mpg_syscall_exit");
+  struct mpg_m *mp = gp->m;
+  if (mpgi_g_status(gp) != MPGI_G_SYSCALL)
+    mpgi_fatal("mpg_syscall_exit without mpg_syscall_enter");
+  struct mpg_p *old = mp->old_p;
+  mp->old_p = NULL;
+  if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
+  if (!take_old_p(mp, old) && !take_idle_p(mp, old)) exit_without_p(mp, gp);
+  atomic_store_explicit(
+      &mp->p->syscalltick,
+      atomic_load_explicit(&mp->p->syscalltick, memory_order_relaxed) + 1,
+      memory_order_relaxed);
+  mpgi_g_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNING);
+  while (mpgi_stw_waiting()) mpgi_stop_here(mp);
+  /* While it was away the guard word may have been poisoned for nothing. */
+  mpgi_arch_guard_set(gp->ctx.guard);
+  if (mp->p->retire) atomic_fetch_or(&gp->ctx.preempt, MPGI_PREEMPT_SLICE);
+}
+
+/* On the goroutine's stack, but not in the entry-stub section: fn may block,
+ * and a blocked thread must not look as if it were in the runtime. */
+MPG_API void mpg_blocking(mpg_func fn, void *arg);
+void mpg_blocking(mpg_func fn, void *arg) {
+  if (!mpgi_tls_g()) {
+    fn(arg);
+    return;
+  }
+  mpg_syscall_enter();
+  fn(arg);
+  mpg_syscall_exit();
+}

@@ -1,0 +1,193 @@
+/* sysmon.c - the thread without a P that watches everybody.
+ *
+ * Sleeps 20 us, doubling up to 10 ms while nothing happens, never beyond the
+ * next timer; deeply while every P is idle (under sched.lock it sees them all
+ * idle and sets sysmon_wait; whoever takes a P off the idle list wakes it).
+ * Each round: Ps in long system calls are retaken, long slices are ended,
+ * due timers get a P, traces are printed, the collector's clock ticks.
+ *
+ * Slices: 10 ms between equals.  When somebody who was woken waits, or a timer
+ * is due, and no P is free, a goroutine that has run a fair while (1 ms) must
+ * go at once.  Source: Go proc.go (sysmon, retake); the fair while is ours.
+ */
+#include <sched/sched.h>
+
+#include <sched/gmp.h>
+
+#define TICK_MIN_NS (20 * 1000)
+#define TICK_MAX_NS (10 * 1000 * 1000)
+#define TICKS_BEFORE_BACKOFF 50
+#define TEXT_EVERY_NS (100 * 1000 * 1000)
+#define DEEP_NS ((int64_t) 60 * 1000 * 1000 * 1000)
+
+struct sysmon {
+  int64_t now, delay;
+  uint32_t idle;        /* rounds in which nothing happened */
+  int64_t next_trace;   /* INT64_MAX: off */
+  int64_t next_text;
+};
+
+void mpgi_sysmon_wake(void) {
+  if (atomic_load_explicit(&mpgi_sched.sysmon_wait, memory_order_relaxed) &&
+      atomic_exchange(&mpgi_sched.sysmon_wait, 0))
+    mpgi_note_wake(&mpgi_sched.sysmon_note);
+}
+
+void mpgi_sysmon_due(int64_t when) {
+  /* Pairs with sysmon's store of sysmon_until before it loads the timers. */
+  if (when < atomic_load(&mpgi_sched.sysmon_until))
+    mpgi_note_wake(&mpgi_sched.sysmon_note);
+}
+
+/* ---- sleeping ---- */
+
+static void sleep_until(int64_t when) {
+  struct mpgi_note *note = &mpgi_sched.sysmon_note;
+  mpgi_note_clear(note);
+  atomic_store(&mpgi_sched.sysmon_until, when);
+  int64_t first = mpgi_timers_first();
+  int64_t now = mpgi_os_now();
+  if (first < when) when = first > now + TICK_MIN_NS ? first : now + TICK_MIN_NS;
+  if (when > now && !atomic_load(&mpgi_sched.exiting))
+    mpgi_note_sleep_timed(note, when - now);
+  atomic_store(&mpgi_sched.sysmon_until, 0);
+}
+
+static bool everybody_idle_locked(void) {
+  return !mpgi_stw_waiting() && atomic_load(&mpgi_sched.npidle) ==
+                                    atomic_load(&mpgi_sched.procs);
+}
+
+static void sleep_deeply(struct sysmon *s) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  bool deep = everybody_idle_locked();
+  if (deep) {
+    mpgi_note_clear(&mpgi_sched.sysmon_note);
+    atomic_store(&mpgi_sched.sysmon_wait, 1);
+  }
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  if (!deep) return;
+  int64_t until = s->now + DEEP_NS;
+  if (s->next_trace < until) until = s->next_trace;
+  if (!atomic_load(&mpgi_sched.exiting) && until > s->now)
+    mpgi_note_sleep_timed(&mpgi_sched.sysmon_note, until - s->now);
+  atomic_store(&mpgi_sched.sysmon_wait, 0);
+  s->idle = 0;
+  s->delay = TICK_MIN_NS;
+}
+
+static void sleep_tick(struct sysmon *s) {
+  if (s->idle == 0)
+    s->delay = TICK_MIN_NS;
+  else if (s->idle > TICKS_BEFORE_BACKOFF && s->delay < TICK_MAX_NS)
+    s->delay *= 2;
+  if (s->delay > TICK_MAX_NS) s->delay = TICK_MAX_NS;
+  int64_t until = mpgi_os_now() + s->delay;
+  if (s->next_trace < until) until = s->next_trace;
+  sleep_until(until);
+}
+
+/* ---- retaking ---- */
+
+static bool nobody_free(void) {
+  return atomic_load(&mpgi_sched.npidle) == 0 &&
+         atomic_load(&mpgi_sched.nmspinning) == 0;
+}
+
+/* P in a system call for more than a tick, and wanted. */
+static bool retake_syscall(struct sysmon *s, struct mpg_p *pp) {
+  uint32_t tick = atomic_load(&pp->syscalltick);
+  if (pp->mon_syscalltick != tick) {
+    pp->mon_syscalltick = tick;
+    pp->mon_syscallwhen = s->now;
+    return false;
+  }
+  bool wanted = !mpgi_runq_empty(pp) || nobody_free() ||
+                atomic_load(&pp->timer_first) != INT64_MAX ||
+                pp->mon_syscallwhen + MPGI_SLICE_NS <= s->now;
+  uint32_t st = MPGI_P_SYSCALL;
+  if (!wanted || mpgi_stw_waiting() ||
+      !atomic_compare_exchange_strong(&pp->status, &st, MPGI_P_RUNNING))
+    return false;
+  mpgi_m_handoff(pp);
+  return true;
+}
+
+static bool slice_is_over(const struct sysmon *s, struct mpg_p *pp) {
+  int64_t ran = s->now - pp->mon_schedwhen;
+  if (ran >= MPGI_SLICE_NS || mpgi_opt.preemptall) return true;
+  if (ran < MPGI_FAIR_NS || !nobody_free()) return false;
+  return atomic_load(&pp->woken) || atomic_load(&pp->timer_first) <= s->now;
+}
+
+static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
+  uint32_t tick = atomic_load(&pp->schedtick);
+  if (pp->mon_schedtick != tick) {
+    pp->mon_schedtick = tick;
+    pp->mon_schedwhen = s->now;
+    if (!mpgi_opt.preemptall) return false;
+  }
+  if (!slice_is_over(s, pp)) return false;
+  pp->mon_schedwhen = s->now; /* ask again after another slice */
+  mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
+  return true;
+}
+
+static bool retake(struct sysmon *s) {
+  bool any = false;
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    switch (atomic_load(&pp->status)) {
+      case MPGI_P_SYSCALL: any |= retake_syscall(s, pp); break;
+      case MPGI_P_RUNNING: any |= retake_running(s, pp); break;
+      default: break;
+    }
+  }
+  return any;
+}
+
+/* Work that waits although a P is idle: a thread could not be started when it
+ * was submitted. */
+static void retry_wake(void) {
+  if (atomic_load(&mpgi_sched.runq_size) && atomic_load(&mpgi_sched.npidle))
+    mpgi_wakep();
+}
+
+/* ---- the loop ---- */
+
+static void trace(struct sysmon *s) {
+  if (s->now < s->next_trace) return;
+  mpgi_schedtrace(mpgi_opt.scheddetail != 0);
+  s->next_trace = s->now + mpgi_opt.schedtrace * 1000 * 1000;
+}
+
+static void round_of_duty(struct sysmon *s) {
+  s->now = mpgi_os_now();
+  atomic_store_explicit(&mpgi_sched.coarse_now, s->now, memory_order_relaxed);
+  s->idle = retake(s) ? 0 : s->idle + 1;
+  retry_wake();
+  if (s->now >= s->next_text) {
+    mpgi_text_refresh();
+    s->next_text = s->now + TEXT_EVERY_NS;
+  }
+  trace(s);
+  if (mpgi_gc_tick(s->now)) mpgi_gc_collect(MPGI_GC_IDLE);
+}
+
+void mpgi_sysmon_main(void *arg) {
+  (void) arg;
+  struct sysmon s = {.now = mpgi_os_now(), .delay = TICK_MIN_NS};
+  s.next_trace =
+      mpgi_opt.schedtrace ? s.now + mpgi_opt.schedtrace * 1000 * 1000
+                          : INT64_MAX;
+  s.next_text = s.now + TEXT_EVERY_NS;
+  mpgi_os_timer_slack_lower();
+  while (!atomic_load(&mpgi_sched.exiting)) {
+    sleep_tick(&s);
+    if (atomic_load(&mpgi_sched.exiting)) break;
+    s.now = mpgi_os_now();
+    sleep_deeply(&s);
+    round_of_duty(&s);
+  }
+  mpgi_thread_gone();
+}

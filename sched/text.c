@@ -1,0 +1,153 @@
+/* text.c - which code is whose.
+ *
+ * user     text of the main program and of libraries declared with
+ *          mpg_text_add: compiled by the application, keeps frame pointers;
+ *          a goroutine may be preempted in it
+ * foreign  every other loaded object: libc, libraries, the vdso
+ * runtime  entry stubs (mpg_rt_text); asked with mpgi_arch_pc_in_rt
+ *
+ * The table is an immutable snapshot behind a pointer, read by signal
+ * handlers.  sysmon makes a new one when the dynamic linker reports a change;
+ * old ones are kept (they are small, and loading libraries is rare).
+ *
+ * A statically linked libc would be in the main program's range: then nothing
+ * counts as user text, and loops are stopped by freezing only.
+ */
+#include <sched/sched.h>
+
+#include <errno.h>
+#include <link.h>
+#include <time.h>
+
+#include <sched/gmp.h>
+
+#define TEXT_MAX 2048
+
+struct text_range {
+  uintptr_t lo, hi;
+  bool user;
+};
+
+struct text_table {
+  size_t n;
+  struct text_range range[];
+};
+
+static _Atomic(struct text_table *) current;
+static struct mpgi_mutex text_lock = MPGI_MUTEX_INIT(MPGI_RANK_WORLD);
+static struct mpgi_range declared[64]; /* text_lock */
+static size_t ndeclared;               /* text_lock */
+static unsigned long long seen_adds, seen_subs; /* text_lock */
+
+/* ---- lookup: signal-safe ---- */
+
+static const struct text_range *find(uintptr_t pc) {
+  const struct text_table *t =
+      atomic_load_explicit(&current, memory_order_acquire);
+  size_t lo = 0, hi = t ? t->n : 0;
+  while (lo < hi) {
+    size_t mid = lo + (hi - lo) / 2;
+    if (pc < t->range[mid].lo)
+      hi = mid;
+    else if (pc >= t->range[mid].hi)
+      lo = mid + 1;
+    else
+      return &t->range[mid];
+  }
+  return NULL;
+}
+
+bool mpgi_text_is_user(uintptr_t pc) {
+  if (mpgi_arch_pc_in_rt(pc)) return true;
+  const struct text_range *r = find(pc);
+  return r && r->user;
+}
+
+bool mpgi_text_is_foreign(uintptr_t pc) {
+  const struct text_range *r = find(pc);
+  return r && !r->user && !mpgi_arch_pc_in_rt(pc);
+}
+
+/* ---- making the table ---- */
+
+struct collect {
+  struct text_range *out;
+  size_t n;
+  unsigned long long adds, subs;
+  size_t objects;
+};
+
+static bool is_declared(uintptr_t lo) {
+  for (size_t i = 0; i < ndeclared; i++)
+    if (lo >= declared[i].lo && lo < declared[i].hi) return true;
+  return false;
+}
+
+static void collect_range(struct collect *c, uintptr_t lo, uintptr_t hi,
+                          bool user) {
+  if (c->n == TEXT_MAX) return;
+  size_t i = c->n++;
+  for (; i > 0 && c->out[i - 1].lo > lo; i--) c->out[i] = c->out[i - 1];
+  c->out[i] = (struct text_range){lo, hi, user};
+}
+
+static int collect_object(struct dl_phdr_info *info, size_t size, void *arg) {
+  struct collect *c = arg;
+  bool main_program = c->objects++ == 0;
+  if (size >= offsetof(struct dl_phdr_info, dlpi_subs) + sizeof info->dlpi_subs)
+    c->adds = info->dlpi_adds, c->subs = info->dlpi_subs;
+  uintptr_t libc = (uintptr_t) clock_gettime;
+  for (int i = 0; c->out && i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+    if (ph->p_type != PT_LOAD || !(ph->p_flags & PF_X)) continue;
+    uintptr_t lo = info->dlpi_addr + ph->p_vaddr, hi = lo + ph->p_memsz;
+    bool has_libc = libc >= lo && libc < hi;
+    collect_range(c, lo, hi, (main_program && !has_libc) || is_declared(lo));
+  }
+  return 0;
+}
+
+static int rebuild_locked(void) {
+  struct text_table *t = mpgi_fixmem_alloc(
+      sizeof *t + TEXT_MAX * sizeof t->range[0], 0);
+  if (!t) return -ENOMEM;
+  struct collect c = {.out = t->range};
+  dl_iterate_phdr(collect_object, &c);
+  t->n = c.n;
+  seen_adds = c.adds;
+  seen_subs = c.subs;
+  atomic_store_explicit(&current, t, memory_order_release);
+  return 0;
+}
+
+void mpgi_text_init(void) {
+  mpgi_mutex_lock(&text_lock);
+  rebuild_locked();
+  mpgi_mutex_unlock(&text_lock);
+}
+
+void mpgi_text_refresh(void) {
+  struct collect c = {0};
+  dl_iterate_phdr(collect_object, &c);
+  mpgi_mutex_lock(&text_lock);
+  if (c.adds != seen_adds || c.subs != seen_subs) rebuild_locked();
+  mpgi_mutex_unlock(&text_lock);
+}
+
+int mpgi_text_add_g0(const void *addr) {
+  struct mpgi_range r[8];
+  if (!addr) return -EINVAL;
+  int n = mpgi_os_text_of(addr, r, 8), err = 0;
+  if (n <= 0) return -EINVAL;
+  mpgi_mutex_lock(&text_lock);
+  for (int i = 0; i < n && !err; i++) {
+    if (is_declared(r[i].lo)) continue;
+    if (ndeclared == sizeof declared / sizeof *declared)
+      err = -ENOMEM;
+    else
+      declared[ndeclared++] = r[i];
+  }
+  if (!err) err = rebuild_locked();
+  mpgi_mutex_unlock(&text_lock);
+  return err;
+}
