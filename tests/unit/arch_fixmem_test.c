@@ -1,0 +1,126 @@
+/* Memory outside the collected heap. */
+#include <tests/support/unit.h>
+
+#include <arch/common/fixmem.h>
+#include <arch/os.h>
+#include <errno.h>
+#include <pthread.h>
+
+static void memory_is_zeroed_aligned_and_counted(void **state) {
+  (void) state;
+  uint64_t live = mpgi_fixmem_bytes();
+  for (size_t align = 16; align <= 65536; align *= 2) {
+    char *p = mpgi_fixmem_alloc(1000, align);
+    assert_non_null(p);
+    assert_int_equal((uintptr_t) p & (align - 1), 0);
+    for (int i = 0; i < 1000; i++) assert_int_equal(p[i], 0);
+    memset(p, 1, 1000);
+    assert_int_equal(mpgi_fixmem_bytes(), live + 1000);
+    mpgi_fixmem_free(p, 1000, align);
+  }
+  assert_int_equal(mpgi_fixmem_bytes(), live);
+}
+
+static void reused_memory_is_zeroed_again(void **state) {
+  (void) state;
+  for (int round = 0; round < 100; round++) {
+    uint64_t *p = mpgi_fixmem_alloc(64, 0);
+    assert_non_null(p);
+    assert_int_equal((uintptr_t) p & 15, 0);
+    for (int i = 0; i < 8; i++) assert_int_equal(p[i], 0);
+    memset(p, 0xff, 64);
+    mpgi_fixmem_free(p, 64, 0);
+  }
+}
+
+static void absurd_sizes_give_null(void **state) {
+  (void) state;
+  uint64_t live = mpgi_fixmem_bytes();
+  errno = 77;
+  assert_null(mpgi_fixmem_alloc(SIZE_MAX, 0));
+  assert_null(mpgi_fixmem_alloc(SIZE_MAX / 4, 64));
+  assert_int_equal(errno, 77);
+  assert_int_equal(mpgi_fixmem_bytes(), live);
+  mpgi_fixmem_free(NULL, 100, 0);
+  assert_int_equal(mpgi_fixmem_bytes(), live);
+}
+
+static void failpoint_is_sticky(void **state) {
+  (void) state;
+  atomic_store(&mpgi_fixmem_fail_countdown, 2);
+  void *p = mpgi_fixmem_alloc(32, 0);
+  assert_non_null(p);
+  assert_null(mpgi_fixmem_alloc(32, 0));
+  assert_null(mpgi_fixmem_alloc(32, 0));
+  atomic_store(&mpgi_fixmem_fail_countdown, 0);
+  mpgi_fixmem_free(p, 32, 0);
+}
+
+static void use_in_a_stopped_world_is_caught(void **state) {
+  (void) state;
+  void *p = mpgi_fixmem_alloc(32, 0);
+  mpgi_fixmem_forbid(1);
+  assert_fatal("forbidden", (void) mpgi_fixmem_alloc(32, 0));
+  assert_fatal("forbidden", mpgi_fixmem_free(p, 32, 0));
+  mpgi_fixmem_forbid(1);
+  mpgi_fixmem_forbid(-1);
+  assert_fatal("forbidden", (void) mpgi_fixmem_alloc(32, 0));
+  mpgi_fixmem_forbid(-1);
+  mpgi_fixmem_free(p, 32, 0);
+  assert_fatal("delta", mpgi_fixmem_forbid(-1));
+  mpgi_fixmem_forbid(1); /* undo: the count was taken before the check */
+}
+
+static void bad_arguments_are_caught(void **state) {
+  (void) state;
+  assert_fatal("bytes", (void) mpgi_fixmem_alloc(0, 0));
+  assert_fatal("align", (void) mpgi_fixmem_alloc(8, 24));
+  void *p = mpgi_fixmem_alloc(32, 0);
+  assert_fatal("sallocx", mpgi_fixmem_free(p, 4096, 0));
+  mpgi_fixmem_free(p, 32, 0);
+}
+
+/* First use from several threads at once makes one arena. */
+static void *first_use(void *arg) {
+  atomic_fetch_sub((_Atomic int *) arg, 1);
+  while (atomic_load((_Atomic int *) arg) > 0) continue;
+  for (int i = 1; i < 2000; i++) {
+    char *p = mpgi_fixmem_alloc((size_t) i, 0);
+    child_check(p && p[0] == 0 && p[i - 1] == 0);
+    p[0] = p[i - 1] = 1;
+    mpgi_fixmem_free(p, (size_t) i, 0);
+  }
+  return NULL;
+}
+
+static void race_for_first_use(void *arg) {
+  pthread_t t[4];
+  _Atomic int waiting = 4;
+  (void) arg;
+  for (int i = 0; i < 4; i++)
+    child_check(pthread_create(&t[i], NULL, first_use, &waiting) == 0);
+  for (int i = 0; i < 4; i++) pthread_join(t[i], NULL);
+  child_check(mpgi_fixmem_bytes() == 0);
+}
+
+static void concurrent_first_use_works(void **state) {
+  (void) state;
+  struct child_result r;
+  for (int i = 0; i < 5; i++) {
+    child_run(race_for_first_use, NULL, &r);
+    assert_child_ok(r);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(concurrent_first_use_works), /* before any use here */
+      cmocka_unit_test(memory_is_zeroed_aligned_and_counted),
+      cmocka_unit_test(reused_memory_is_zeroed_again),
+      cmocka_unit_test(absurd_sizes_give_null),
+      cmocka_unit_test(failpoint_is_sticky),
+      cmocka_unit_test(use_in_a_stopped_world_is_caught),
+      cmocka_unit_test(bad_arguments_are_caught),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
