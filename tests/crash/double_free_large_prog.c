@@ -1,0 +1,12 @@
+// EXPECT-EXIT: 2
+// EXPECT-STDERR: ^fatal: .*free
+#include <mpg.h>
+
+static void start(void *arg) {
+  (void) arg;
+  void *p = mpg_alloc(1 << 20);
+  mpg_free(p);
+  mpg_free(p);
+}
+
+int main(void) { return mpg_run(start, NULL); }

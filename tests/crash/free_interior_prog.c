@@ -1,0 +1,11 @@
+// EXPECT-EXIT: 2
+// EXPECT-STDERR: ^fatal: .*free
+#include <mpg.h>
+
+static void start(void *arg) {
+  (void) arg;
+  char *p = mpg_alloc(100);
+  mpg_free(p + 16);
+}
+
+int main(void) { return mpg_run(start, NULL); }

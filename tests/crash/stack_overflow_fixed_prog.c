@@ -1,0 +1,25 @@
+// EXPECT-EXIT: 2
+// EXPECT-STDERR: ^fatal: stack overflow
+// EXPECT-STDERR: ^goroutine [0-9]+ \[running
+#include <mpg.h>
+
+static volatile int never_enough = 1;
+
+static __attribute__((noinline)) int recurse(int depth) {
+  volatile char frame[100];
+  frame[depth % 100] = 1;
+  return never_enough ? recurse(depth + 1) + frame[depth % 100] : 0;
+}
+
+static void overflow(void *arg) { *(int *) arg = recurse(0); }
+
+static void start(void *arg) {
+  struct mpg_go_options o = {.size = sizeof(o), .flags = MPG_GO_FIXED_STACK};
+  mpg_go_with(&o, overflow, arg);
+  mpg_chan_recv(NULL, NULL);
+}
+
+int main(void) {
+  int x;
+  return mpg_run(start, &x);
+}
