@@ -24,6 +24,29 @@
 
 #define UNIT_UNUSED __attribute__((unused))
 
+/* What a test can't do under a sanitizer: address space limits and small
+ * stacks under either; asynchronous signals, which tsan delays. */
+#if defined(__SANITIZE_THREAD__)
+#define UNIT_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNIT_TSAN 1
+#endif
+#endif
+#ifndef UNIT_TSAN
+#define UNIT_TSAN 0
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define UNIT_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define UNIT_ASAN 1
+#endif
+#endif
+#ifndef UNIT_ASAN
+#define UNIT_ASAN 0
+#endif
+
 static jmp_buf unit_jump;
 static char unit_message[1024];
 

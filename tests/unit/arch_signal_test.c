@@ -148,6 +148,7 @@ struct raw {
 
 static void others_get_the_alternate_stack(void **state) {
   (void) state;
+  if (UNIT_TSAN) skip();
   pthread_t t;
   struct sigaction sa = {.sa_handler = app_plain, .sa_flags = SA_NODEFER};
   sigaddset(&sa.sa_mask, SIGHUP);
@@ -178,6 +179,7 @@ static void others_get_the_alternate_stack(void **state) {
 
 static void tgkill_reaches_one_thread(void **state) {
   (void) state;
+  if (UNIT_TSAN) skip();
   assert_int_equal(mpgi_os_signal_install(SIGURG, our_handler), 0);
   ours.calls = 0;
   assert_int_equal(mpgi_os_tgkill(mpgi_os_tid(), SIGURG), 0);
