@@ -20,9 +20,11 @@
 #define END_FUNCTION(name) .size name, .- name
 
 /* The static linker must not think that calling us needs a large stack, nor
- * that we need an executable one. */
+ * that our functions have prologues to rewrite (common/splitnote.h), nor that
+ * we need an executable stack. */
 #define OBJECT_NOTES                                  \
   .section .note.GNU-split-stack, "", @progbits;      \
+  .section .note.GNU-no-split-stack, "", @progbits;   \
   .section .note.GNU-stack, "", @progbits
 
 /* reg = the thread's offset of mpgi_tls; use as %fs:TLS_x(reg). */
