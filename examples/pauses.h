@@ -17,9 +17,10 @@ struct pauses {
   struct mpg_histogram *histogram;
 };
 
-/* Snapshot of metric m.  Returns: what mpg_metric_read returned. */
+/* Snapshot of metric m over the collections' stops.  Returns: what
+ * mpg_stop_metric_read returned. */
 static inline int pauses_read(enum mpg_metric m, struct pauses *out) {
-  int e = mpg_metric_read(m, &out->histogram);
+  int e = mpg_stop_metric_read(m, MPG_STOP_GC, &out->histogram);
   if (e != 0) return e;
   out->count = mpg_histogram_count(out->histogram);
   out->p50 = mpg_histogram_quantile(out->histogram, 0.50);

@@ -121,10 +121,9 @@ static void spin(void *arg) {
   mpg_waitgroup_done(&done);
 }
 
-static void preemptions_and_waits_are_counted(void *arg) {
+static void preemptions_are_counted(void *arg) {
   (void) arg;
   mpg_gomaxprocs(1);
-  uint64_t waits = count_of(MPG_METRIC_SCHED_LATENCY);
   mpg_waitgroup_add(&done, 2);
   for (int i = 0; i < 2; i++) CHECK_GO(spin, NULL);
 #if defined(MPG_SPLIT_STACK)
@@ -133,7 +132,65 @@ static void preemptions_and_waits_are_counted(void *arg) {
 #endif
   atomic_store(&quit, true);
   mpg_waitgroup_wait(&done);
-  CHECK_GE(count_of(MPG_METRIC_SCHED_LATENCY), waits + 2);
+}
+
+static void finish(void *arg) {
+  (void) arg;
+  mpg_waitgroup_done(&done);
+}
+
+/* One in some is measured. */
+static void waits_for_a_p_are_sampled(void *arg) {
+  (void) arg;
+  uint64_t waits = count_of(MPG_METRIC_SCHED_LATENCY);
+  mpg_waitgroup_add(&done, 5000);
+  for (int i = 0; i < 5000; i++) CHECK_GO(finish, NULL);
+  mpg_waitgroup_wait(&done);
+  CHECK_GE(count_of(MPG_METRIC_SCHED_LATENCY), waits + 20);
+}
+
+/* ---- stops by reason ---- */
+
+static uint64_t stops_for(enum mpg_stop_reason reason) {
+  struct mpg_histogram *to_stop = NULL, *stopped = NULL;
+  CHECK_EQ(mpg_stop_metric_read(MPG_METRIC_TIME_TO_STOP, reason, &to_stop), 0);
+  CHECK_EQ(mpg_stop_metric_read(MPG_METRIC_PAUSE, reason, &stopped), 0);
+  uint64_t n = mpg_histogram_count(to_stop);
+  CHECK_EQ(mpg_histogram_count(stopped), n);
+  mpg_histogram_free(to_stop);
+  mpg_histogram_free(stopped);
+  return n;
+}
+
+static void stops_are_kept_by_reason(void *arg) {
+  (void) arg;
+  mpg_gc_percent(-1); /* nobody else collects */
+  uint64_t gc = stops_for(MPG_STOP_GC);
+  uint64_t procs = stops_for(MPG_STOP_GOMAXPROCS);
+  for (int i = 0; i < 5; i++) mpg_gc();
+  CHECK_GE(stops_for(MPG_STOP_GC), gc + 5);
+  CHECK_EQ(stops_for(MPG_STOP_GOMAXPROCS), procs);
+  gc = stops_for(MPG_STOP_GC);
+  mpg_gomaxprocs(mpg_gomaxprocs(0) + 1);
+  CHECK_EQ(stops_for(MPG_STOP_GOMAXPROCS), procs + 1);
+  CHECK_EQ(stops_for(MPG_STOP_GC), gc);
+  mpg_gc_percent(100);
+}
+
+static void wrong_reasons(void *arg) {
+  (void) arg;
+  struct mpg_histogram *h = NULL;
+  CHECK_EQ(mpg_stop_metric_read(MPG_METRIC_PREEMPT_LATENCY, MPG_STOP_GC, &h),
+           -EINVAL);
+  CHECK_EQ(mpg_stop_metric_read(MPG_METRIC_SCHED_LATENCY, MPG_STOP_GC, &h),
+           -EINVAL);
+  CHECK_EQ(
+      mpg_stop_metric_read(MPG_METRIC_PAUSE, (enum mpg_stop_reason) 99, &h),
+      -EINVAL);
+  CHECK_EQ(mpg_stop_metric_read((enum mpg_metric) 99, MPG_STOP_GC, &h),
+           -EINVAL);
+  CHECK_EQ(mpg_stop_metric_read(MPG_METRIC_PAUSE, MPG_STOP_GC, NULL), -EINVAL);
+  CHECK(h == NULL);
 }
 
 static void statistics_can_be_read_anywhere(void *arg) {
@@ -151,7 +208,10 @@ static const struct check_case cases[] = {
     INSIDE(quantiles_are_monotone),
     INSIDE(a_snapshot_stays),
     INSIDE(a_pause_contains_its_time_to_stop),
-    INSIDE(preemptions_and_waits_are_counted),
+    INSIDE(preemptions_are_counted),
+    INSIDE(waits_for_a_p_are_sampled),
+    INSIDE(stops_are_kept_by_reason),
+    INSIDE(wrong_reasons),
     OUTSIDE(statistics_can_be_read_anywhere),
 };
 CHECK_MAIN(cases, 20)
