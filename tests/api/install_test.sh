@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# install_test.sh <build dir> <cmake> <C compiler>
+#
+# Installs the build into a scratch folder, then compiles and runs a program
+# outside the tree: through find_package and through pkg-config, in two steps
+# and in one, static and shared, and without mpg's flags (fixed stacks).
+set -euo pipefail
+build=$1
+cmake=$2
+cc=$3
+here=$(cd "$(dirname "$0")" && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+prefix=$scratch/prefix
+program=$here/install_outside.c
+
+fail() {
+  echo "install_test: $*" >&2
+  exit 1
+}
+
+# run_it <program>: right status and right words.
+run_it() {
+  local said
+  said=$(timeout 30 "$1") || fail "$1: exit status $?"
+  [[ $said == "mpg "*": ok" ]] || fail "$1 said: $said"
+}
+
+"$cmake" --install "$build" --prefix "$prefix" > "$scratch/install.log" ||
+  fail "cmake --install failed"
+pc_dir=$(dirname "$(find "$prefix" -name mpg.pc)")
+lib_dir=$(dirname "$pc_dir")
+[ -f "$prefix/include/mpg.h" ] || fail "no mpg.h"
+
+# Every installed header compiles alone, in C and in C++.
+for header in "$prefix"/include/mpg.h "$prefix"/include/mpg/*.h; do
+  echo "#include <${header#"$prefix"/include/}>" > "$scratch/alone.c"
+  "$cc" -std=c11 -Wall -Wextra -Werror -I"$prefix/include" -fsyntax-only \
+    "$scratch/alone.c" || fail "$header doesn't compile alone"
+  if "$cc" -x c++ -fsyntax-only /dev/null 2> /dev/null; then
+    "$cc" -x c++ -std=c++11 -Wall -Wextra -Werror -I"$prefix/include" \
+      -fsyntax-only "$scratch/alone.c" || fail "$header isn't C++"
+  fi
+done
+
+# ---- find_package ------------------------------------------------------------
+mkdir "$scratch/project"
+cat > "$scratch/project/CMakeLists.txt" << TEXT
+cmake_minimum_required(VERSION 3.25)
+project(outside C)
+find_package(mpg 0.1 REQUIRED)
+add_executable(cmake_static $program)
+target_link_libraries(cmake_static PRIVATE mpg::mpg)
+if(TARGET mpg::mpg_shared)
+  add_executable(cmake_shared $program)
+  target_link_libraries(cmake_shared PRIVATE mpg::mpg_shared)
+endif()
+TEXT
+"$cmake" -S "$scratch/project" -B "$scratch/b" -DCMAKE_C_COMPILER="$cc" \
+  -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$prefix" \
+  > "$scratch/cmake.log" 2>&1 || {
+  cat "$scratch/cmake.log"
+  fail "find_package(mpg) failed"
+}
+"$cmake" --build "$scratch/b" > "$scratch/cmake.log" 2>&1 || {
+  cat "$scratch/cmake.log"
+  fail "building through find_package failed"
+}
+run_it "$scratch/b/cmake_static"
+shared=no
+if [ -f "$scratch/b/cmake_shared" ]; then
+  shared=yes
+  run_it "$scratch/b/cmake_shared"
+  readelf -d "$scratch/b/cmake_shared" | grep -q 'NEEDED.*libmpg' ||
+    fail "cmake_shared isn't linked with libmpg.so"
+fi
+if readelf -d "$scratch/b/cmake_static" | grep -q 'NEEDED.*libmpg'; then
+  fail "cmake_static needs libmpg.so"
+fi
+
+# A function that calls only mpg keeps its small segment.
+objdump -d --no-show-raw-insn "$scratch/b/cmake_static" |
+  awk '/^[0-9a-f]+ <outside_leaf>:/{on=1} on&&/^$/{exit} on' \
+    > "$scratch/leaf.s"
+grep -q 'call.*<__morestack>' "$scratch/leaf.s" ||
+  fail "outside_leaf doesn't call __morestack"
+if grep -q '__morestack_non_split' "$scratch/leaf.s"; then
+  fail "calling mpg costs a large segment: the library isn't split-aware"
+fi
+
+# bfd is refused with a sentence.
+if "$cmake" -S "$scratch/project" -B "$scratch/bfd" \
+  -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$prefix" \
+  -DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=bfd > "$scratch/bfd.log" 2>&1; then
+  fail "the bfd linker was accepted"
+fi
+tr '\n' ' ' < "$scratch/bfd.log" | grep -q 'use lld or *gold' ||
+  fail "refusing bfd doesn't say what to use"
+
+# ---- pkg-config --------------------------------------------------------------
+export PKG_CONFIG_PATH=$pc_dir
+if command -v pkg-config > /dev/null; then
+  read -r -a cflags <<< "$(pkg-config --cflags mpg)"
+  read -r -a libs <<< "$(pkg-config --libs mpg)"
+  "$cc" -O2 "${cflags[@]}" -c "$program" -o "$scratch/two.o"
+  "$cc" "$scratch/two.o" -o "$scratch/two" "${libs[@]}"
+  run_it "$scratch/two"
+  "$cc" -O2 "${cflags[@]}" "$program" -o "$scratch/one" "${libs[@]}"
+  run_it "$scratch/one"
+  if [ $shared = yes ]; then
+    read -r -a libs <<< "$(pkg-config --libs mpg-shared)"
+    libs+=("-Wl,-rpath,$lib_dir")
+    "$cc" "$scratch/two.o" -o "$scratch/two_shared" "${libs[@]}"
+    run_it "$scratch/two_shared"
+    "$cc" -O2 "${cflags[@]}" "$program" -o "$scratch/one_shared" "${libs[@]}"
+    run_it "$scratch/one_shared"
+  fi
+else
+  fail "pkg-config is not installed"
+fi
+
+# ---- no flags: fixed stacks, any linker --------------------------------------
+"$cc" -O2 -I"$prefix/include" "$program" -o "$scratch/fixed" \
+  "$lib_dir/libmpg.a" -ljemalloc -lpthread -ldl -lm
+run_it "$scratch/fixed"

@@ -1,0 +1,45 @@
+# install.cmake - cmake --install: headers, libraries, mpgConfig.cmake, and
+# two pkg-config files: mpg (static, the default: calls into it cost no large
+# stack segment) and mpg-shared.
+include(CMakePackageConfigHelpers)
+
+set(mpg_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/mpg)
+install(TARGETS ${mpg_installed} EXPORT mpgTargets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(EXPORT mpgTargets NAMESPACE mpg:: DESTINATION ${mpg_cmake_dir})
+install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+  FILES_MATCHING PATTERN "*.h")
+
+configure_package_config_file(
+  tools/cmake/mpgConfig.cmake.in ${PROJECT_BINARY_DIR}/mpgConfig.cmake
+  INSTALL_DESTINATION ${mpg_cmake_dir})
+write_basic_package_version_file(
+  ${PROJECT_BINARY_DIR}/mpgConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES
+  ${PROJECT_BINARY_DIR}/mpgConfig.cmake
+  ${PROJECT_BINARY_DIR}/mpgConfigVersion.cmake
+  tools/cmake/linker.cmake
+  DESTINATION ${mpg_cmake_dir})
+
+# Relative to the .pc file, so that an installed tree can be moved.
+file(RELATIVE_PATH pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
+list(JOIN mpg_user_flags " " pc_cflags)
+string(APPEND pc_cflags " -D${mpg_user_definitions}")
+
+# The archive by its file name: with both libraries in one folder, -lmpg would
+# mean the shared one.
+set(pc_libs "-l:libmpg.a -ljemalloc -lpthread -ldl -lm")
+configure_file(tools/cmake/mpg.pc.in ${PROJECT_BINARY_DIR}/mpg.pc @ONLY)
+set(pc_suffix "-shared")
+set(pc_comment " (shared library)")
+set(pc_libs "-lmpg")
+configure_file(tools/cmake/mpg.pc.in ${PROJECT_BINARY_DIR}/mpg-shared.pc @ONLY)
+
+install(FILES ${PROJECT_BINARY_DIR}/mpg.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+if(MPG_BUILD_SHARED)
+  install(FILES ${PROJECT_BINARY_DIR}/mpg-shared.pc
+    DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endif()
