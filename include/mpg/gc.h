@@ -1,4 +1,15 @@
-/* mpg/gc.h - garbage-collected memory, its roots, metrics and statistics. */
+/* mpg/gc.h - garbage-collected memory, its roots, metrics and statistics.
+ *
+ * What keeps an object: a pointer to it, into it, or one past its end (unless
+ * another object starts there), found in a root or in an object that is kept
+ * itself and isn't noscan.  Roots are the writable data of the program and
+ * its libraries, thread-local variables of the runtime's threads, stacks and
+ * registers of every goroutine, what the runtime holds for goroutines (the
+ * arg of one that has not started, queued and blocked channel elements), and
+ * ranges that mpg_root_add registers.  malloc memory is not a root.
+ *
+ * "Goroutine" as a context: fatal elsewhere, unless "any thread" is said.
+ */
 #ifndef MPG_GC_H
 #define MPG_GC_H
 
@@ -6,79 +17,179 @@
 
 MPG_BEGIN_DECLS
 
-/* Allocate bytes of zeroed memory, scanned conservatively.  16-byte aligned
- * from 16 bytes up.  0 bytes gives a unique object.
+/* Allocate zeroed memory, scanned conservatively: every aligned word of it
+ * that looks like a pointer is taken for one.
  *
- * Returns: the object; NULL when memory is exhausted or bytes is absurd (the
- *   out-of-memory handler, if any, was asked first).
- * Owner: the collector; any pointer to it or into it or one past its end,
- *   from a stack, a register, a global or a heap object, keeps it.
- * Context: goroutine, attached thread.  May run a collection; doesn't park.
+ * bytes  any; 0 gives a unique object
+ *
+ * Returns: the object, 16-byte aligned from 16 bytes up; NULL when memory is
+ *   exhausted or bytes is absurd (the out-of-memory handler, if any, was
+ *   asked first).
+ * Owner: the collector.
+ * Context: goroutine.  May run a collection; doesn't park.
+ * Since: 0.1.  Source: Go malloc.go (mallocgc).
  */
 MPG_API void *mpg_alloc(size_t bytes)
     __attribute__((malloc, alloc_size(1), warn_unused_result));
 
-/* The same for memory that holds no pointers; contents unspecified. */
+/* The same for memory that holds no pointers: it isn't scanned, and its
+ * contents are unspecified. */
 MPG_API void *mpg_alloc_noscan(size_t bytes)
     __attribute__((malloc, alloc_size(1), warn_unused_result));
 
-/* Describe an object of bytes whose words at pointer_offsets[0..n) are the
- * only pointers.  Returns: the type, for ever; NULL for unaligned offsets or
- * ones beyond the object, and when memory is exhausted. */
+/* Describe an object whose words at certain offsets are its only pointers.
+ *
+ * bytes            size of the object
+ * pointer_offsets  n offsets in bytes, multiples of 8, in [0, bytes - 8]
+ *
+ * Returns: the type; NULL for unaligned offsets or ones beyond the object,
+ *   and when memory is exhausted.
+ * Owner: the library, for ever.
+ * Context: goroutine.  Allocates outside the heap.
+ * Since: 0.1.
+ */
 typedef struct mpg_type mpg_type;
 MPG_API mpg_type *mpg_type_new(size_t bytes, const size_t *pointer_offsets,
                                size_t n);
 
-/* Zeroed array of count objects of type; only the named words are scanned. */
+/* Allocate a zeroed array of which only the words that type names are
+ * scanned.
+ *
+ * type   from mpg_type_new
+ * count  number of objects, from 0
+ *
+ * Returns, Owner, Context: as mpg_alloc.  Since: 0.1.
+ */
 MPG_API void *mpg_alloc_typed(const mpg_type *type, size_t count)
     __attribute__((malloc, warn_unused_result));
 
-/* Resize; keeps the kind, zeroes the tail of scanned objects.  p NULL is
- * mpg_alloc.  Returns: the object, or NULL and then p is intact. */
+/* Resize an object, moving it where necessary; it keeps its kind, and the
+ * tail of a scanned one is zeroed.
+ *
+ * p      start of an object; NULL: as mpg_alloc
+ * bytes  new size
+ *
+ * Returns: the object; NULL as for mpg_alloc, and then p is intact.
+ * Owner: the collector; pointers to a moved object's old place don't keep
+ *   the new one, and the old one is freed at once.
+ * Context: as mpg_alloc.  Since: 0.1.
+ */
 MPG_API void *mpg_realloc(void *p, size_t bytes)
     __attribute__((alloc_size(2), warn_unused_result));
 
-/* Free at once; optional.  NULL is allowed; what is not the start of a live
- * object is a fatal misuse. */
+/* Free an object at once.  Never necessary.
+ *
+ * p  NULL, or the start of an object that nobody uses any more; anything that
+ *    is not the start of a live object is fatal
+ *
+ * Context: goroutine.  Doesn't park.  Since: 0.1.
+ */
 MPG_API void mpg_free(void *p);
 
+/* Copy a string into memory from mpg_alloc_noscan.
+ *
+ * s  not NULL
+ *
+ * Returns, Owner, Context: as mpg_alloc.  Since: 0.1.
+ */
 MPG_API char *mpg_strdup(const char *s)
     __attribute__((malloc, warn_unused_result));
 
-/* Start of the object p points into, or NULL. */
+/* The object that an address belongs to.
+ *
+ * p  any value: it is not read through
+ *
+ * Returns: the object's start; one past an object's end belongs to it unless
+ *   another one starts there; NULL for everything else, stacks, globals and
+ *   malloc memory included.
+ * Context: goroutine.  Doesn't park.  Since: 0.1.
+ */
 MPG_API void *mpg_base(const void *p);
 
-/* Usable bytes of the object that starts at p; 0 for anything else. */
+/* The bytes of an object that may be used, not fewer than were asked for.
+ *
+ * p  any value
+ *
+ * Returns: bytes of the object that starts at p; 0 for anything else.
+ * Context: goroutine.  Doesn't park.  Since: 0.1.
+ */
 MPG_API size_t mpg_alloc_size(const void *p);
 
-/* Full collection, finished when it returns. */
+/* Run a full collection; it is finished when this returns.
+ *
+ * Context: goroutine.  Stops the world.
+ * Since: 0.1.  Source: Go mgc.go (GC).
+ */
 MPG_API void mpg_gc(void);
 
-/* Growth in percent before the next collection; < 0 turns collection off;
- * default 100.  Returns: the previous value. */
+/* Set how much the heap grows before the next collection.  The first value
+ * is MPG_GC or 100.
+ *
+ * percent  of what was live after the last one, roots counted; < 0 turns
+ *          automatic collection off
+ *
+ * Returns: the previous value, -1 when it was off.
+ * Context: goroutine; before mpg_run, any thread.
+ * Since: 0.1.  Source: Go mgcpacer.go (GOGC).
+ */
 MPG_API int mpg_gc_percent(int percent);
 
-/* Soft limit on the process's mpg memory; < 0 only reports.  Returns: the
- * previous value, INT64_MAX when there was none. */
+/* Set a soft limit on mpg's memory (heap, stacks, runtime): the nearer it is,
+ * the more often is collected, also with automatic collection off.
+ *
+ * bytes  from 0; INT64_MAX for none; < 0 only reports
+ *
+ * Returns: the previous value, INT64_MAX when there was none.
+ * Context: goroutine; before mpg_run, any thread.
+ * Since: 0.1.  Source: Go mgcpacer.go (GOMEMLIMIT).
+ */
 MPG_API int64_t mpg_memory_limit(int64_t bytes);
 
-/* Register [lo, lo+bytes) as a root.  Returns: 0, -EINVAL, -ENOMEM;
- * remove: 0, -ENOENT. */
+/* Register memory, for example from malloc, as a root; forget it before it
+ * is unmapped.
+ *
+ * lo     start of the range, of any alignment; not NULL
+ * bytes  from 1, not beyond the address space
+ *
+ * Returns: 0; add: -EINVAL (wrong range), -ENOMEM; remove: -ENOENT (no range
+ *   that starts at lo).
+ * Context: goroutine.  Since: 0.1.
+ */
 MPG_API int mpg_root_add(const void *lo, size_t bytes);
 MPG_API int mpg_root_remove(const void *lo);
 
-/* Keep p's object alive up to this point. */
+/* Keep p's object up to this point, whatever the compiler does to p.
+ *
+ * Context: any.  Since: 0.1.  Source: Go mfinal.go (KeepAlive).
+ */
 MPG_API void mpg_keep_alive(const void *p);
 
-/* Ask handler for memory before an allocation fails; NULL clears. */
+/* Set who is asked when an allocation is about to fail, after a collection;
+ * the handler's result is what the allocation returns.
+ *
+ * handler  gets the number of bytes; NULL clears
+ *
+ * Context: goroutine.
+ * Callbacks: handler, on the runtime's stack: it must not use the mpg API,
+ *   nor park.
+ * Since: 0.1.
+ */
 MPG_API void mpg_on_out_of_memory(void *(*handler)(size_t bytes));
 
-/* ---- metrics: log-linear histograms of nanoseconds, error below 1/32 ---- */
+/* ---- metrics: log-linear histograms of nanoseconds, error below 1/32 ----
+ *
+ * Since: 0.1.  Source: Go histogram.go (timeHistogram).
+ */
 struct mpg_histogram;
+/* The number of samples.  Context: any thread. */
 MPG_API uint64_t mpg_histogram_count(const struct mpg_histogram *h);
+/* Free a snapshot; NULL is allowed. */
 MPG_API void mpg_histogram_free(struct mpg_histogram *h);
+/* The largest sample, exactly, ns; 0 when empty.  Context: any thread. */
 MPG_API uint64_t mpg_histogram_max(const struct mpg_histogram *h);
-/* q in [0, 1]; 0 when empty; monotone in q. */
+/* The smallest value that a share q of the samples doesn't exceed, ns.
+ * q in [0, 1], others are clamped; 0 when empty; monotone in q.
+ * Context: any thread. */
 MPG_API uint64_t mpg_histogram_quantile(const struct mpg_histogram *h,
                                         double q);
 
@@ -88,9 +199,18 @@ enum mpg_metric {
   MPG_METRIC_PREEMPT_LATENCY, /* preemption requested until switched out */
   MPG_METRIC_SCHED_LATENCY,   /* made runnable until running */
 };
-/* Snapshot into *out, to be freed with mpg_histogram_free.
- * Returns: 0; -EINVAL (unknown metric, out NULL); -ENOMEM. */
+/* Take a snapshot.  Samples collect since the process began or the metric was
+ * reset; of SCHED_LATENCY only one in some is taken.
+ *
+ * m    which
+ * out  gets the snapshot
+ *
+ * Returns: 0; -EINVAL (unknown metric, out NULL); -ENOMEM.
+ * Owner: the caller: mpg_histogram_free.
+ * Context: any thread.
+ */
 MPG_API int mpg_metric_read(enum mpg_metric m, struct mpg_histogram **out);
+/* Begin anew; an unknown metric is ignored.  Context: any thread. */
 MPG_API void mpg_metric_reset(enum mpg_metric m);
 
 /* Why the world was stopped; TIME_TO_STOP and PAUSE are kept for each. */
@@ -102,8 +222,7 @@ enum mpg_stop_reason {
 };
 /* As mpg_metric_read, for the stops of one reason; -EINVAL for the metrics
  * that have no reason. */
-MPG_API int mpg_stop_metric_read(enum mpg_metric m,
-                                 enum mpg_stop_reason reason,
+MPG_API int mpg_stop_metric_read(enum mpg_metric m, enum mpg_stop_reason reason,
                                  struct mpg_histogram **out);
 
 struct mpg_gc_stats {
@@ -121,7 +240,14 @@ struct mpg_gc_stats {
   uint64_t stack_bytes;         /* held by goroutine stacks */
   uint64_t offheap_bytes;       /* runtime memory outside the heap */
 };
-/* Returns: 0; -EINVAL (NULL, or size not set). */
+/* Read the statistics.
+ *
+ * s  s->size says how much of the structure the caller knows
+ *
+ * Returns: 0; -EINVAL (s NULL, or size not set).
+ * Context: any thread.
+ * Since: 0.1.  Source: Go mstats.go.
+ */
 MPG_API int mpg_gc_stats_read(struct mpg_gc_stats *s);
 
 MPG_END_DECLS

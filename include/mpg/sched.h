@@ -1,4 +1,9 @@
-/* mpg/sched.h - goroutines and the threads that run them. */
+/* mpg/sched.h - goroutines and the threads that run them.
+ *
+ * "Goroutine" as a context means: called by code that runs as a goroutine.
+ * On a thread that mpg doesn't know such a call is fatal, unless its comment
+ * says "any thread".
+ */
 #ifndef MPG_SCHED_H
 #define MPG_SCHED_H
 
@@ -9,15 +14,23 @@ MPG_BEGIN_DECLS
 /* Start the runtime and run fn(arg) as the main goroutine; wait for it.
  *
  * When fn returns the other goroutines execute no further instruction, as in
- * Go.  The heap stays readable and mpg_run may be called again.
+ * Go.  The heap stays readable and mpg_run may be called again.  Before the
+ * first mpg_run only mpg_goid, mpg_now, mpg_version and the setters of limits
+ * (mpg_gomaxprocs, mpg_set_max_threads, mpg_gc_percent, mpg_memory_limit) do
+ * anything.
+ *
+ * fn   what to run; must be able to run on another thread than the caller's
+ * arg  passed to fn; may be anything
  *
  * Returns: 0; -EINVAL (fn is NULL); -EALREADY (inside or beside a running
  *   runtime); -ENOMEM; -EAGAIN (no thread could be created).
  * Context: an ordinary thread; blocks it until fn has returned.
+ * Callbacks: fn, as a goroutine.
  * Since: 0.1.  Source: Go proc.go (main, rt0_go).
  */
 MPG_API int mpg_run(mpg_func fn, void *arg);
 
+/* Flags of a goroutine. */
 enum {
   MPG_GO_MOVABLE = 1u << 0,     /* the stack may be relocated (user guide) */
   MPG_GO_FIXED_STACK = 1u << 1, /* fn calls code built without mpg's flags */
@@ -37,10 +50,15 @@ struct mpg_go_options {
  * the kind of stack: segmented when it was compiled with MPG_SPLIT_STACK=1,
  * fixed otherwise.
  *
- * Returns: 0; -EINVAL (fn NULL; size 0, unknown flags, MOVABLE with FIXED);
- *   -ENOMEM; -EPERM outside mpg_run.
+ * fn   what to run; the goroutine ends when it returns
+ * arg  passed to fn; may be anything
+ * opt  see above; read before the call returns
+ *
+ * Returns: 0; -EINVAL (fn or opt NULL; size 0, unknown flags, MOVABLE with
+ *   FIXED); -ENOMEM; -EPERM outside mpg_run.
  * Owner: arg is a root until the goroutine starts; then it is on its stack.
- * Context: goroutine, attached thread.  Doesn't park.
+ * Context: goroutine.  Allocates; doesn't park.
+ * Callbacks: fn, as a goroutine.
  * Since: 0.1.  Source: Go proc.go (newproc).
  */
 MPG_API int mpg_go_segmented(mpg_func fn, void *arg);
@@ -64,38 +82,93 @@ MPG_API int mpg_go_with(const struct mpg_go_options *opt, mpg_func fn,
 #define mpg_go_with(opt, fn, arg) mpg_go_with_segmented((opt), (fn), (arg))
 #endif
 
-/* Let others run; the caller goes to the back of the queue. */
+/* Let others run; the caller goes to the back of the global queue.
+ *
+ * Context: goroutine.  A safe point.
+ * Since: 0.1.  Source: Go proc.go (Gosched).
+ */
 MPG_API void mpg_yield(void);
 
-/* End the calling goroutine.  From the main goroutine: the others go on, and
- * mpg_run returns never, or deadlock is reported. */
+/* End the calling goroutine, at any depth of calls.  Nothing is unwound.
+ *
+ * From the main goroutine: the others go on, and mpg_run never returns; when
+ * the last of them ends, a deadlock is reported.
+ * Context: goroutine.
+ * Since: 0.1.  Source: Go panic.go (Goexit).
+ */
 MPG_API MPG_NORETURN void mpg_goexit(void);
 
-/* The calling goroutine's number, from 1; 0 outside a goroutine. */
+/* The calling goroutine's number, unique within a run.
+ *
+ * Returns: from 1; 0 outside a goroutine.
+ * Context: any thread; also before mpg_run.
+ * Since: 0.1.
+ */
 MPG_API uint64_t mpg_goid(void);
 
-/* Set the number of Ps, as GOMAXPROCS; n < 1 only reports.  Stops the world.
- * Returns: the previous value. */
+/* Set the number of Ps, that is, of goroutines that run at the same time.
+ * The first value is MPG_PROCS or the number of CPUs the process may use; a
+ * value set stays for later runs.
+ *
+ * n  from 1, silently capped at 1024; below 1 only reports
+ *
+ * Returns: the previous value.
+ * Context: goroutine (stops the world); before mpg_run, any thread.
+ * Since: 0.1.  Source: Go debug.go (GOMAXPROCS).
+ */
 MPG_API int mpg_gomaxprocs(int n);
 
-/* Set the cap on threads (default 10000).  Returns: the previous value. */
+/* Set the cap on threads; exceeding it is fatal.
+ *
+ * n  from 1; not below the number of threads there are, which is fatal
+ *
+ * Returns: the previous value; 10000 at first.
+ * Context: any thread; also before mpg_run.
+ * Since: 0.1.  Source: Go proc.go (setMaxThreads).
+ */
 MPG_API int mpg_set_max_threads(int n);
 
-/* User goroutines that exist, main included; 0 outside mpg_run. */
+/* The number of the user's goroutines, main included.
+ *
+ * Returns: from 1; 0 outside mpg_run.
+ * Context: any thread.
+ * Since: 0.1.  Source: Go debug.go (NumGoroutine).
+ */
 MPG_API int mpg_num_goroutines(void);
 
-/* Forbid a goroutine switch by preemption; calls nest.  The collector may
- * still freeze the thread in place. */
+/* Forbid a switch to another goroutine by preemption; the calls nest.  The
+ * collector may still freeze the thread in place, and the goroutine may park
+ * or yield by itself.  One enable too many is fatal.
+ *
+ * Context: goroutine.
+ * Since: 0.1.
+ */
 MPG_API void mpg_preempt_disable(void);
 MPG_API void mpg_preempt_enable(void);
 
-/* Hand the P off around a call that blocks in the kernel.  Between the two
- * the goroutine must not use the mpg API nor hold the only pointer to an
- * object in a variable assigned in between. */
+/* Hand the P off around a call that blocks in the kernel: others run
+ * meanwhile, and the world can stop.  Between the two the goroutine must not
+ * use the mpg API, nor hold the only pointer to an object in a variable
+ * assigned in between.  The stack may grow.  Nesting is fatal, and so is exit
+ * without enter.
+ *
+ * Context: goroutine.  exit parks when no P is free.
+ * Since: 0.1.  Source: Go proc.go (entersyscall, exitsyscall).
+ */
 MPG_API void mpg_syscall_enter(void);
 MPG_API void mpg_syscall_exit(void);
 
-/* Run fn(arg), which may block its thread, with the P handed off. */
+/* Run fn(arg), which may block its thread, with the P handed off; the same
+ * restrictions as between mpg_syscall_enter and mpg_syscall_exit.
+ *
+ * fn   what to run, on the goroutine's own stack
+ * arg  passed to fn
+ *
+ * Owner: arg is a root until fn returns.
+ * Context: goroutine; on another thread it just calls fn.
+ * Callbacks: fn.
+ * Since: 0.1.
+ */
 MPG_API void mpg_blocking(mpg_func fn, void *arg);
 
 MPG_END_DECLS

@@ -6,11 +6,24 @@
 
 MPG_BEGIN_DECLS
 
-/* CLOCK_MONOTONIC in nanoseconds.  Any thread, signal handlers too. */
+/* CLOCK_MONOTONIC.
+ *
+ * Returns: nanoseconds.
+ * Context: any thread, signal handlers too; also before mpg_run.
+ * Since: 0.1.
+ */
 MPG_API int64_t mpg_now(void);
 
-/* Park for ns nanoseconds; ns <= 0 returns at once.  until: absolute in
- * mpg_now()'s clock; the past returns at once. */
+/* Park the goroutine, not the thread, for ns nanoseconds or until the clock
+ * of mpg_now shows deadline_ns.
+ *
+ * ns           nanoseconds; <= 0 returns at once; INT64_MAX is for ever
+ * deadline_ns  absolute; one in the past returns at once
+ *
+ * Never returns early; how late depends on how busy the Ps are.
+ * Context: goroutine.  Parks.
+ * Since: 0.1.  Source: Go time.go (timeSleep).
+ */
 MPG_API void mpg_sleep(int64_t ns);
 MPG_API void mpg_sleep_until(int64_t deadline_ns);
 
