@@ -100,6 +100,9 @@ MPGI_HIDDEN int mpgi_os_signal_install(int sig, mpgi_os_sighandler *handler);
 MPGI_HIDDEN void mpgi_os_signal_restore(int sig);
 /* Call what was installed before us (ignore when it was default/ignored). */
 MPGI_HIDDEN void mpgi_os_signal_chain(int sig, void *siginfo, void *ucontext);
+/* Did the application have a handler before us (neither default nor
+ * ignored)?  Signal-safe. */
+MPGI_HIDDEN bool mpgi_os_signal_has_old(int sig);
 /* Give the calling thread an alternate stack of bytes at mem (NULL: none). */
 MPGI_HIDDEN int mpgi_os_sigaltstack(void *mem, size_t bytes);
 /* 0, -ESRCH (gone), -EAGAIN (queue full).  Signal-safe. */

@@ -150,7 +150,11 @@ static void dump_header(int fd, const struct mpg_g *gp) {
 void mpgi_goroutine_dump(int fd, const struct mpg_g *gp) {
   dump_header(fd, gp);
   const struct mpgi_context *ctx = &gp->ctx;
-  if (ctx->sp && mpgi_stack_find(ctx, ctx->sp)) {
+  const struct mpg_m *mp = gp->m;
+  if (mp && mp->fault_pc) {
+    dump_pc(fd, mp->fault_pc);
+    dump_frames(fd, ctx, ctx->lo, mp->fault_fp);
+  } else if (ctx->sp && mpgi_stack_find(ctx, ctx->sp)) {
     const uintptr_t *w = (const uintptr_t *) ctx->sp;
     if (ctx->pc == (uintptr_t) mpgi_resume_async) {
       /* r15 ... rbp is the 11th of 15 pushed, then flags and PC */
@@ -187,7 +191,7 @@ void mpgi_fatal_dump(int fd) {
 }
 
 void mpgi_traceback_all_g0(int fd) {
-  if (!atomic_load(&mpgi_sched.running)) return;
+  if (fd < 0 || !atomic_load(&mpgi_sched.running)) return;
   mpgi_world_stop(MPGI_STOP_STATS);
   dump_all(fd, NULL);
   mpgi_world_start();

@@ -107,6 +107,7 @@ struct mpg_g {
   uint8_t wait_reason;                 /* enum mpgi_wait_reason */
   uint8_t fixed;                       /* runs on a fixed stack */
   uint8_t is_main;
+  int32_t saved_errno; /* async preemption: errno is the goroutine's then */
   uint8_t tracked;     /* sched latency is sampled for this wake-up */
   int64_t ready_at;    /* when tracked: ns when made runnable */
   int64_t preempt_at;  /* sysmon: ns when preemption was asked for; 0 none */
@@ -156,6 +157,8 @@ struct mpg_p {
   /* sysmon's observations */
   uint32_t mon_schedtick, mon_syscalltick;
   int64_t mon_schedwhen, mon_syscallwhen;
+  int64_t mon_cpu;   /* CPU time of the thread at half a slice; -1: not read */
+  int64_t mon_asked; /* when it was last asked to yield; 0: not in this slice */
 };
 
 /* What a thread is for the stopper. */
@@ -193,6 +196,7 @@ struct mpg_m {
   _Atomic uint32_t stop; /* enum mpgi_m_stop */
   _Atomic uint32_t gone; /* enum mpgi_m_gone: itself, its last write */
   void *frozen_uc;       /* itself, before stop = FROZEN */
+  uintptr_t fault_pc, fault_fp; /* itself: where a guard was hit */
   uintptr_t stop_sp;     /* itself, before stop = ON_G0: g0 scan from here */
 };
 _Static_assert(offsetof(struct mpg_m, xsave_free) == 0, "M_XSAVE_FREE");
@@ -398,6 +402,12 @@ MPGI_HIDDEN void mpgi_text_init(void);
 MPGI_HIDDEN void mpgi_text_refresh(void); /* sysmon */
 MPGI_HIDDEN bool mpgi_text_is_user(uintptr_t pc);    /* signal-safe */
 MPGI_HIDDEN bool mpgi_text_is_foreign(uintptr_t pc); /* signal-safe */
+MPGI_HIDDEN void mpgi_leaf_init(void);
+MPGI_HIDDEN bool mpgi_text_is_leaf(uintptr_t pc); /* signal-safe */
+
+/* fault.c */
+MPGI_HIDDEN void mpgi_fault_init(void);
+MPGI_HIDDEN void mpgi_fault_restore(void);
 
 /* sysmon.c */
 MPGI_HIDDEN void mpgi_sysmon_main(void *arg);

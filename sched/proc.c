@@ -33,7 +33,7 @@
 struct mpgi_sched mpgi_sched = {
     .lock = MPGI_MUTEX_INIT(MPGI_RANK_SCHED),
     .allg_lock = MPGI_MUTEX_INIT(MPGI_RANK_ALLG),
-    .resize_lock = MPGI_MUTEX_INIT(MPGI_RANK_WORLD),
+    .resize_lock = MPGI_MUTEX_INIT(MPGI_RANK_RESIZE),
     .max_m = 10000,
 };
 
@@ -122,6 +122,7 @@ void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
   gp->preempt_at = 0;
   if (MPGI_UNLIKELY(gp->tracked)) execute_account(gp);
+  if (gp->ctx.xsave) errno = gp->saved_errno;
   if (gp->on_resume) {
     void (*fn)(struct mpg_g *) = gp->on_resume;
     gp->on_resume = NULL;
@@ -404,7 +405,12 @@ static void stop_in_place(struct mpg_m *mp, struct mpg_g *gp) {
   mpgi_g_status_set(gp, MPGI_G_PREEMPTED, MPGI_G_RUNNING);
 }
 
+/* Inside a system call it owes nobody anything: it has no P. */
 static uint32_t take_preempt(struct mpg_m *mp, struct mpg_g *gp) {
+  if (!mp->p) {
+    atomic_store(&gp->ctx.preempt, 0);
+    return 0;
+  }
   stop_in_place(mp, gp);
   uint32_t why = atomic_exchange(&gp->ctx.preempt, 0);
   if (mp->p->retire) why |= MPGI_PREEMPT_SLICE;
@@ -423,6 +429,7 @@ void mpgi_async_preempted(struct mpgi_context *ctx) {
   uint32_t why = take_preempt(mp, gp);
   if (why & MPGI_PREEMPT_SLICE) {
     record_preempted(gp);
+    gp->saved_errno = errno;
     mpgi_requeue(mp, gp, true);
   }
   mpgi_fpu_leave(mp, gp);

@@ -20,7 +20,7 @@
 
 /* ---- once per process ---- */
 
-static struct mpgi_mutex init_lock = MPGI_MUTEX_INIT(MPGI_RANK_WORLD);
+static struct mpgi_mutex init_lock = MPGI_MUTEX_INIT(MPGI_RANK_INIT);
 static bool init_done;
 
 static int init_once_locked(void) {
@@ -100,6 +100,7 @@ static void reset_state(void) {
   mpgi_note_clear(&s->exit_note);
   mpgi_note_clear(&s->sysmon_note);
   mpgi_sema_reset();
+  atomic_store(&s->next_goid, 0);
   s->run_generation++;
   s->start_ns = mpgi_os_now();
   atomic_store(&s->coarse_now, s->start_ns);
@@ -166,7 +167,7 @@ static void wait_threads(void) {
   while (!mpgi_note_sleep_timed(&mpgi_sched.exit_note, 1000 * 1000)) {
     mpgi_mutex_lock(&mpgi_sched.lock);
     for (struct mpg_m *m = mpgi_sched.all_m; m; m = m->all_link)
-      if (!atomic_load(&m->gone)) mpgi_os_tgkill(m->tid, SIGURG);
+      if (m->tid && !atomic_load(&m->gone)) mpgi_os_tgkill(m->tid, SIGURG);
     mpgi_mutex_unlock(&mpgi_sched.lock);
   }
 }
@@ -236,11 +237,13 @@ static int run(mpg_func fn, void *arg, bool fixed) {
     __builtin_unwind_init();
     caller_roots();
     mpgi_sigpreempt_init();
+    mpgi_fault_init();
     atomic_store(&mpgi_sched.running, 1);
     err = make_main(&call, fixed);
     if (!err) wait_threads();
     atomic_store(&mpgi_sched.running, 0);
     clean_up();
+    mpgi_fault_restore();
     mpgi_sigpreempt_restore();
   }
   atomic_store(&mpgi_sched.starting, 0);

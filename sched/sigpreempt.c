@@ -12,7 +12,8 @@
  *   otherwise                                   poison the guard word (tier 1)
  *
  * Async safe point: preemption not disabled; a buffer for the extended state;
- * room on the stack; PC in user text; every frame below is user code.  The
+ * room on the stack; PC in user text, or in a leaf of libc's that user code
+ * called (leaf.c); every frame below is user code.  The
  * last is what keeps mpg from taking the CPU away from code that may hold a
  * lock of libc's: a comparator called by qsort is user code above foreign
  * code.  It is decided by the frame-pointer chain on segmented stacks (their
@@ -82,12 +83,18 @@ bool mpgi_frames_are_user(const struct mpg_g *gp, uintptr_t sp, uintptr_t fp) {
   return chain_is_user(ctx, sp, fp);
 }
 
+static bool pc_is_safe(const struct mpgi_sigregs *r) {
+  if (mpgi_text_is_user(r->pc)) return true;
+  return mpgi_text_is_leaf(r->pc) &&
+         mpgi_text_is_user(*(const uintptr_t *) r->sp);
+}
+
 static bool async_safe_point(const struct mpg_m *mp, const struct mpg_g *gp,
                              const struct mpgi_sigregs *r) {
   return !mpgi_opt.asyncpreemptoff && gp->preempt_off == 0 &&
          mp->xsave_free != NULL && !r->unsaveable &&
          r->sp - gp->ctx.lo >= MPGI_INJECT_BYTES + 64 &&
-         mpgi_text_is_user(r->pc) && mpgi_frames_are_user(gp, r->sp, r->fp);
+         pc_is_safe(r) && mpgi_frames_are_user(gp, r->sp, r->fp);
 }
 
 /* ---- the handler ---- */

@@ -17,6 +17,8 @@
 #define TICK_MIN_NS (20 * 1000)
 #define TICK_MAX_NS (10 * 1000 * 1000)
 #define TICKS_BEFORE_BACKOFF 50
+#define ASK_MIN_NS (100 * 1000)
+#define ASK_MAX_NS (1000 * 1000)
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
 #define DEEP_NS ((int64_t) 60 * 1000 * 1000 * 1000)
 
@@ -113,11 +115,36 @@ static bool retake_syscall(struct sysmon *s, struct mpg_p *pp) {
   return true;
 }
 
+/* A goroutine that burns no CPU is blocked in the kernel: a signal would only
+ * fail its poll or nanosleep with EINTR. */
+static bool burns_cpu(struct mpg_p *pp) {
+  struct mpg_m *mp = pp->m;
+  if (!mp || pp->mon_cpu < 0) return true;
+  return mpgi_os_clock_read(mp->cpu_clock) - pp->mon_cpu > MPGI_FAIR_NS / 8;
+}
+
+static void read_cpu(struct sysmon *s, struct mpg_p *pp) {
+  struct mpg_m *mp = pp->m;
+  if (pp->mon_cpu < 0 && mp && s->now - pp->mon_schedwhen >= MPGI_FAIR_NS / 2)
+    pp->mon_cpu = mpgi_os_clock_read(mp->cpu_clock);
+}
+
 static bool slice_is_over(const struct sysmon *s, struct mpg_p *pp) {
   int64_t ran = s->now - pp->mon_schedwhen;
-  if (ran >= MPGI_SLICE_NS || mpgi_opt.preemptall) return true;
+  if (ran >= MPGI_SLICE_NS) return true;
   if (ran < MPGI_FAIR_NS || !nobody_free()) return false;
   return atomic_load(&pp->woken) || atomic_load(&pp->timer_first) <= s->now;
+}
+
+/* Asked already and still there: it was at no safe point.  Ask again soon,
+ * less and less often: the window may be small (a comparator under qsort). */
+static bool ask_now(const struct sysmon *s, const struct mpg_p *pp) {
+  if (pp->mon_asked == 0) return true;
+  int64_t waited = s->now - pp->mon_schedwhen - MPGI_SLICE_NS;
+  int64_t pace = waited / 16;
+  if (pace < ASK_MIN_NS) pace = ASK_MIN_NS;
+  if (pace > ASK_MAX_NS) pace = ASK_MAX_NS;
+  return s->now - pp->mon_asked >= pace;
 }
 
 static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
@@ -125,10 +152,17 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
   if (pp->mon_schedtick != tick) {
     pp->mon_schedtick = tick;
     pp->mon_schedwhen = s->now;
-    if (!mpgi_opt.preemptall) return false;
+    pp->mon_cpu = -1;
+    pp->mon_asked = 0;
   }
-  if (!slice_is_over(s, pp)) return false;
-  pp->mon_schedwhen = s->now; /* ask again after another slice */
+  if (mpgi_opt.preemptall) {
+    mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
+    return true;
+  }
+  read_cpu(s, pp);
+  if (!slice_is_over(s, pp) || !ask_now(s, pp) || !burns_cpu(pp))
+    return pp->mon_asked != 0;
+  pp->mon_asked = s->now;
   mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
   return true;
 }

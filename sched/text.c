@@ -34,7 +34,7 @@ struct text_table {
 };
 
 static _Atomic(struct text_table *) current;
-static struct mpgi_mutex text_lock = MPGI_MUTEX_INIT(MPGI_RANK_WORLD);
+static struct mpgi_mutex text_lock = MPGI_MUTEX_INIT(MPGI_RANK_TEXT);
 static struct mpgi_range declared[64]; /* text_lock */
 static size_t ndeclared;               /* text_lock */
 static unsigned long long seen_adds, seen_subs; /* text_lock */
@@ -124,6 +124,7 @@ void mpgi_text_init(void) {
   mpgi_mutex_lock(&text_lock);
   rebuild_locked();
   mpgi_mutex_unlock(&text_lock);
+  mpgi_leaf_init();
 }
 
 void mpgi_text_refresh(void) {

@@ -77,6 +77,13 @@ void mpgi_os_signal_chain(int sig, void *siginfo, void *ucontext) {
   }
 }
 
+bool mpgi_os_signal_has_old(int sig) {
+  MPG_ASSERT(sig_ok(sig));
+  const struct sigaction *sa = &old[sig];
+  if (sa->sa_flags & SA_SIGINFO) return sa->sa_sigaction != NULL;
+  return sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN;
+}
+
 int mpgi_os_sigaltstack(void *mem, size_t bytes) {
   MPG_ASSERT(!mem || bytes > 0);
   stack_t ss = {.ss_sp = mem, .ss_size = bytes};

@@ -13,6 +13,7 @@
 /* mpgi_xsave_mode: how to save; set once by mpgi_arch_init */
 #define MODE_XSAVEC 2
 #define MODE_XSAVE 1
+#define XSTATE_AVX 4 /* bit of the mask */
 
     RT_TEXT
     .hidden mpgi_tls
@@ -68,7 +69,13 @@ HIDDEN_FUNCTION(mpg_async_preempt)
 1:  xsave64 XSAVE_STATE(%rdi)
     jmp 3f
 2:  fxsave64 XSAVE_STATE(%rdi)
-3:  mov %rdi, CTX_XSAVE(%rbx)
+3:  fninit /* the next goroutine expects an empty x87 stack */
+    test $XSTATE_AVX, %al
+    jz 4f
+    cmp $MODE_XSAVE, %ecx
+    jb 4f
+    vzeroupper
+4:  mov %rdi, CTX_XSAVE(%rbx)
     movq $0, %fs:TLS_G(%r11)
     mov %rsp, CTX_SP(%rbx)
     lea mpgi_resume_async(%rip), %rax
