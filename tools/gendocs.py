@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Make the documents that come from tables in the source.
+
+docs/environment.md   from arch/common/options.def
+docs/locking.md       from arch/common/lockrank.def
+docs/code-index.md    from the first line of every source file
+
+Without arguments the files are written; with --check nothing is written and
+the exit status is 1 when one is out of date.
+"""
+import csv
+import os
+import re
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def read(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        return f.read()
+
+
+def rows(path, macro):
+    """The argument lists of every macro(...) row of a table."""
+    text = re.sub(r"/\*.*?\*/", "", read(path), flags=re.S)
+    text = re.sub(r'"\s*"', "", text)  # adjacent string literals
+    for body in re.findall(macro + r'\(((?:[^()"]|"[^"]*")*)\)', text):
+        line = re.sub(r"\s+", " ", body)
+        yield next(csv.reader([line], skipinitialspace=True))
+
+
+def span(lo, hi):
+    return "0 or 1" if (lo, hi) == ("0", "1") else f"{lo} … {hi}"
+
+
+def environment():
+    out = ["""# Environment variables
+
+<!-- Made by tools/gendocs.py from arch/common/options.def. -->
+
+Read once, at the first `mpg_run`. A bad value is reported on stderr, one
+line, and the default is used. An empty variable counts as unset.
+
+| variable | value | default |
+| --- | --- | --- |
+| `MPG_PROCS` | number of Ps, as GOMAXPROCS: 1 … 4096 | CPUs of the affinity mask |
+| `MPG_GC` | heap growth in percent before the next collection, or `off` | 100 |
+| `MPG_MEMLIMIT` | soft memory limit: bytes, with an optional `B`, `KiB`, `MiB`, `GiB` or `TiB`; or `off` | off |
+| `MPG_TRACEBACK` | what a fatal error prints: `none`, `single`, `all` (or 0, 1, 2) | `single` |
+| `MPG_DEBUG` | switches, `name` or `name=value`, separated by commas | none |
+
+## MPG_DEBUG
+
+A name without a value means 1. Unknown names and bad values are reported.
+
+| switch | values | default | what it does |
+| --- | --- | --- | --- |
+"""]
+    for name, dflt, lo, hi, doc in rows("arch/common/options.def",
+                                        "MPGI_OPTION"):
+        out.append(f"| `{name}` | {span(lo, hi)} | {dflt} | {doc} |\n")
+    return "".join(out)
+
+
+def locking():
+    out = ["""# Locks
+
+<!-- Made by tools/gendocs.py from arch/common/lockrank.def. -->
+
+Every lock of the runtime, in the one order in which they may be taken: a
+lock may be taken while holding only locks of earlier rows. Two of the same
+rank only where the last column says so, and then the one at the lower
+address first. A lock without a row is a leaf: nothing may be locked under
+it. Builds with `MPG_CHECK` of 2 or more check this at every lock, before
+waiting for it, and end with `fatal: lock order: ...`.
+
+Signal handlers take no locks. Nothing that a stopped thread may hold is
+taken while the world is stopped.
+
+| rank | lock | protects | same rank twice |
+| --- | --- | --- | --- |
+"""]
+    table = rows("arch/common/lockrank.def", "MPGI_LOCKRANK")
+    for i, (name, doc, twice) in enumerate(table):
+        out.append(f"| {i} | `{name}` | {doc} | {twice} |\n")
+    out.append("| last | leaf | whatever its owner says | no |\n")
+    return "".join(out)
+
+
+FOLDERS = ["include", "arch", "stack", "gc", "sched", "examples", "bench",
+           "tools", "tests/support", "tests/lint"]
+
+
+def purpose(path):
+    """What the file says about itself in its first comment."""
+    head = read(path)[:1500]
+    name = re.escape(os.path.basename(path))
+    m = re.search(r"^(?:/\*+|#|\"\"\"|//)?\s*(?:mpg/)?" + name +
+                  r"\s*[-:]\s*(.*?)(?:\n\s*\*?#?\s*\n|\*/|\"\"\")", head,
+                  flags=re.S | re.M)
+    if not m:
+        m = re.search(r"^(?:/\*+|\"\"\"|# )\s*(.*?)(?:\n\s*\*?#?\s*\n|\*/|\"\"\")",
+                      head, flags=re.S | re.M)
+    if not m:
+        return ""
+    text = re.sub(r"\n\s*[*#]?\s*", " ", m.group(1)).strip()
+    text = re.split(r"(?<=[a-z0-9)`])\.\s", text)[0]
+    return text.rstrip(".").replace("|", "\\|")
+
+
+def code_index():
+    files = subprocess.run(["git", "ls-files"] + FOLDERS, cwd=ROOT, text=True,
+                           capture_output=True, check=True).stdout.split()
+    out = ["""# Code index
+
+<!-- Made by tools/gendocs.py from the first line of every file. -->
+"""]
+    folder = None
+    for path in sorted(files, key=lambda p: (os.path.dirname(p), p)):
+        if not re.search(r"\.(c|h|S|def|py|sh|cmake|in)$|/lint/|driver$",
+                         path):
+            continue
+        if os.path.dirname(path) != folder:
+            folder = os.path.dirname(path)
+            out.append(f"\n## {folder}/\n\n| file | purpose |\n| --- | --- |\n")
+        out.append(f"| `{os.path.basename(path)}` | {purpose(path)} |\n")
+    return "".join(out)
+
+
+def main():
+    check = sys.argv[1:] == ["--check"]
+    if sys.argv[1:] and not check:
+        sys.exit("usage: gendocs.py [--check]")
+    stale = []
+    for path, make in (("docs/environment.md", environment),
+                       ("docs/locking.md", locking),
+                       ("docs/code-index.md", code_index)):
+        want = make()
+        full = os.path.join(ROOT, path)
+        have = read(path) if os.path.exists(full) else None
+        if have == want:
+            continue
+        stale.append(path)
+        if not check:
+            with open(full, "w", encoding="utf-8") as f:
+                f.write(want)
+    if check and stale:
+        sys.exit(f"out of date: {' '.join(stale)}: run tools/gendocs.py")
+
+
+main()
