@@ -57,7 +57,7 @@ struct piece { /* a free piece's first words */
   struct piece *next, *prev;
 };
 
-struct chunk { /* out of line, one each */
+struct chunk {        /* out of line, one each */
   struct chunk *next; /* idle list */
   uint32_t released;  /* 1: its memory is with the system */
   uint32_t reserved;
@@ -70,11 +70,11 @@ size_t mpgi_stack_arena_cap;
 
 /* All of it: written under mpgi_stack_lock. */
 static struct {
-  uintptr_t lo;         /* 0 before init */
-  size_t chunks;        /* reserved */
-  size_t frontier;      /* chunks committed so far */
-  struct chunk *table;  /* one each */
-  struct chunk *idle;   /* whole free chunks */
+  uintptr_t lo;        /* 0 before init */
+  size_t chunks;       /* reserved */
+  size_t frontier;     /* chunks committed so far */
+  struct chunk *table; /* one each */
+  struct chunk *idle;  /* whole free chunks */
   struct piece *free[MPGI_ARENA_TOP];
 } arena;
 

@@ -57,12 +57,10 @@ MPGI_HIDDEN extern struct mpgi_mutex mpgi_stack_lock;
 /* Outside the shared pools: in use or in a P's cache.  Relaxed. */
 MPGI_HIDDEN extern _Atomic uint64_t mpgi_stack_bytes_out;
 static inline void mpgi_stack_bytes_add(size_t bytes) {
-  atomic_fetch_add_explicit(&mpgi_stack_bytes_out, bytes,
-                            memory_order_relaxed);
+  atomic_fetch_add_explicit(&mpgi_stack_bytes_out, bytes, memory_order_relaxed);
 }
 static inline void mpgi_stack_bytes_sub(size_t bytes) {
-  atomic_fetch_sub_explicit(&mpgi_stack_bytes_out, bytes,
-                            memory_order_relaxed);
+  atomic_fetch_sub_explicit(&mpgi_stack_bytes_out, bytes, memory_order_relaxed);
 }
 
 /* Testing: reserve at most this much at init (0: the default). */

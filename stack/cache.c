@@ -97,7 +97,8 @@ static struct mpgi_segment *seg_make(void *lo, size_t bytes, unsigned order) {
                                .guard = (uintptr_t) lo + MPGI_GUARD_GAP_BYTES,
                                .bytes = bytes,
                                .order = order};
-  MPG_ASSERT_INTERNAL((seg->hi & 15) == 0 && mpgi_stack_segment_base(seg) == seg->lo);
+  MPG_ASSERT_INTERNAL((seg->hi & 15) == 0 &&
+                      mpgi_stack_segment_base(seg) == seg->lo);
   return seg;
 }
 
@@ -151,8 +152,7 @@ struct mpgi_segment *mpgi_stack_segment_take(struct mpgi_stack_cache *c,
                                              size_t bytes) {
   if (bytes > MPGI_ARENA_BYTES(MPGI_ARENA_TOP - 1)) return seg_map(bytes);
   unsigned order = order_for(bytes);
-  if (c && order < MPGI_STACK_ORDERS && c->seg[order])
-    return seg_pop(c, order);
+  if (c && order < MPGI_STACK_ORDERS && c->seg[order]) return seg_pop(c, order);
   return seg_from_arena(c, order);
 }
 
@@ -186,8 +186,8 @@ void mpgi_stack_segment_give(struct mpgi_stack_cache *c,
 }
 
 size_t mpgi_stack_segment_bytes_for(size_t need) {
-  size_t extra = MPGI_GUARD_GAP_BYTES + sizeof(struct mpgi_segment) +
-                 SEGMENT_MARGIN_BYTES;
+  size_t extra =
+      MPGI_GUARD_GAP_BYTES + sizeof(struct mpgi_segment) + SEGMENT_MARGIN_BYTES;
   return need > SIZE_MAX - extra ? SIZE_MAX : need + extra;
 }
 

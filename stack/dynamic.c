@@ -101,8 +101,8 @@ struct mpgi_stack_dynamic mpgi_stack_dynamic_g0(struct mpgi_context *ctx,
   mpgi_stack_dynamic_reap(ctx, sp);
   if (!next_holds(ctx, bytes)) mpgi_morestack_g0(ctx, bytes, 0);
   MPG_VERIFY(next_holds(ctx, bytes));
-  if (sp - LOWER_BYTES >= ctx->seg->lo + MPGI_GUARD_GAP_BYTES -
-                              LOWER_ROOM_BYTES)
+  if (sp - LOWER_BYTES >=
+      ctx->seg->lo + MPGI_GUARD_GAP_BYTES - LOWER_ROOM_BYTES)
     sp -= LOWER_BYTES;
   struct mpgi_segment *d = ctx->seg->next;
   take_next(ctx);

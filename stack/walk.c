@@ -36,8 +36,7 @@ static void visit_range(void (*visit)(void *, const void *, const void *),
  * (a thread frozen on an alternate stack, or within __morestack), nothing is
  * known of the current segment's use, so all of it is live. */
 void mpgi_stack_ranges(const struct mpgi_context *ctx, uintptr_t sp,
-                       void (*visit)(void *arg, const void *lo,
-                                     const void *hi),
+                       void (*visit)(void *arg, const void *lo, const void *hi),
                        void *arg) {
   const struct mpgi_segment *s = ctx->seg;
   MPG_ASSERT(s && visit);
@@ -48,6 +47,5 @@ void mpgi_stack_ranges(const struct mpgi_context *ctx, uintptr_t sp,
     MPG_ASSERT(known);
     visit_range(visit, arg, known ? s->prev_sp : s->prev->lo, s->prev->hi);
   }
-  for (s = ctx->dynamic; s; s = s->next)
-    visit_range(visit, arg, s->lo, s->hi);
+  for (s = ctx->dynamic; s; s = s->next) visit_range(visit, arg, s->lo, s->hi);
 }

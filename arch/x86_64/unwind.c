@@ -24,8 +24,7 @@
 #define DWARF_RBP 6
 
 /* In libgcc, which a program that throws has. */
-extern uintptr_t _Unwind_GetGR(void *context, int index)
-    __attribute__((weak));
+extern uintptr_t _Unwind_GetGR(void *context, int index) __attribute__((weak));
 
 MPGI_HIDDEN int mpgi_morestack_personality(int version, int actions,
                                            uint64_t exception_class,

@@ -26,6 +26,10 @@ install(FILES
 file(RELATIVE_PATH pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
 list(JOIN mpg_user_flags " " pc_cflags)
+# GCC's own flags in a specs file: Clang would refuse them, but only warns that
+# it has no use for -specs.
+install(FILES tools/gcc.specs DESTINATION ${CMAKE_INSTALL_LIBDIR}/mpg)
+string(APPEND pc_cflags " -specs=\${libdir}/mpg/gcc.specs")
 string(APPEND pc_cflags " -D${mpg_user_definitions}")
 
 # The archive by its file name: with both libraries in one folder, -lmpg would
@@ -34,7 +38,7 @@ set(pc_libs "-l:libmpg.a -ljemalloc -lpthread -ldl -lm")
 configure_file(tools/cmake/mpg.pc.in ${PROJECT_BINARY_DIR}/mpg.pc @ONLY)
 set(pc_suffix "-shared")
 set(pc_comment " (shared library)")
-set(pc_libs "-lmpg")
+set(pc_libs "-lmpg -l:libmpg_nonshared.a")
 configure_file(tools/cmake/mpg.pc.in ${PROJECT_BINARY_DIR}/mpg-shared.pc @ONLY)
 
 install(FILES ${PROJECT_BINARY_DIR}/mpg.pc

@@ -1,0 +1,123 @@
+/* unit_stack.c - run functions on a goroutine's stack without a scheduler. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <arch/tls.h>
+
+#include "unit_stack.h"
+
+#define G0_BYTES ((size_t) 256 << 10)
+#define CANARY 0xa7
+
+struct unit_m unit_m;
+void mpg_goexit(void);
+
+/* rbx, rbp hold what is needed afterwards: fn preserves them. */
+uint64_t call_on(struct mpgi_context *ctx, uintptr_t sp,
+                 uint64_t (*fn)(uint64_t), uint64_t arg, uintptr_t guard);
+__asm__(
+    ".text\n"
+    ".type call_on, @function\n"
+    "call_on:\n"
+    "  .cfi_startproc\n"
+    "  push %rbp\n"
+    "  .cfi_def_cfa_offset 16\n"
+    "  .cfi_offset %rbp, -16\n"
+    "  mov %rsp, %rbp\n"
+    "  .cfi_def_cfa_register %rbp\n"
+    "  push %rbx\n"
+    "  push %r12\n"
+    "  mov mpgi_tls@gottpoff(%rip), %rbx\n"
+    "  mov %rsi, %rsp\n"
+    "  mov %rdi, %fs:(%rbx)\n"
+    "  mov %r8, %fs:0x70\n"
+    "  mov %rcx, %rdi\n"
+    "  call *%rdx\n"
+    "  movq $0, %fs:0x70\n"
+    "  movq $0, %fs:(%rbx)\n"
+    "  lea -16(%rbp), %rsp\n"
+    "  pop %r12\n"
+    "  pop %rbx\n"
+    "  pop %rbp\n"
+    "  .cfi_def_cfa %rsp, 8\n"
+    "  ret\n"
+    "  .cfi_endproc\n"
+    ".size call_on, . - call_on\n");
+
+/* Where a goroutine's first function returns to; its presence here keeps the
+ * entry thunks, and with them the scheduler, out of the test. */
+void mpg_goexit(void) { fail_msg("mpg_goexit called"); }
+
+#define MAX_WATCHED 4096
+static struct mpgi_segment *watched[MAX_WATCHED];
+static unsigned nwatched;
+
+void unit_stack_setup(void) {
+  mpgi_arch_init();
+  assert_int_equal(mpgi_stack_init(), 0);
+  static unsigned char *g0;
+  if (!g0) g0 = aligned_alloc(64, G0_BYTES);
+  assert_non_null(g0);
+  mpgi_tls.g = NULL;
+  mpgi_tls.g0_sp = (uintptr_t) g0 + G0_BYTES - 64;
+  mpgi_tls.m = (struct mpg_m *) &unit_m;
+  unit_m.mxcsr = 0x1f80;
+  unit_m.fpucw = 0x37f;
+}
+
+void unit_stack_open(struct unit_stack *s, size_t bytes) {
+  memset(s, 0, sizeof *s);
+  s->bytes = UNIT_STACK_CANARY_BYTES + bytes;
+  s->mem = aligned_alloc(64, (s->bytes + 63) & ~(size_t) 63);
+  assert_non_null(s->mem);
+  uintptr_t lo = (uintptr_t) s->mem + UNIT_STACK_CANARY_BYTES;
+  mpgi_stack_first(&s->ctx, &s->first, lo, lo + bytes);
+}
+
+void unit_stack_close(struct unit_stack *s, struct mpgi_stack_cache *c) {
+  mpgi_stack_reset(c, &s->ctx);
+  free(s->mem);
+}
+
+void unit_stack_watch(struct mpgi_segment *seg) {
+  assert_true(nwatched < MAX_WATCHED);
+  memset((void *) seg->lo, CANARY, UNIT_STACK_WATCH_BYTES);
+  watched[nwatched++] = seg;
+}
+
+static void canaries_set(struct unit_stack *s) {
+  memset(s->mem, CANARY, UNIT_STACK_CANARY_BYTES + UNIT_STACK_WATCH_BYTES);
+}
+
+static bool intact(const unsigned char *p, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (p[i] != CANARY) return false;
+  return true;
+}
+
+uint64_t unit_stack_call(struct unit_stack *s, long left,
+                         uint64_t (*fn)(uint64_t), uint64_t arg) {
+  canaries_set(s);
+  nwatched = 0;
+  struct mpgi_context *ctx = &s->ctx;
+  uintptr_t sp = s->first.guard + (uintptr_t) left;
+  assert_true((sp & 15) == 0 && sp <= ctx->hi && sp > ctx->lo);
+  bool preempt = atomic_load(&ctx->preempt) != 0;
+  uint64_t r =
+      call_on(ctx, sp, fn, arg, preempt ? MPGI_GUARD_POISON : ctx->guard);
+  assert_true(intact(s->mem, UNIT_STACK_CANARY_BYTES + UNIT_STACK_WATCH_BYTES));
+  for (unsigned i = 0; i < nwatched; i++)
+    assert_true(intact((void *) watched[i]->lo, UNIT_STACK_WATCH_BYTES));
+  assert_ptr_equal(ctx->seg, &s->first);
+  assert_true(ctx->lo == s->first.lo && ctx->hi == s->first.hi);
+  /* Nothing is alive any more. */
+  mpgi_stack_dynamic_reap(ctx, UINTPTR_MAX);
+  assert_null(ctx->dynamic);
+  assert_true(ctx->guard == s->first.guard);
+  return r;
+}
