@@ -29,19 +29,47 @@
 
 _Atomic int64_t mpgi_os_thread_fail_countdown;
 
-/* What a new thread needs; made by the starter, freed by the thread. */
+/* What a new thread needs.  Filled by the starter, given back by the thread
+ * as soon as it has read it; it must not use fixmem, because it may come to
+ * run when the world has just stopped.  Records are kept for the next start:
+ * there are as many as threads were ever starting at one time. */
 struct start {
-  void (*fn)(void *);
+  _Atomic bool busy;
+  struct start *next; /* constant once in the list */
+  void (*fn)(void *); /* the rest: owner is whoever made it busy */
   void *arg;
   char name[NAME_BYTES];
 };
+static struct start *_Atomic starts;
 
-static void *thread_main(void *arg) {
-  struct start s = *(struct start *) arg;
-  mpgi_fixmem_free(arg, sizeof s, 0);
-  MPG_ASSERT(s.fn && s.name[NAME_BYTES - 1] == 0);
-  if (s.name[0]) pthread_setname_np(pthread_self(), s.name);
-  s.fn(s.arg);
+static struct start *start_get(void) {
+  struct start *s = atomic_load_explicit(&starts, memory_order_acquire);
+  for (; s; s = s->next) {
+    bool idle = false;
+    if (atomic_compare_exchange_strong(&s->busy, &idle, true)) return s;
+  }
+  s = mpgi_fixmem_alloc(sizeof *s, 0);
+  if (!s) return NULL;
+  atomic_init(&s->busy, true);
+  s->next = atomic_load(&starts);
+  while (!atomic_compare_exchange_weak(&starts, &s->next, s)) continue;
+  return s;
+}
+
+static void start_put(struct start *s) {
+  bool was = atomic_exchange_explicit(&s->busy, false, memory_order_release);
+  MPG_ASSERT(was);
+  (void) was;
+}
+
+static void *thread_main(void *record) {
+  struct start *s = record;
+  void (*fn)(void *) = s->fn;
+  void *arg = s->arg;
+  MPG_ASSERT(fn && s->name[NAME_BYTES - 1] == 0);
+  if (s->name[0]) pthread_setname_np(pthread_self(), s->name);
+  start_put(s);
+  fn(arg);
   return NULL;
 }
 
@@ -76,16 +104,17 @@ int mpgi_os_thread_start(void (*fn)(void *), void *arg, size_t stack_bytes,
                          const char *name) {
   MPG_ASSERT(fn && stack_bytes % mpgi_os_page_bytes == 0);
   if (mpgi_os_failpoint(&mpgi_os_thread_fail_countdown, false)) return -EAGAIN;
-  struct start *s = mpgi_fixmem_alloc(sizeof *s, 0);
+  struct start *s = start_get();
   if (!s) return -ENOMEM;
   s->fn = fn;
   s->arg = arg;
+  memset(s->name, 0, NAME_BYTES);
   if (name) strncpy(s->name, name, NAME_BYTES - 1);
   int saved = errno;
   int err = create(s, stack_bytes);
   errno = saved;
   if (err == 0) return 0;
-  mpgi_fixmem_free(s, sizeof *s, 0);
+  start_put(s);
   MPG_ASSERT(err == EAGAIN || err == ENOMEM);
   return -err;
 }

@@ -79,6 +79,7 @@ static void thread_blocks_the_applications_signals(void **state) {
 
 static void failpoint_fails_the_nth_start_only(void **state) {
   (void) state;
+  start_and_wait(NULL);
   uint64_t live = mpgi_fixmem_bytes();
   atomic_store(&mpgi_os_thread_fail_countdown, 2);
   start_and_wait(NULL);
@@ -96,10 +97,30 @@ static void refused_start_is_an_error_and_leaks_nothing(void **state) {
   assert_true(err == -EAGAIN || err == -ENOMEM);
   assert_int_equal(errno, 77);
   assert_int_equal(mpgi_fixmem_bytes(), live);
+}
+
+static void start_without_memory(void *arg) {
+  (void) arg;
   atomic_store(&mpgi_fixmem_fail_countdown, 1);
-  assert_int_equal(mpgi_os_thread_start(look_around, NULL, STACK, NULL),
-                   -ENOMEM);
-  atomic_store(&mpgi_fixmem_fail_countdown, 0);
+  child_check(mpgi_os_thread_start(look_around, NULL, STACK, NULL) == -ENOMEM);
+}
+
+static void start_without_memory_is_an_error(void **state) {
+  (void) state;
+  struct child_result r;
+  child_run(start_without_memory, NULL, &r); /* first test: no record yet */
+  assert_child_ok(r);
+}
+
+/* A thread that comes to run in a stopped world uses no fixmem. */
+static void starting_needs_no_memory_later(void **state) {
+  (void) state;
+  start_and_wait(NULL);
+  while (mpgi_os_tgkill(seen.tid, 0) != -ESRCH) mpgi_os_yield();
+  mpgi_fixmem_forbid(1);
+  start_and_wait("stopped");
+  mpgi_fixmem_forbid(-1);
+  assert_string_equal(seen.name, "stopped");
 }
 
 static void cpu_clock_counts_only_work(void **state) {
@@ -150,11 +171,13 @@ static void stack_bounds_hold_for_the_main_thread(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(start_without_memory_is_an_error),
       cmocka_unit_test(thread_runs_detached_with_its_stack),
       cmocka_unit_test(thread_has_its_name),
       cmocka_unit_test(thread_blocks_the_applications_signals),
       cmocka_unit_test(failpoint_fails_the_nth_start_only),
       cmocka_unit_test(refused_start_is_an_error_and_leaks_nothing),
+      cmocka_unit_test(starting_needs_no_memory_later),
       cmocka_unit_test(cpu_clock_counts_only_work),
       cmocka_unit_test(cpu_clock_of_a_dead_thread_is_an_error),
       cmocka_unit_test(ncpu_respects_the_affinity_mask),
