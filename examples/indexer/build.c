@@ -173,13 +173,12 @@ static void progress(void *arg) {
 
 /* ---- a run ---- */
 
-static int start_goroutines(const struct run *run) {
+static int start_loops(const struct run *run) {
   static const mpg_func kinds[] = {loop_empty, loop_leaf, loop_calls,
                                    loop_avx512};
   int nkinds = loops_have_avx512() ? 4 : 3, e = 0;
   for (int i = 0; i < run->loops && e == 0; i++)
     e = mpg_go(kinds[i % nkinds], NULL);
-  for (int i = 0; i < run->workers && e == 0; i++) e = mpg_go(worker, NULL);
   if (e == 0 && !settings.quiet) e = mpg_go(progress, NULL);
   return e;
 }
@@ -188,7 +187,14 @@ static void work_reset(void) {
   memset(parts, 0, sizeof(parts));
   memset(&work, 0, sizeof(work));
   atomic_store(&work.phase, "find");
-  work.jobs = mpg_chan_new(sizeof(uint32_t), 64);
+}
+
+/* Room for all jobs: who feeds the workers never waits behind the loops. */
+static int start_workers(const struct run *run) {
+  work.jobs = mpg_chan_new(sizeof(uint32_t), files.n);
+  int e = work.jobs ? 0 : -ENOMEM;
+  for (int i = 0; i < run->workers && e == 0; i++) e = mpg_go(worker, NULL);
+  return e;
 }
 
 static void count_table(struct run *run, uint64_t unreadable) {
@@ -250,20 +256,21 @@ int build_run(int procs, struct run *run) {
   mpg_gomaxprocs(procs);
   run->procs = procs;
   run->loops = settings.loops < 0 ? procs : (int) settings.loops;
-  run->workers = settings.workers ? (int) settings.workers : 4 * procs;
+  run->workers = settings.workers ? (int) settings.workers : 8 * procs;
   run->stats.size = sizeof(run->stats);
   work_reset();
-  int e = work.jobs ? loops_open() : -ENOMEM;
+  int e = loops_open();
   if (e == 0) e = mpg_gc_stats_read(&before);
   mpg_metric_reset(MPG_METRIC_TIME_TO_STOP);
   mpg_metric_reset(MPG_METRIC_PAUSE);
-  if (e == 0) e = start_goroutines(run);
+  if (e == 0) e = start_loops(run);
   if (e == 0) e = files_find(settings.folder, &files);
   if (e == 0 && files.n == 0) e = -ENOENT;
   if (e == 0 && !compare_paths()) e = -EBADMSG;
+  if (e == 0) e = start_workers(run);
   if (e == 0) e = build_and_rebuild(run);
   if (e == 0) e = measure(run, &before);
-  mpg_chan_close(work.jobs);
+  if (work.jobs) mpg_chan_close(work.jobs);
   loops_close(0);
   atomic_store(&work.quit, true);
   if (!settings.quiet && isatty(2)) fputc('\n', stderr);

@@ -29,7 +29,7 @@ struct settings {
   const char *folder;
   struct cli_list procs;
   long loops;   /* tight loops; -1: as many as Ps */
-  long workers; /* 0: four for each P */
+  long workers; /* 0: eight for each P */
   long rounds, files, seconds;
   bool json, quiet;
 };

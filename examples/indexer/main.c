@@ -10,18 +10,18 @@
 #include "indexer.h"
 
 struct settings settings = {
-    .procs = {3, {1, 2, 8}}, .loops = -1, .rounds = 1, .seconds = 10};
+    .procs = {3, {1, 2, 8}}, .loops = -1, .rounds = 1, .seconds = 8};
 
 static const struct cli_option options[] = {
     {"procs", CLI_LIST, &settings.procs, 1, 256, "Ps of each run (1,2,8)"},
     {"loops", CLI_NUMBER, &settings.loops, 0, 1024,
      "tight loops (one for each P)"},
     {"workers", CLI_NUMBER, &settings.workers, 1, 65536,
-     "indexing goroutines (four for each P)"},
+     "indexing goroutines (eight for each P)"},
     {"rounds", CLI_NUMBER, &settings.rounds, 0, 1000,
      "times half of the table is dropped and rebuilt (1)"},
     {"seconds", CLI_NUMBER, &settings.seconds, 0, 3600,
-     "no new part is rebuilt this long after a run began (10)"},
+     "no new part is rebuilt this long after a run began (8)"},
     {"files", CLI_NUMBER, &settings.files, 0, 1000000000,
      "use only so many files, evenly spread (0: all)"},
     {"json", CLI_FLAG, &settings.json, 0, 0, "report as JSON"},
