@@ -66,7 +66,7 @@ END_FUNCTION(mpgi_resume_thunk)
 
 /* pc of a new goroutine.  Stack (mpgi_arch_context_init): fn, arg, 0, 0.  A
  * frame-pointer walk ends at rbp = 0 with this function as return address. */
-    .hidden mpg_goexit
+    .hidden mpgi_goexit_entry
 HIDDEN_FUNCTION(mpgi_goroutine_start)
     .cfi_startproc
     .cfi_undefined %rip
@@ -76,7 +76,7 @@ HIDDEN_FUNCTION(mpgi_goroutine_start)
     xor %ebp, %ebp
     xor %ebx, %ebx
     call *%rax
-    call mpg_goexit
+    call mpgi_goexit_entry
     ud2
     .cfi_endproc
 END_FUNCTION(mpgi_goroutine_start)

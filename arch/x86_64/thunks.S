@@ -77,10 +77,13 @@
     .hidden mpgi_tls
 #include <arch/x86_64/thunks.def>
 
-/* void mpg_goexit(void): as a thunk whose g0 side never returns. */
+/* void mpg_goexit(void): as a thunk whose g0 side never returns.  Its second,
+ * hidden name is for mpgi_goroutine_start: a hidden reference to the public
+ * one would keep libmpg.so from exporting it. */
     .hidden mpgi_goexit_g0
     .hidden mpgi_goexit_misuse
 FUNCTION(mpg_goexit)
+HIDDEN_FUNCTION(mpgi_goexit_entry)
     .cfi_startproc
     TLS_BASE(%r11)
     mov %fs:TLS_G(%r11), %rdi
@@ -93,6 +96,7 @@ FUNCTION(mpg_goexit)
     call mpgi_goexit_g0
     ud2
     .cfi_endproc
+END_FUNCTION(mpgi_goexit_entry)
 END_FUNCTION(mpg_goexit)
 
 OBJECT_NOTES

@@ -15,7 +15,7 @@
 #define CANARY 0xa7
 
 struct unit_m unit_m;
-void mpg_goexit(void);
+void mpgi_goexit_entry(void);
 
 /* rbx, rbp hold what is needed afterwards: fn preserves them. */
 uint64_t call_on(struct mpgi_context *ctx, uintptr_t sp,
@@ -51,7 +51,7 @@ __asm__(
 
 /* Where a goroutine's first function returns to; its presence here keeps the
  * entry thunks, and with them the scheduler, out of the test. */
-void mpg_goexit(void) { fail_msg("mpg_goexit called"); }
+void mpgi_goexit_entry(void) { fail_msg("mpgi_goexit_entry called"); }
 
 #define MAX_WATCHED 4096
 static struct mpgi_segment *watched[MAX_WATCHED];
