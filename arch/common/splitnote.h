@@ -16,10 +16,13 @@
 #ifndef MPGI_SPLITNOTE_H
 #define MPGI_SPLITNOTE_H
 
+/* Off for the few files whose functions do need a large segment. */
+#ifndef MPGI_NO_SPLIT_NOTE
 __asm__(
     ".pushsection .note.GNU-split-stack,\"\",@progbits\n"
     ".popsection\n"
     ".pushsection .note.GNU-no-split-stack,\"\",@progbits\n"
     ".popsection\n");
+#endif
 
 #endif /* MPGI_SPLITNOTE_H */
