@@ -9,12 +9,17 @@
 #include <pthread.h>
 #include <stdio.h>
 
+/* Frames of about 300 bytes: more than a first segment, and on fixed stacks
+ * less than the 256 KiB they have. */
+#if defined(MPG_SPLIT_STACK)
 enum { GOROUTINES = 20, DEPTH = 2000 };
+#else
+enum { GOROUTINES = 20, DEPTH = 400 };
+#endif
 
 static mpg_chan *results;
 static int status = 1;
 
-/* Frames of about 300 bytes: 2000 of them don't fit the first segment. */
 __attribute__((noinline)) static long descend(int depth) {
   volatile char frame[256];
   frame[depth & 255] = (char) depth;
@@ -58,8 +63,8 @@ static void main_goroutine(void *arg) {
     total += sum;
   }
   mpg_gc();
-  if (!object || total != GOROUTINES * (GOROUTINES - 1) / 2 +
-                              (long) GOROUTINES * DEPTH)
+  if (!object ||
+      total != GOROUTINES * (GOROUTINES - 1) / 2 + (long) GOROUTINES * DEPTH)
     return;
   status = 0;
 }
