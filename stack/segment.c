@@ -131,4 +131,40 @@ void mpgi_stack_reset(struct mpgi_stack_cache *c, struct mpgi_context *ctx) {
   MPG_ASSERT(!ctx->seg->next && !ctx->seg->prev);
 }
 
+/* ---- abandoned segments ---- */
+
+/* As .Lreturn_dynamic in morestack.S: alloca memory of an abandoned segment
+ * is dead, and the older one frees it. */
+MPGI_RT_TEXT static void dynamic_hand_over(struct mpgi_context *ctx,
+                                           const struct mpgi_segment *from,
+                                           struct mpgi_segment *to) {
+  for (struct mpgi_segment *d = ctx->dynamic; d; d = d->next) {
+    if (d->prev != from) continue;
+    d->prev = to;
+    d->prev_sp = 0;
+  }
+}
+
+MPGI_RT_TEXT void mpgi_stack_leave(struct mpgi_context *ctx,
+                                   struct mpgi_segment *to) {
+  for (struct mpgi_segment *s = ctx->seg; s != to; s = s->prev)
+    dynamic_hand_over(ctx, s, to);
+  ctx->seg = to;
+  ctx->lo = to->lo;
+  ctx->hi = to->hi;
+  ctx->guard = ctx->dynamic ? MPGI_GUARD_POISON : to->guard;
+  mpgi_arch_guard_set(ctx->guard);
+  /* Write, then look: morestack.S, "The guard word". */
+  if (atomic_load_explicit(&ctx->preempt, memory_order_relaxed))
+    mpgi_arch_guard_set(MPGI_GUARD_POISON);
+}
+
+void mpgi_stack_leave_to(struct mpgi_context *ctx, uintptr_t sp) {
+  MPG_ASSERT_INTERNAL(chain_is_valid(ctx));
+  struct mpgi_segment *s = ctx->seg;
+  while (s && (sp <= s->lo || sp > s->hi)) s = s->prev;
+  if (s) mpgi_stack_leave(ctx, s);
+  MPG_ASSERT_INTERNAL(chain_is_valid(ctx));
+}
+
 void mpgi_stack_release(void) { mpgi_stack_arena_release(); }

@@ -84,6 +84,14 @@ MPGI_HIDDEN struct mpgi_stack_dynamic mpgi_stack_dynamic_g0(
 MPGI_HIDDEN void mpgi_stack_dynamic_reap(struct mpgi_context *ctx,
                                          uintptr_t sp);
 
+/* Make to, an older segment in use, the current one of the running goroutine:
+ * the newer ones were abandoned by an exception or a longjmp.  The only
+ * function of the module that may also run on the goroutine's own stack. */
+MPGI_HIDDEN void mpgi_stack_leave(struct mpgi_context *ctx,
+                                  struct mpgi_segment *to);
+/* The same for a jump to SP sp; nothing when sp is on no segment in use. */
+MPGI_HIDDEN void mpgi_stack_leave_to(struct mpgi_context *ctx, uintptr_t sp);
+
 /* A fixed stack with a guard region below, usable bytes >= bytes; guard = 0
  * so that prologues never grow it.  NULL when memory is exhausted. */
 MPGI_HIDDEN struct mpgi_segment *mpgi_stack_fixed_alloc(

@@ -58,10 +58,13 @@
  * that run on other stacks only tests that SP is in [lo, hi): it never is,
  * whichever mixture it sees.
  *
- * Unwinding: rbp-based, so it crosses segments.  gdb knows the name
- * __morestack and accepts that the stack jumps there: code that switches
- * segments belongs to that symbol.  A C++ exception that passes the frame
- * calls mpgi_morestack_personality, which does what the return would.
+ * Unwinding: rbp-based, so it crosses segments.  It goes straight on to the
+ * function's caller, as if the prologue had not called: GCC's tables for C++
+ * don't cover that call, which to the unwinder means "must not throw".  gdb
+ * knows the name __morestack and accepts that the stack jumps there: code that
+ * switches segments belongs to that symbol.  A C++ exception that passes the
+ * frame calls mpgi_morestack_personality (stack/unwind.c), which does what the
+ * return would.
  */
 #include <arch/x86_64/asm.h>
 
@@ -180,9 +183,10 @@
 FUNCTION(__morestack)
     .cfi_startproc
     .cfi_personality 0x1b, mpgi_morestack_personality
-    push %rbp
     .cfi_def_cfa_offset 16
-    .cfi_offset %rbp, -16
+    push %rbp
+    .cfi_def_cfa_offset 24
+    .cfi_offset %rbp, -24
     mov %rsp, %rbp
     .cfi_def_cfa_register %rbp
     push %r10
@@ -243,7 +247,7 @@ FUNCTION(__morestack)
 .Lleave:
     .cfi_remember_state
     leave
-    .cfi_def_cfa %rsp, 8
+    .cfi_def_cfa %rsp, 16
     .cfi_restore %rbp
     ret
     .cfi_restore_state
@@ -271,7 +275,7 @@ FUNCTION(__morestack)
 .Lreturn_here:
     .cfi_remember_state
     leave
-    .cfi_def_cfa %rsp, 8
+    .cfi_def_cfa %rsp, 16
     .cfi_restore %rbp
     ret
     .cfi_restore_state
@@ -328,15 +332,15 @@ FUNCTION(__morestack)
     push %r8
     push %r9
     push %rbx
-    .cfi_offset %rbx, F_RBX - 16
+    .cfi_offset %rbx, F_RBX - 24
     push %r12
-    .cfi_offset %r12, F_R12 - 16
+    .cfi_offset %r12, F_R12 - 24
     push %r13
-    .cfi_offset %r13, F_R13 - 16
+    .cfi_offset %r13, F_R13 - 24
     push %r14
-    .cfi_offset %r14, F_R14 - 16
+    .cfi_offset %r14, F_R14 - 24
     push %r15
-    .cfi_offset %r15, F_R15 - 16
+    .cfi_offset %r15, F_R15 - 24
     mov %r11, %rbx
     TLS_BASE(%rcx)
     movq $0, %fs:TLS_G(%rcx)
@@ -446,6 +450,7 @@ END_FUNCTION(__morestack)
  * the long way; on a fixed stack it is 0. */
 FUNCTION(__morestack_non_split)
     .cfi_startproc
+    .cfi_def_cfa_offset 16
     neg %r10
     lea -NON_SPLIT_BYTES(%rsp, %r10), %r10
     cmp %fs:GUARD_OFFSET, %r10
@@ -453,8 +458,8 @@ FUNCTION(__morestack_non_split)
     test %r11, %r11
     jnz 1f
     push %rbp
-    .cfi_def_cfa_offset 16
-    .cfi_offset %rbp, -16
+    .cfi_def_cfa_offset 24
+    .cfi_offset %rbp, -24
     mov %rsp, %rbp
     .cfi_def_cfa_register %rbp
     mov 8(%rbp), %r10
@@ -462,10 +467,9 @@ FUNCTION(__morestack_non_split)
     inc %r10
     call *%r10
     leave
-    .cfi_def_cfa %rsp, 8
+    .cfi_def_cfa %rsp, 16
     .cfi_restore %rbp
     ret
-    .cfi_def_cfa_offset 8
 1:  neg %r10
     lea FOREIGN_BYTES-NON_SPLIT_BYTES(%rsp, %r10), %r10
     jmp __morestack
@@ -475,6 +479,7 @@ END_FUNCTION(__morestack_non_split)
 /* -mcmodel=large: frame in the low half of r10, arguments in the high. */
 FUNCTION(__morestack_large_model)
     .cfi_startproc
+    .cfi_def_cfa_offset 16
     mov %r10, %r11
     mov %r10d, %r10d
     sar $32, %r11

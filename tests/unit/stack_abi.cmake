@@ -1,14 +1,12 @@
 # The split-stack ABI under every compiler, level and linker that is here:
-# stack_abi_user.c is compiled once for each, stack_abi_harness.c runs it.
-# In a sanitizer's view a stack switch is an error: not there.
+# stack_abi_user.c (.cpp) is compiled once for each, stack_abi_harness.c runs
+# it.  In a sanitizer's view a stack switch is an error: not there.
 if(MPG_SANITIZE)
   return()
 endif()
-set(abi_user ${CMAKE_CURRENT_SOURCE_DIR}/unit/stack_abi_user.c)
-find_program(MPG_ABI_GCC gcc)
-find_program(MPG_ABI_CLANG clang)
-find_program(MPG_ABI_LLD ld.lld)
-find_program(MPG_ABI_GOLD ld.gold)
+foreach(tool gcc g++ clang clang++ ld.lld ld.gold)
+  find_program(MPG_ABI_${tool} ${tool})
+endforeach()
 
 add_library(stack_abi_harness OBJECT
   unit/stack_abi_harness.c support/unit_stack.c)
@@ -17,16 +15,19 @@ set_target_properties(stack_abi_harness PROPERTIES
 target_include_directories(stack_abi_harness PRIVATE ${CMOCKA_INCLUDE_DIR})
 target_link_libraries(stack_abi_harness PRIVATE mpg_internal)
 
-# mpg_abi_test(<name> <compiler> <its flags> <optimisation>)
-function(mpg_abi_test name compiler flags level)
+# mpg_abi_test(<name> <compiler> <source> <library> <flags>...)
+function(mpg_abi_test name compiler source library)
+  if(NOT MPG_ABI_${compiler})
+    return()
+  endif()
+  set(source ${CMAKE_CURRENT_SOURCE_DIR}/unit/${source})
   set(object ${CMAKE_CURRENT_BINARY_DIR}/unit/stack_abi_${name}.o)
   add_custom_command(OUTPUT ${object}
-    COMMAND ${compiler} -std=gnu11 ${level} -g -Wall -Wextra -Wno-psabi
-      ${mpg_user_flags} ${flags} -c ${abi_user} -o ${object}
-    DEPENDS ${abi_user} unit/stack_abi.h)
+    COMMAND ${MPG_ABI_${compiler}} -g -Wall -Wextra -Werror -Wno-psabi
+      ${mpg_user_flags} ${ARGN} -c ${source} -o ${object}
+    DEPENDS ${source} unit/stack_abi.h)
   foreach(linker lld gold)
-    string(TOUPPER ${linker} upper)
-    if(NOT MPG_ABI_${upper})
+    if(NOT MPG_ABI_ld.${linker})
       continue()
     endif()
     set(target unit_stack_abi_${name}_${linker})
@@ -34,7 +35,8 @@ function(mpg_abi_test name compiler flags level)
       $<TARGET_OBJECTS:stack_abi_harness> ${object})
     set_target_properties(${target} PROPERTIES LINKER_LANGUAGE C
       RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/unit)
-    target_link_libraries(${target} PRIVATE mpg_archive ${CMOCKA_LIBRARY})
+    target_link_libraries(${target} PRIVATE
+      mpg_archive ${CMOCKA_LIBRARY} ${library})
     target_link_options(${target} PRIVATE -fuse-ld=${linker})
     add_dependencies(${target} mpg_static)
     add_test(NAME unit.stack_abi.${name}.${linker} COMMAND ${target})
@@ -43,11 +45,12 @@ function(mpg_abi_test name compiler flags level)
   endforeach()
 endfunction()
 
-if(MPG_ABI_GCC)
-  foreach(level 0 2 3)
-    mpg_abi_test(gcc${level} ${MPG_ABI_GCC} "${mpg_user_flags_gnu}" -O${level})
-  endforeach()
-endif()
-if(MPG_ABI_CLANG)
-  mpg_abi_test(clang2 ${MPG_ABI_CLANG} "${mpg_user_flags_clang}" -O2)
-endif()
+foreach(level 0 2 3)
+  mpg_abi_test(gcc${level} gcc stack_abi_user.c "" -std=gnu11 -O${level}
+    ${mpg_user_flags_gnu})
+endforeach()
+mpg_abi_test(clang2 clang stack_abi_user.c "" -std=gnu11 -O2
+  ${mpg_user_flags_clang})
+mpg_abi_test(gxx2 g++ stack_abi_user.cpp stdc++ -O2 ${mpg_user_flags_gnu})
+mpg_abi_test(clangxx2 clang++ stack_abi_user.cpp stdc++ -O2
+  ${mpg_user_flags_clang})

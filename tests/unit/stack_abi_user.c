@@ -471,17 +471,26 @@ static uint64_t case_nested(uint64_t s) {
 }
 #endif
 
-static NOINLINE uint64_t jump(jmp_buf *env, uint64_t n) {
-  volatile uint64_t v[4] = {n, n, n, n};
+/* Jumps over frames, segments and alloca memory; then all must still work. */
+static NOINLINE uint64_t jump(jmp_buf *env, uint64_t n, size_t bytes) {
+  volatile unsigned char v[bytes];
+  v[0] = v[bytes - 1] = (unsigned char) n;
   if (n == 0) longjmp(*env, 7);
-  return jump(env, n - 1) + v[2];
+  if (n > 1000) return n; /* never: GCC sees no other way to return */
+  return jump(env, n - 1, bytes + 16) + v[0];
 }
-static uint64_t case_setjmp(uint64_t s) {
+static NOINLINE uint64_t jump_once(uint64_t s, uint64_t depth, size_t bytes) {
   jmp_buf env;
   volatile uint64_t h = s;
   int r = setjmp(env);
-  if (r == 0) h = jump(&env, 2);
+  if (r == 0) h = jump(&env, depth, bytes);
   return mix(h, (uint64_t) r) + pad(s);
+}
+static uint64_t case_vla_longjmp(uint64_t s) {
+  uint64_t h = jump_once(s, 2, 32);
+  h = mix(h, jump_once(h, 60, 100));
+  for (uint64_t i = 0; i < 6; i++) h = mix(h, jump_once(h, 3 * i, 900 * i + 1));
+  return mix(h, descend(50, h));
 }
 
 /* ---- foreign code: the linker makes these call __morestack_non_split ---- */
@@ -554,7 +563,7 @@ const struct abi_case abi_cases[] = {
 #if HAVE_NESTED
     CASE(nested),
 #endif
-    CASE(setjmp),       CASE(printf),         CASE(qsort),
+    CASE(vla_longjmp),      CASE(printf),         CASE(qsort),
     CASE(foreign_args),
 };
 const unsigned abi_ncases = sizeof abi_cases / sizeof abi_cases[0];

@@ -17,6 +17,7 @@
 
 #include <arch/arch.h>
 #include <arch/tls.h>
+#include <stack/stack.h>
 
 /* Itanium C++ ABI, exception handling, 1.2 and 1.6 */
 #define UA_CLEANUP_PHASE 2
@@ -30,24 +31,6 @@ MPGI_HIDDEN int mpgi_morestack_personality(int version, int actions,
                                            uint64_t exception_class,
                                            void *exception, void *context);
 
-/* Leave seg for the older one; see .Lreturn_dynamic in morestack.S. */
-MPGI_RT_TEXT static void leave_segment(struct mpgi_context *ctx,
-                                       struct mpgi_segment *seg) {
-  struct mpgi_segment *older = seg->prev;
-  for (struct mpgi_segment *d = ctx->dynamic; d; d = d->next) {
-    if (d->prev != seg) continue;
-    d->prev = older;
-    d->prev_sp = 0;
-  }
-  ctx->seg = older;
-  ctx->lo = older->lo;
-  ctx->hi = older->hi;
-  ctx->guard = ctx->dynamic ? MPGI_GUARD_POISON : older->guard;
-  mpgi_arch_guard_set(ctx->guard);
-  if (atomic_load_explicit(&ctx->preempt, memory_order_relaxed))
-    mpgi_arch_guard_set(MPGI_GUARD_POISON);
-}
-
 MPGI_RT_TEXT int mpgi_morestack_personality(int version, int actions,
                                             uint64_t exception_class,
                                             void *exception, void *context) {
@@ -59,6 +42,6 @@ MPGI_RT_TEXT int mpgi_morestack_personality(int version, int actions,
   /* A frame whose body stayed on the stack belongs to no segment. */
   struct mpgi_segment *seg = ctx->seg;
   while (seg->prev && seg->prev_sp != fp) seg = seg->prev;
-  if (seg->prev) leave_segment(ctx, seg);
+  if (seg->prev) mpgi_stack_leave(ctx, seg->prev);
   return URC_CONTINUE_UNWIND;
 }

@@ -1,0 +1,79 @@
+/* longjmp.S - longjmp across segments.
+ *
+ * libc's longjmp sets SP and leaves; the context would go on to name the
+ * segment that was abandoned, and its guard word would be compared with an SP
+ * elsewhere.  These come before libc's in the link (hidden: only the program
+ * itself binds to them) and do two things more: the segments between are
+ * left, and libc's own function runs on g0, because it wants more stack than
+ * its caller was checked for.
+ *
+ * __longjmp_chk, what _FORTIFY_SOURCE makes of longjmp, refuses jumps to
+ * lower addresses: an older segment often has one.  So it is replaced too,
+ * without the check.  Not on a goroutine's stack: libc's, unchanged.
+ *
+ * The target: glibc keeps SP in word 6 of a jmp_buf, rotated left by 17 after
+ * xor with the word at %fs:0x30 (sysdeps/x86_64, PTR_MANGLE).
+ */
+#include <arch/x86_64/asm.h>
+
+#define JB_RSP 48
+#define POINTER_GUARD 0x30
+
+    RT_TEXT
+    .hidden mpgi_tls
+    .hidden mpgi_stack_leave_to
+    .hidden siglongjmp
+    .hidden __longjmp_chk
+    .globl siglongjmp
+    .globl __longjmp_chk
+    .type siglongjmp, @function
+    .type __longjmp_chk, @function
+    .set siglongjmp, longjmp
+    .set __longjmp_chk, longjmp
+
+/* _Noreturn void longjmp(jmp_buf env, int value) */
+HIDDEN_FUNCTION(longjmp)
+    .cfi_startproc
+    TLS_BASE(%r11)
+    mov %fs:TLS_G(%r11), %rax
+    test %rax, %rax
+    jz 1f
+    cmp CTX_LO(%rax), %rsp
+    jb 1f
+    cmp CTX_HI(%rax), %rsp
+    jae 1f
+    push %rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset %rbp, -16
+    mov %rsp, %rbp
+    .cfi_def_cfa_register %rbp
+    push %rbx
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    mov %rdi, %rbx
+    mov %esi, %r12d
+    mov %rax, %r13
+    movq $0, %fs:TLS_G(%r11)
+    mov %rsp, CTX_SP(%r13)
+    mov %fs:TLS_G0_SP(%r11), %rsp
+    mov %r13, %rdi
+    mov JB_RSP(%rbx), %rsi
+    ror $17, %rsi
+    xor %fs:POINTER_GUARD, %rsi
+    call mpgi_stack_leave_to
+    /* From here on SP on g0 tells the signal handler. */
+    TLS_BASE(%r11)
+    mov %r13, %fs:TLS_G(%r11)
+    mov %rbx, %rdi
+    mov %r12d, %esi
+    call *_longjmp@GOTPCREL(%rip)
+    ud2
+    .cfi_def_cfa %rsp, 8
+    .cfi_restore %rbp
+1:  jmp *_longjmp@GOTPCREL(%rip)
+    .cfi_endproc
+END_FUNCTION(longjmp)
+
+OBJECT_NOTES
