@@ -16,7 +16,7 @@
 #ifdef __cplusplus
 #define MPG_BEGIN_DECLS extern "C" {
 #define MPG_END_DECLS }
-#define MPG_NORETURN [[noreturn]]
+#define MPG_NORETURN __attribute__((noreturn))
 #else
 #define MPG_BEGIN_DECLS
 #define MPG_END_DECLS
