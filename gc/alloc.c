@@ -1,0 +1,158 @@
+/* alloc.c - allocation: the fast path on any stack, the rest on g0.
+ *
+ * The fast path is two leaf functions among the entry stubs: they may run on
+ * a goroutine's 2 KiB stack, are never preempted, and call nothing.  Class
+ * from a table, hole from the cache, a subtraction, a comparison.  A request
+ * that misses jumps to a thunk, which switches to g0 and calls
+ * mpgi_alloc_slow_g0.
+ *
+ * The ladder of the slow path
+ *   1  a collection, when one is due (pacer.c) or forced (gcstress)
+ *   2  the next hole of the cache's span; a span from the central lists,
+ *      sweeping on demand; pages; a larger heap
+ *   3  no memory: a whole collection, everything swept, and again
+ *   4  the out-of-memory handler, with no lock held; its answer is ours
+ *
+ * A request nobody could meet goes straight to 4.
+ */
+#define MPGI_GC_INSIDE 1
+#include <string.h>
+
+#include <arch/common/options.h>
+#include <arch/os.h>
+#include <arch/tls.h>
+#include <gc/gc_private.h>
+#include <mpg/gc.h>
+
+/* The thunk in front of mpgi_alloc_slow_g0 (arch/x86_64/thunks.def). */
+MPGI_HIDDEN void *mpgi_thunk_alloc_slow(size_t bytes, enum mpgi_kind kind);
+
+/* Large memory that isn't known to be zero is given back and faulted in anew
+ * from this size on: clearing it here would delay whoever stops the world. */
+#define LARGE_ZERO_BYTES ((size_t) 512 << 10)
+
+static void *(*_Atomic handler)(size_t bytes);
+
+/* ---- fast path ---- */
+
+static inline __attribute__((always_inline)) void *fast(size_t bytes,
+                                                        enum mpgi_kind kind) {
+  struct mpgi_cache *c = mpgi_tls_cache();
+  if (MPGI_UNLIKELY(bytes > MPGI_SMALL_MAX_BYTES || c == NULL)) return NULL;
+  return mpgi_hole_pop(&c->hole[kind][mpgi_class_for(bytes)]);
+}
+
+MPGI_RT_TEXT void *mpg_alloc(size_t bytes) {
+  void *p = fast(bytes, MPGI_KIND_SCAN);
+  if (MPGI_LIKELY(p != NULL)) return p;
+  return mpgi_thunk_alloc_slow(bytes, MPGI_KIND_SCAN);
+}
+
+MPGI_RT_TEXT void *mpg_alloc_noscan(size_t bytes) {
+  void *p = fast(bytes, MPGI_KIND_NOSCAN);
+  if (MPGI_LIKELY(p != NULL)) return p;
+  return mpgi_thunk_alloc_slow(bytes, MPGI_KIND_NOSCAN);
+}
+
+/* ---- one attempt ---- */
+
+static void *alloc_small(struct mpgi_cache *c, unsigned class,
+                         enum mpgi_kind kind) {
+  struct mpgi_hole *h = &c->hole[kind][class];
+  void *p;
+  MPG_ASSERT(class > MPGI_CLASS_LARGE && class < MPGI_CLASSES);
+  while ((p = mpgi_hole_pop(h)) == NULL)
+    if (!mpgi_cache_hole_next(c, kind, class) &&
+        !mpgi_cache_span_next(c, kind, class))
+      return NULL;
+  return p;
+}
+
+static size_t request_max(void) {
+  return mpgi_heap.limit - mpgi_heap.lo - MPGI_PAD_BYTES;
+}
+
+static void large_zero(struct mpgi_span *s) {
+  void *lo = (void *) mpgi_span_base(s);
+  size_t bytes = (size_t) s->pages << MPGI_PAGE_LOG2;
+  if (s->zero || s->kind == MPGI_KIND_NOSCAN) return;
+  if (bytes >= LARGE_ZERO_BYTES)
+    mpgi_os_mem_release(lo, bytes);
+  else
+    memset(lo, 0, bytes);
+}
+
+static void *alloc_large(struct mpgi_cache *c, size_t bytes,
+                         enum mpgi_kind kind) {
+  struct mpgi_span *s = mpgi_central_large(kind, bytes);
+  if (s == NULL) return NULL;
+  uint64_t room = mpgi_span_cell_bytes(s);
+  MPG_ASSERT(room >= bytes);
+  large_zero(s);
+  s->zero = false;
+  mpgi_span_bits_set(s, 0, 1);
+  mpgi_cache_count(c, room);
+  mpgi_pacer_charge(room);
+  return (void *) mpgi_span_base(s);
+}
+
+void *mpgi_alloc_try(struct mpgi_cache *c, size_t bytes, enum mpgi_kind kind) {
+  MPG_ASSERT(kind < MPGI_KIND_COUNT);
+  MPG_ASSERT(bytes <= request_max());
+  if (bytes <= MPGI_SMALL_MAX_BYTES)
+    return alloc_small(c, mpgi_class_for(bytes), kind);
+  return alloc_large(c, bytes + MPGI_PAD_BYTES, kind);
+}
+
+/* ---- the ladder ---- */
+
+struct mpgi_cache *mpgi_alloc_cache(const char *what) {
+  struct mpgi_cache *c = mpgi_tls_cache();
+  if (MPGI_UNLIKELY(c == NULL))
+    mpgi_fatal("%s on a thread that is not attached", what);
+  return c;
+}
+
+static bool stress_is_due(struct mpgi_cache *c) {
+  int64_t every = mpgi_opt.gcstress;
+  if (MPGI_LIKELY(every == 0) || ++c->stress < (uint64_t) every) return false;
+  c->stress = 0;
+  return true;
+}
+
+/* Collect if it is time.  The world may give us another cache meanwhile. */
+static void collect_if_due(struct mpgi_cache *c) {
+  if (MPGI_UNLIKELY(stress_is_due(c)))
+    mpgi_gc_collect_fully(MPGI_GC_HEAP);
+  else if (MPGI_UNLIKELY(mpgi_pacer_due()))
+    mpgi_gc_collect(MPGI_GC_HEAP);
+}
+
+static void *ask_handler(size_t bytes) {
+  void *(*fn)(size_t) = atomic_load(&handler);
+  return fn != NULL ? fn(bytes) : NULL;
+}
+
+void *mpgi_alloc_object(size_t bytes, enum mpgi_kind kind) {
+  struct mpgi_cache *c = mpgi_alloc_cache("mpg_alloc");
+  if (bytes > request_max()) return ask_handler(bytes);
+  collect_if_due(c);
+  void *p = mpgi_alloc_try(mpgi_alloc_cache("mpg_alloc"), bytes, kind);
+  if (MPGI_LIKELY(p != NULL)) return p;
+  mpgi_gc_collect_fully(MPGI_GC_HEAP);
+  p = mpgi_alloc_try(mpgi_alloc_cache("mpg_alloc"), bytes, kind);
+  return p != NULL ? p : ask_handler(bytes);
+}
+
+void *mpgi_alloc_slow_g0(size_t bytes, enum mpgi_kind kind) {
+  return mpgi_alloc_object(bytes, kind);
+}
+
+void *mpgi_gc_alloc(size_t bytes, enum mpgi_kind kind) {
+  void *p = fast(bytes, kind);
+  return p != NULL ? p : mpgi_alloc_object(bytes, kind);
+}
+
+void mpgi_on_out_of_memory_g0(void *(*fn)(size_t bytes)) {
+  atomic_store(&handler, fn);
+}

@@ -1,0 +1,108 @@
+/* api.c - the public functions that look at existing objects.
+ *
+ * Each is the g0 side of a thunk.  They are called by a thread that holds the
+ * object it asks about, so its span cannot go away.
+ */
+#define MPGI_GC_INSIDE 1
+#include <string.h>
+
+#include <arch/common/options.h>
+#include <arch/tls.h>
+#include <gc/gc_private.h>
+#include <mpg/gc.h>
+
+/* ---- lookup ---- */
+
+static bool find_live(const void *p, struct mpgi_cell *cell) {
+  return mpgi_cell_find((uintptr_t) p, cell) && mpgi_cell_is_live(cell);
+}
+
+/* The live object that starts at p. */
+static bool find_start(const void *p, struct mpgi_cell *cell) {
+  return find_live(p, cell) && cell->base == (uintptr_t) p;
+}
+
+void *mpgi_base_g0(const void *p) {
+  struct mpgi_cell cell;
+  return find_live(p, &cell) ? (void *) cell.base : NULL;
+}
+
+size_t mpgi_alloc_size_g0(const void *p) {
+  struct mpgi_cell cell;
+  return find_start(p, &cell) ? mpgi_cell_usable(&cell) : 0;
+}
+
+/* ---- free ---- */
+
+void mpgi_free_g0(void *p) {
+  struct mpgi_cell cell;
+  if (p == NULL) return;
+  if (!find_start(p, &cell))
+    mpgi_fatal("mpg_free of a pointer that is not the start of a live object");
+  struct mpgi_span *s = cell.span;
+  uint64_t bytes = mpgi_span_cell_bytes(s);
+  if (mpgi_opt.clobberfree != 0) mpgi_sweep_clobber(cell.base, bytes);
+  mpgi_sweep_count_free(bytes);
+  if (mpgi_cache_unpop(mpgi_tls_cache(), &cell)) return;
+  mpgi_pacer_refund(bytes);
+  mpgi_central_cell_freed(s, cell.index);
+}
+
+/* ---- realloc ---- */
+
+static size_t min_bytes(size_t a, size_t b) { return a < b ? a : b; }
+
+/* p's object has room for bytes and doesn't waste more than half of it. */
+static bool fits(const struct mpgi_cell *cell, size_t bytes) {
+  size_t usable = mpgi_cell_usable(cell);
+  return bytes <= usable &&
+         (bytes >= usable / 2 || usable <= 2 * MPGI_GRANULE_BYTES);
+}
+
+/* What lies beyond bytes reads zero again when the object grows in place. */
+static void tail_zero(const struct mpgi_cell *cell, size_t bytes) {
+  size_t usable = mpgi_cell_usable(cell);
+  if (cell->span->kind != MPGI_KIND_NOSCAN)
+    memset((void *) (cell->base + bytes), 0, usable - bytes);
+}
+
+static void *alloc_like(const struct mpgi_cell *cell, size_t bytes) {
+  enum mpgi_kind kind = (enum mpgi_kind) cell->span->kind;
+  if (kind != MPGI_KIND_TYPED) return mpgi_alloc_object(bytes, kind);
+  const struct mpgi_type *type = mpgi_type_get(cell);
+  void *p = mpgi_alloc_object(bytes, kind);
+  if (p != NULL) mpgi_type_set(p, type);
+  return p;
+}
+
+void *mpgi_realloc_g0(void *p, size_t bytes) {
+  struct mpgi_cell cell;
+  if (p == NULL) return mpgi_alloc_object(bytes, MPGI_KIND_SCAN);
+  if (!find_start(p, &cell))
+    mpgi_fatal(
+        "mpg_realloc of a pointer that is not the start of a live object");
+  if (fits(&cell, bytes)) {
+    tail_zero(&cell, bytes);
+    return p;
+  }
+  void *q = alloc_like(&cell, bytes);
+  if (q == NULL) return NULL;
+  memcpy(q, p, min_bytes(bytes, mpgi_cell_usable(&cell)));
+  mpgi_free_g0(p);
+  return q;
+}
+
+/* ---- the rest ---- */
+
+char *mpgi_strdup_g0(const char *s) {
+  if (s == NULL) return NULL;
+  size_t bytes = strlen(s) + 1;
+  char *p = mpgi_gc_alloc(bytes, MPGI_KIND_NOSCAN);
+  return p != NULL ? memcpy(p, s, bytes) : NULL;
+}
+
+void mpgi_gc_g0(void) { mpgi_gc_collect_fully(MPGI_GC_FORCED); }
+
+MPGI_RT_TEXT void mpg_keep_alive(const void *p) {
+  __asm__ volatile("" : : "r"(p) : "memory");
+}

@@ -1,0 +1,311 @@
+/* cache.c - allocation caches: per P, per class and kind, the current hole.
+ *
+ * Concepts
+ *   hole     a run of free cells of the cache's current span, at most
+ *            HOLE_BYTES long, whose allocation bits are all set when it is
+ *            taken.  The fast path hands cells out by moving ptr up.
+ *   pending  cells of a hole that are not handed out yet: their bits are set,
+ *            but they are no objects.  Lookups ask the owner's hole
+ *            (mpgi_cache_is_pending); with the world stopped there are none,
+ *            because the caches were flushed.
+ *
+ * Memory of scanned kinds is zeroed when the hole is taken, so objects cost a
+ * addition and a comparison, and the lines are warm.
+ *
+ * Cache records are never given back to the system: a lookup may read an
+ * owner that has just gone.  They are kept on a list and reused.
+ *
+ * Concurrency: a cache belongs to the thread whose mpgi_tls.cache it is, which
+ * alone writes it; with the world stopped, to the collector.  Others read
+ * ptr, end, start and the totals under seq (a sequence lock whose writer is the
+ * slow path; the fast path writes one word).  The lists: lock below, a leaf.
+ */
+#define MPGI_GC_INSIDE 1
+#include <string.h>
+
+#include <arch/common/fixmem.h>
+#include <arch/common/options.h>
+#include <arch/tls.h>
+#include <gc/gc_private.h>
+
+#define HOLE_BYTES 8192u
+
+static struct mpgi_mutex lock = MPGI_MUTEX_INIT(MPGI_RANK_LEAF);
+static struct mpgi_cache *in_use; /* jemalloc memory: no heap address */
+static struct mpgi_cache *idle;
+/* Totals of caches that were freed; guard: lock. */
+static uint64_t gone_bytes, gone_objects;
+
+/* ---- the sequence lock ---- */
+
+static void write_begin(struct mpgi_cache *c) {
+  uint32_t seq = atomic_load_explicit(&c->seq, memory_order_relaxed);
+  MPG_ASSERT(seq % 2 == 0);
+  atomic_store_explicit(&c->seq, seq + 1, memory_order_relaxed);
+  atomic_thread_fence(memory_order_release);
+}
+
+static void write_end(struct mpgi_cache *c) {
+  uint32_t seq = atomic_load_explicit(&c->seq, memory_order_relaxed);
+  MPG_ASSERT(seq % 2 == 1);
+  atomic_store_explicit(&c->seq, seq + 1, memory_order_release);
+}
+
+static uint32_t read_begin(struct mpgi_cache *c) {
+  uint32_t seq;
+  while ((seq = atomic_load_explicit(&c->seq, memory_order_acquire)) % 2 != 0)
+    mpgi_arch_relax();
+  return seq;
+}
+
+static bool read_again(struct mpgi_cache *c, uint32_t seq) {
+  atomic_thread_fence(memory_order_acquire);
+  return atomic_load_explicit(&c->seq, memory_order_relaxed) != seq;
+}
+
+/* ---- making and freeing caches ---- */
+
+static void hole_clear(struct mpgi_hole *h) {
+  h->start = h->end = 0;
+  atomic_store_explicit(&h->ptr, 0, memory_order_relaxed);
+}
+
+static void cache_init(struct mpgi_cache *c) {
+  memset(c, 0, sizeof *c);
+  for (int k = 0; k < MPGI_KIND_COUNT; k++)
+    for (int i = 0; i < MPGI_CLASSES; i++) {
+      c->hole[k][i].bytes =
+          i == MPGI_CLASS_LARGE ? MPGI_GRANULE_BYTES : mpgi_class[i].bytes;
+      hole_clear(&c->hole[k][i]);
+    }
+}
+
+static void link_in(struct mpgi_cache **list, struct mpgi_cache *c) {
+  c->prev = NULL;
+  c->next = *list;
+  if (*list != NULL) (*list)->prev = c;
+  *list = c;
+}
+
+static void link_out(struct mpgi_cache **list, struct mpgi_cache *c) {
+  if (c->prev != NULL)
+    c->prev->next = c->next;
+  else
+    *list = c->next;
+  if (c->next != NULL) c->next->prev = c->prev;
+}
+
+struct mpgi_cache *mpgi_gc_cache_new(void) {
+  mpgi_mutex_lock(&lock);
+  struct mpgi_cache *c = idle;
+  if (c != NULL) link_out(&idle, c);
+  mpgi_mutex_unlock(&lock);
+  if (c == NULL) {
+    c = mpgi_fixmem_alloc(sizeof *c, MPGI_CACHE_LINE_BYTES);
+    if (c == NULL) return NULL;
+    cache_init(c);
+  }
+  mpgi_mutex_lock(&lock);
+  link_in(&in_use, c);
+  mpgi_mutex_unlock(&lock);
+  return c;
+}
+
+void mpgi_gc_cache_free(struct mpgi_cache *c) {
+  MPG_ASSERT(c != NULL);
+  mpgi_cache_flush(c);
+  mpgi_mutex_lock(&lock);
+  link_out(&in_use, c);
+  gone_bytes += mpgi_load(&c->alloc_bytes);
+  gone_objects += mpgi_load(&c->alloc_objects);
+  mpgi_store(&c->alloc_bytes, 0);
+  mpgi_store(&c->alloc_objects, 0);
+  link_in(&idle, c);
+  mpgi_mutex_unlock(&lock);
+}
+
+/* ---- holes ---- */
+
+static uint32_t cell_index(const struct mpgi_span *s, uintptr_t addr) {
+  uint64_t off = addr - mpgi_span_base(s);
+  return (uint32_t) (off * mpgi_class[s->class].magic >> 32);
+}
+
+/* Count what the hole handed out, unallocate what it did not. */
+static void hole_retire(struct mpgi_cache *c, struct mpgi_span *s,
+                        struct mpgi_hole *h) {
+  uintptr_t ptr = atomic_load_explicit(&h->ptr, memory_order_relaxed);
+  uint64_t handed = ptr - h->start;
+  MPG_ASSERT(h->start <= ptr && ptr <= h->end);
+  write_begin(c);
+  mpgi_store(&c->alloc_bytes, mpgi_load(&c->alloc_bytes) + handed);
+  mpgi_store(&c->alloc_objects,
+             mpgi_load(&c->alloc_objects) + handed / h->bytes);
+  if (ptr < h->end)
+    mpgi_span_bits_clear(s, cell_index(s, ptr), cell_index(s, h->end - 1) + 1);
+  hole_clear(h);
+  write_end(c);
+}
+
+static uint32_t hole_cells_max(const struct mpgi_span *s) {
+  if (MPGI_UNLIKELY(mpgi_opt.gcstress > 0)) return 1; /* every one is slow */
+  uint32_t n = HOLE_BYTES / mpgi_class[s->class].bytes;
+  return n > 0 ? n : 1;
+}
+
+static void hole_set(struct mpgi_cache *c, struct mpgi_span *s,
+                     struct mpgi_hole *h, uint32_t lo, uint32_t hi) {
+  uintptr_t from = mpgi_span_cell(s, lo);
+  size_t bytes = (size_t) (hi - lo) * h->bytes;
+  if (s->kind != MPGI_KIND_NOSCAN && !s->zero) memset((void *) from, 0, bytes);
+  write_begin(c);
+  /* Zeroes before bits: a marker may look at once. */
+  atomic_thread_fence(memory_order_release);
+  mpgi_span_bits_set(s, lo, hi);
+  h->start = from;
+  h->end = from + bytes;
+  atomic_store_explicit(&h->ptr, from, memory_order_relaxed);
+  write_end(c);
+  s->cursor = hi;
+}
+
+/* The next run of free cells; once more from the start when some were freed
+ * explicitly behind the cursor. */
+static bool hole_find(struct mpgi_span *s, uint32_t *lo, uint32_t *hi) {
+  if (mpgi_span_hole_from(s, lo, hi)) return true;
+  if (s->cursor == 0) return false;
+  if (atomic_load_explicit(&s->used, memory_order_relaxed) == s->objects)
+    return false;
+  s->cursor = 0;
+  s->zero = false;
+  return mpgi_span_hole_from(s, lo, hi);
+}
+
+bool mpgi_cache_hole_next(struct mpgi_cache *c, unsigned kind, unsigned class) {
+  struct mpgi_span *s = c->span[kind][class];
+  struct mpgi_hole *h = &c->hole[kind][class];
+  uint32_t lo, hi;
+  if (s == NULL) return false;
+  MPG_ASSERT(atomic_load_explicit(&s->owner, memory_order_relaxed) == c);
+  hole_retire(c, s, h);
+  if (!hole_find(s, &lo, &hi)) {
+    c->span[kind][class] = NULL;
+    mpgi_central_release(s);
+    return false;
+  }
+  uint32_t max = hole_cells_max(s);
+  hole_set(c, s, h, lo, hi - lo > max ? lo + max : hi);
+  return true;
+}
+
+bool mpgi_cache_span_next(struct mpgi_cache *c, unsigned kind, unsigned class) {
+  MPG_ASSERT(c->span[kind][class] == NULL);
+  struct mpgi_span *s = mpgi_central_acquire(kind, class);
+  if (s == NULL) return false;
+  uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
+  MPG_ASSERT(used < s->objects);
+  mpgi_pacer_charge((uint64_t) (s->objects - used) * mpgi_class[class].bytes);
+  atomic_store_explicit(&s->owner, c, memory_order_release);
+  c->span[kind][class] = s;
+  return true;
+}
+
+/* ---- flushing ---- */
+
+static void span_flush(struct mpgi_cache *c, unsigned kind, unsigned class) {
+  struct mpgi_span *s = c->span[kind][class];
+  hole_retire(c, s, &c->hole[kind][class]);
+  uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
+  mpgi_pacer_refund((uint64_t) (s->objects - used) * mpgi_class[class].bytes);
+  c->span[kind][class] = NULL;
+  mpgi_central_release(s);
+}
+
+void mpgi_cache_flush(struct mpgi_cache *c) {
+  for (unsigned k = 0; k < MPGI_KIND_COUNT; k++)
+    for (unsigned i = 0; i < MPGI_CLASSES; i++)
+      if (c->span[k][i] != NULL) span_flush(c, k, i);
+}
+
+/* Threads that are about to attach may add caches meanwhile, at the head. */
+void mpgi_cache_flush_all_stw(void) {
+  mpgi_mutex_lock(&lock);
+  struct mpgi_cache *c = in_use;
+  mpgi_mutex_unlock(&lock);
+  while (c != NULL) {
+    mpgi_cache_flush(c);
+    mpgi_mutex_lock(&lock);
+    c = c->next;
+    mpgi_mutex_unlock(&lock);
+  }
+}
+
+/* ---- asking ---- */
+
+bool mpgi_cache_is_pending(const struct mpgi_span *s, uintptr_t addr) {
+  struct mpgi_cache *c = atomic_load_explicit(&s->owner, memory_order_acquire);
+  if (c == NULL) return false;
+  const struct mpgi_hole *h = &c->hole[s->kind][s->class];
+  uint32_t seq;
+  bool pending;
+  do {
+    seq = read_begin(c);
+    pending = addr < h->end &&
+              addr >= atomic_load_explicit(&h->ptr, memory_order_relaxed);
+  } while (read_again(c, seq));
+  return pending;
+}
+
+bool mpgi_cache_unpop(struct mpgi_cache *c, const struct mpgi_cell *cell) {
+  const struct mpgi_span *s = cell->span;
+  if (c == NULL || c->span[s->kind][s->class] != s) return false;
+  struct mpgi_hole *h = &c->hole[s->kind][s->class];
+  uintptr_t ptr = atomic_load_explicit(&h->ptr, memory_order_relaxed);
+  if (ptr == h->start || ptr - h->bytes != cell->base) return false;
+  ptr -= h->bytes;
+  if (s->kind != MPGI_KIND_NOSCAN) memset((void *) ptr, 0, h->bytes);
+  write_begin(c);
+  mpgi_store(&c->alloc_bytes, mpgi_load(&c->alloc_bytes) + h->bytes);
+  mpgi_store(&c->alloc_objects, mpgi_load(&c->alloc_objects) + 1);
+  atomic_store_explicit(&h->ptr, ptr, memory_order_relaxed);
+  write_end(c);
+  return true;
+}
+
+void mpgi_cache_count(struct mpgi_cache *c, uint64_t bytes) {
+  write_begin(c);
+  mpgi_store(&c->alloc_bytes, mpgi_load(&c->alloc_bytes) + bytes);
+  mpgi_store(&c->alloc_objects, mpgi_load(&c->alloc_objects) + 1);
+  write_end(c);
+}
+
+static void totals_of(struct mpgi_cache *c, uint64_t *bytes,
+                      uint64_t *objects) {
+  uint64_t b, n;
+  uint32_t seq;
+  do {
+    seq = read_begin(c);
+    b = mpgi_load(&c->alloc_bytes);
+    n = mpgi_load(&c->alloc_objects);
+    for (int k = 0; k < MPGI_KIND_COUNT; k++)
+      for (int i = 1; i < MPGI_CLASSES; i++) {
+        struct mpgi_hole *h = &c->hole[k][i];
+        uint64_t handed =
+            atomic_load_explicit(&h->ptr, memory_order_relaxed) - h->start;
+        if (handed == 0) continue;
+        b += handed;
+        n += handed / h->bytes;
+      }
+  } while (read_again(c, seq));
+  *bytes += b;
+  *objects += n;
+}
+
+void mpgi_cache_totals(uint64_t *bytes, uint64_t *objects) {
+  mpgi_mutex_lock(&lock);
+  *bytes = gone_bytes;
+  *objects = gone_objects;
+  for (struct mpgi_cache *c = in_use; c != NULL; c = c->next)
+    totals_of(c, bytes, objects);
+  mpgi_mutex_unlock(&lock);
+}

@@ -1,0 +1,264 @@
+/* cycle.c - one collection, from its cause to its trace line.
+ *
+ * Steps, by the one thread that was elected
+ *   1  finish sweeping the last cycle; list the global segments; have the
+ *      worker threads that will be wanted
+ *   2  world->stop
+ *   3  flush every allocation cache: allocation bits are exact now
+ *   4  mark from the world's jobs and the pieces of roots
+ *   5  every span becomes unswept (constant time a class); the pacer sets the
+ *      next goal
+ *   6  world->start
+ *   7  wake the background sweeper; print
+ *
+ * Election.  Steps 1 to 7 are one thread's at a time.  A thread that finds
+ * somebody elected either goes on without (an allocation that passed the
+ * goal: it will be stopped soon) or waits by stopping and starting the world
+ * itself: while it waits for its turn it counts as stopped, so the elected one
+ * is not held up.  It must not wait on a lock: it would never stop.
+ *
+ * A caller that wants a whole cycle is content with one that began after its
+ * call: cycle n began after `begun` was n.
+ *
+ * Steps 3 to 5 take no lock that a stopped thread can hold: those of gc are
+ * held on g0 only, by threads that aren't frozen there.
+ */
+#define MPGI_GC_INSIDE 1
+#include <arch/common/options.h>
+#include <arch/os.h>
+#include <gc/mark_private.h>
+
+/* Below this nobody is woken to help: it would cost more than it saves. */
+#define PARALLEL_MIN_BYTES ((uint64_t) 512 << 10)
+#define FORCE_PERIOD_NS (INT64_C(120) * 1000000000)
+#define RELEASE_PERIOD_NS (INT64_C(1) * 1000000000)
+
+struct mpgi_world mpgi_gc_world;
+_Atomic bool mpgi_gc_marking;
+
+static struct {
+  _Atomic bool elected;
+  _Atomic uint64_t begun;     /* cycles that have stopped the world */
+  _Atomic uint64_t completed; /* and are over */
+  _Atomic int64_t ended_at;   /* when the last one was over */
+  _Atomic uint64_t mark_cpu_ns;
+  /* As of the last cycle; see mpgi_gc_live_bytes. */
+  _Atomic uint64_t survivors, alloc_then, free_then;
+  int64_t init_at;
+  _Atomic int64_t released_at;
+} gc;
+
+struct cycle {
+  enum mpgi_gc_cause cause;
+  uint64_t number;
+  size_t world_jobs, pieces;
+  unsigned markers_wanted;
+  struct mpgi_mark_result marked;
+  uint64_t bytes_before; /* live by count when the world stopped */
+  uint64_t bytes_at_mark, goal;
+  int64_t time_to_stop;
+  int64_t asked, stopped, mark_end, resumed; /* clock */
+};
+
+/* ---- initialisation ---- */
+
+int mpgi_gc_init(const struct mpgi_world *world) {
+  MPG_ASSERT(world != NULL && world->stop != NULL && world->start != NULL);
+  mpgi_gc_world = *world;
+  gc.init_at = mpgi_os_now();
+  atomic_store(&gc.ended_at, gc.init_at);
+  mpgi_sizeclass_init();
+  mpgi_central_init();
+  int rc = mpgi_heap_init();
+  if (rc == 0) rc = mpgi_mark_init(mpgi_heap.limit - mpgi_heap.lo);
+  if (rc == 0) rc = mpgi_roots_prepare();
+  if (rc == 0) mpgi_pacer_init();
+  return rc;
+}
+
+/* ---- numbers ---- */
+
+uint64_t mpgi_gc_cycles(void) { return mpgi_load(&gc.completed); }
+uint64_t mpgi_gc_mark_cpu_ns(void) { return mpgi_load(&gc.mark_cpu_ns); }
+
+uint64_t mpgi_gc_live_bytes(void) {
+  uint64_t alloc, objects;
+  mpgi_cache_totals(&alloc, &objects);
+  uint64_t gained = alloc - mpgi_load(&gc.alloc_then);
+  uint64_t freed = mpgi_sweep_free_bytes() - mpgi_load(&gc.free_then);
+  uint64_t have = mpgi_load(&gc.survivors) + gained;
+  return have > freed ? have - freed : 0;
+}
+
+static void survivors_set(uint64_t live) {
+  uint64_t alloc, objects;
+  mpgi_cache_totals(&alloc, &objects);
+  mpgi_store(&gc.survivors, live);
+  mpgi_store(&gc.alloc_then, alloc);
+  mpgi_store(&gc.free_then, mpgi_sweep_free_bytes());
+}
+
+/* ---- the trace line ---- */
+
+/* Hundredths of the time since the start that markers and pauses took. */
+static uint64_t gc_percent(void) {
+  int64_t total = (mpgi_os_now() - gc.init_at) * mpgi_gc_world.procs();
+  uint64_t used = mpgi_load(&gc.mark_cpu_ns);
+  return total > 0 ? used * 100 / (uint64_t) total : 0;
+}
+
+static uint64_t mib(uint64_t bytes) { return bytes >> 20; }
+
+/* Millionths as a decimal with three places: "%llu.%03llu". */
+#define MS(ns)                           \
+  (unsigned long long) ((ns) / 1000000), \
+      (unsigned long long) ((ns) / 1000 % 1000)
+
+static void trace(const struct cycle *c) {
+  uint64_t since = (uint64_t) (c->asked - gc.init_at);
+  uint64_t a = (uint64_t) (c->stopped - c->asked);
+  uint64_t b = (uint64_t) (c->mark_end - c->stopped);
+  uint64_t d = (uint64_t) (c->resumed - c->mark_end);
+  uint64_t rate = b > 0 ? c->marked.objects * 100000 / b : 0; /* 10 k/s */
+  mpgi_print(
+      2,
+      "gc %llu @%llu.%03llus %llu%%: %llu.%03llu+%llu.%03llu+%llu.%03llu ms "
+      "clock, %llu.%03llu+0/%llu.%03llu/0+%llu.%03llu ms cpu, "
+      "%llu->%llu->%llu MB, %llu MB goal, %d P%s stop %llu us, pause %llu us, "
+      "mark %llu.%02llu Mobj/s\n",
+      (unsigned long long) c->number, (unsigned long long) (since / 1000000000),
+      (unsigned long long) (since / 1000000 % 1000),
+      (unsigned long long) gc_percent(), MS(a), MS(b), MS(d), MS(a),
+      MS(c->marked.cpu_ns), MS(d), (unsigned long long) mib(c->bytes_before),
+      (unsigned long long) mib(c->bytes_at_mark),
+      (unsigned long long) mib(c->marked.bytes),
+      (unsigned long long) mib(c->goal), mpgi_gc_world.procs(),
+      c->cause == MPGI_GC_FORCED ? " (forced)" : "",
+      (unsigned long long) (c->time_to_stop / 1000),
+      (unsigned long long) ((c->resumed - c->asked) / 1000),
+      (unsigned long long) (rate / 100), (unsigned long long) (rate % 100));
+}
+
+/* ---- the steps ---- */
+
+static unsigned markers_wanted(void) {
+  if (mpgi_opt.gcworkers > 0)
+    return mpgi_opt.gcworkers < MPGI_MARKERS_MAX ? (unsigned) mpgi_opt.gcworkers
+                                                 : MPGI_MARKERS_MAX;
+  uint64_t work = mpgi_pacer_live() + mpgi_gc_world.stack_bytes();
+  if (work < PARALLEL_MIN_BYTES) return 1;
+  unsigned n = mpgi_gc_world.parallelism();
+  return n < 1 ? 1 : n < MPGI_MARKERS_MAX ? n : MPGI_MARKERS_MAX;
+}
+
+/* false: no list of global segments, so marking would not be safe. */
+static bool prepare(struct cycle *c) {
+  mpgi_sweep_finish();
+  if (mpgi_roots_prepare() != 0) return false;
+  c->markers_wanted = markers_wanted();
+  if (c->markers_wanted > 1) mpgi_workers_prepare(c->markers_wanted - 1);
+  c->goal = mpgi_pacer_goal();
+  return true;
+}
+
+static size_t world_jobs; /* of the cycle that is on */
+
+static void root_job(size_t i, mpgi_visit *visit, void *arg) {
+  if (i < world_jobs)
+    mpgi_gc_world.root_job(i, visit, arg);
+  else
+    mpgi_roots_piece(i - world_jobs, visit, arg);
+}
+
+static void mark_stw(struct cycle *c) {
+  world_jobs = c->world_jobs = mpgi_gc_world.root_jobs();
+  c->pieces = mpgi_roots_pieces_stw();
+  size_t n = c->world_jobs + c->pieces, kept = SIZE_MAX;
+  if (mpgi_opt.gcverify != 0) kept = mpgi_verify_begin_stw(root_job, n);
+  atomic_store(&mpgi_gc_marking, true);
+  if (kept == SIZE_MAX)
+    mpgi_mark_run(root_job, n, c->markers_wanted, &c->marked);
+  else
+    mpgi_mark_run(mpgi_verify_root, kept, c->markers_wanted, &c->marked);
+  atomic_store(&mpgi_gc_marking, false);
+  if (kept != SIZE_MAX) mpgi_verify_end_stw();
+}
+
+static void stopped_world(struct cycle *c) {
+  c->number = atomic_fetch_add(&gc.begun, 1) + 1;
+  mpgi_cache_flush_all_stw();
+  c->bytes_before = c->bytes_at_mark = mpgi_gc_live_bytes();
+  mark_stw(c);
+  mpgi_add(&gc.mark_cpu_ns, c->marked.cpu_ns);
+  survivors_set(c->marked.bytes);
+  mpgi_pacer_cycle_end(c->marked.bytes, c->marked.root_bytes);
+  mpgi_sweep_begin_stw(mpgi_central_flip_stw());
+  MPG_ASSERT(c->marked.objects == 0 || c->marked.bytes > 0);
+  atomic_store(&gc.completed, c->number);
+}
+
+/* Above the limit free pages go back at once. */
+static void release_above_limit(void) {
+  int64_t limit = mpgi_pacer_limit();
+  uint64_t have = mpgi_heap_mapped_bytes() + mpgi_heap_table_bytes();
+  if (limit < INT64_MAX && have > (uint64_t) limit)
+    mpgi_heap_release(have - (uint64_t) limit);
+}
+
+static void cycle(enum mpgi_gc_cause cause) {
+  struct cycle c = {.cause = cause};
+  if (!prepare(&c)) return;
+  c.asked = mpgi_os_now();
+  mpgi_gc_world.stop(MPGI_STOP_GC);
+  c.stopped = mpgi_os_now();
+  c.time_to_stop = mpgi_gc_world.last_time_to_stop_ns();
+  stopped_world(&c);
+  c.mark_end = mpgi_os_now();
+  mpgi_gc_world.start();
+  c.resumed = mpgi_os_now();
+  atomic_store(&gc.ended_at, c.resumed);
+  mpgi_sweep_background();
+  mpgi_mark_trim();
+  release_above_limit();
+  if (mpgi_opt.gctrace != 0) trace(&c);
+}
+
+/* ---- causes ---- */
+
+static bool elect(void) {
+  return !atomic_exchange_explicit(&gc.elected, true, memory_order_acquire);
+}
+
+void mpgi_gc_collect(enum mpgi_gc_cause cause) {
+  if (!elect()) return; /* one is on its way */
+  if (cause != MPGI_GC_HEAP || mpgi_pacer_due()) cycle(cause);
+  atomic_store_explicit(&gc.elected, false, memory_order_release);
+}
+
+void mpgi_gc_collect_fully(enum mpgi_gc_cause cause) {
+  uint64_t begun = mpgi_load(&gc.begun);
+  while (mpgi_load(&gc.completed) <= begun) {
+    if (elect()) {
+      cycle(cause);
+      atomic_store_explicit(&gc.elected, false, memory_order_release);
+      break;
+    }
+    mpgi_gc_world.stop(MPGI_STOP_GC); /* wait as one who can be stopped */
+    mpgi_gc_world.start();
+  }
+  mpgi_sweep_finish();
+}
+
+void mpgi_gc_help(void) { mpgi_mark_join(); }
+
+bool mpgi_gc_tick(int64_t now) {
+  int64_t last = atomic_load(&gc.released_at);
+  if (now - last >= RELEASE_PERIOD_NS &&
+      atomic_compare_exchange_strong(&gc.released_at, &last, now)) {
+    /* A tenth of the goal stays at hand, and half of the rest. */
+    uint64_t idle = mpgi_heap_idle_bytes(), keep = mpgi_pacer_goal();
+    keep = keep == UINT64_MAX ? 0 : keep / 10;
+    if (idle > keep) mpgi_heap_release((idle - keep) / 2);
+  }
+  return now - atomic_load(&gc.ended_at) >= FORCE_PERIOD_NS;
+}

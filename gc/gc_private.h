@@ -1,0 +1,495 @@
+/* gc_private.h - what the files of gc share: heap, spans, caches, pacing.
+ *
+ * The marker's own structures are in mark_private.h.  docs/design/heap.md
+ * explains the layout, docs/design/collector.md the cycle.
+ *
+ * Where the collector keeps its words.  Writable segments of the program are
+ * roots, so variables that hold heap addresses are MPGI_NOROOT: a section
+ * that the root scan leaves out.  Everything else of the collector is in
+ * memory that is no root: the reservation's tables, mappings, fixmem.
+ */
+#ifndef MPGI_GC_PRIVATE_H
+#define MPGI_GC_PRIVATE_H
+
+#ifndef MPGI_GC_INSIDE
+#error "gc/gc_private.h is private to gc and its unit tests"
+#endif
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arch/arch.h>
+#include <arch/common/check.h>
+#include <arch/common/mutex.h>
+#include <gc/gc.h>
+#include <gc/pagealloc.h>
+#include <gc/world.h>
+
+#define MPGI_NOROOT __attribute__((section("mpg_noroot")))
+extern const char mpgi_noroot_start[] __asm__("__start_mpg_noroot")
+    __attribute__((visibility("hidden")));
+extern const char mpgi_noroot_stop[] __asm__("__stop_mpg_noroot")
+    __attribute__((visibility("hidden")));
+
+/* Functions that read other code's stacks and data word by word. */
+#define MPGI_NO_SANITIZE \
+  __attribute__((no_sanitize("address", "thread", "undefined")))
+
+static inline uint64_t mpgi_load(const _Atomic uint64_t *p) {
+  return atomic_load_explicit(p, memory_order_relaxed);
+}
+static inline void mpgi_store(_Atomic uint64_t *p, uint64_t v) {
+  atomic_store_explicit(p, v, memory_order_relaxed);
+}
+static inline void mpgi_add(_Atomic uint64_t *p, uint64_t v) {
+  atomic_fetch_add_explicit(p, v, memory_order_relaxed);
+}
+static inline void mpgi_sub(_Atomic uint64_t *p, uint64_t v) {
+  atomic_fetch_sub_explicit(p, v, memory_order_relaxed);
+}
+
+/* ---- size classes (sizeclass.c, sizeclass.def) ---- */
+
+#define MPGI_GRANULE_LOG2 4
+#define MPGI_GRANULE_BYTES ((size_t) 1 << MPGI_GRANULE_LOG2)
+#define MPGI_SMALL_MAX_BYTES ((size_t) 30712) /* usable, of the last class */
+#define MPGI_SMALL_PAGES_MAX 16
+#define MPGI_CLASS_LARGE 0 /* one object in a span of its own */
+/* The last bytes of a cell are never an object's, so one past its end is in
+ * its own cell. */
+#define MPGI_PAD_BYTES 8
+enum {
+#define MPGI_SIZECLASS(n, bytes, usable, pages, objects, tail, worst) \
+  MPGI_CLASS_##n = n,
+#include <gc/sizeclass.def>
+#undef MPGI_SIZECLASS
+  MPGI_CLASSES /* one more than the last */
+};
+
+struct mpgi_class {
+  uint32_t magic;   /* offset * magic >> 32 == offset / bytes; 0 for large */
+  uint32_t bytes;   /* of a cell; 0 for large */
+  uint16_t pages;   /* of a span; 0 for large */
+  uint16_t objects; /* 1 for large */
+  uint16_t usable;  /* bytes of a cell that an object may have; 0 for large */
+  uint16_t reserved;
+};
+MPGI_HIDDEN extern const struct mpgi_class mpgi_class[MPGI_CLASSES];
+/* Class of a request of n <= MPGI_SMALL_MAX_BYTES bytes, by words. */
+MPGI_HIDDEN extern uint8_t mpgi_class_table[MPGI_SMALL_MAX_BYTES / 8 + 1];
+static inline unsigned mpgi_class_for(size_t bytes) {
+  return mpgi_class_table[(bytes + 7) / 8];
+}
+MPGI_HIDDEN void mpgi_sizeclass_init(void);
+
+/* ---- pages, spans, cells (heap.c, span.c) ---- */
+
+/* An entry of the page table; 0: the page is in no span.
+ *   bits 0-6 class, 7-8 kind, 9 in use, 10-31 pages back to the span's first
+ * page; MPGI_ENTRY_BACK_MAX: go back that far and look again. */
+#define MPGI_ENTRY_KIND_SHIFT 7
+#define MPGI_ENTRY_USED 0x200u
+#define MPGI_ENTRY_BACK_SHIFT 10
+#define MPGI_ENTRY_BACK_MAX ((1u << (32 - MPGI_ENTRY_BACK_SHIFT)) - 1)
+_Static_assert(MPGI_CLASSES <= 128, "seven bits of class");
+_Static_assert(MPGI_KIND_COUNT <= 4, "two bits of kind");
+
+/* Mark and allocation bits of 64 cells, side by side in one cache line.  A
+ * page owns MPGI_PAGE_PAIRS of them; a span uses those of its pages densely
+ * from its first page's on, one bit a cell. */
+struct mpgi_pair {
+  _Atomic uint64_t mark;  /* markers; cleared by the sweep */
+  _Atomic uint64_t alloc; /* span's owner, mpg_free; a hole's cells are set
+                             when it is taken, the rest cleared at a flush */
+};
+#define MPGI_PAGE_PAIRS (MPGI_PAGE_BYTES / MPGI_GRANULE_BYTES / 64)
+
+enum mpgi_span_state {
+  MPGI_SPAN_FREE,     /* no span; pages belong to the page allocator */
+  MPGI_SPAN_CACHED,   /* its cache takes holes from it; on no list */
+  MPGI_SPAN_PARTIAL,  /* swept, has free cells; central partial list */
+  MPGI_SPAN_FULL,     /* swept, no free cell; central full list */
+  MPGI_SPAN_SWEEPING, /* whoever took it off the unswept list; on no list */
+  /* Never stored: PARTIAL or FULL of an earlier epoch, so that a cycle makes
+   * every span unswept at once.  Central unswept list. */
+  MPGI_SPAN_UNSWEPT,
+  MPGI_SPAN_STATES
+};
+#define MPGI_SPAN_EPOCH_SHIFT 3
+#define MPGI_SPAN_EPOCH_MASK ((1u << (32 - MPGI_SPAN_EPOCH_SHIFT)) - 1)
+
+/* Record of a span, at index = its first page.  `guard` is who may write. */
+struct mpgi_span {
+  _Atomic uint32_t state; /* epoch << 3 | enum mpgi_span_state; central lock,
+                             or the owner of a CACHED or SWEEPING one */
+  uint32_t pages;         /* constant while a span */
+  uint32_t next, prev;    /* central list: page + 1, 0 = none; central lock */
+  uint8_t class;          /* constant while a span */
+  uint8_t kind;
+  uint16_t objects;
+  _Atomic uint32_t used; /* allocation bits set; 64 Ki at most */
+  uint32_t cursor;       /* holes are searched from this cell on; the owner */
+  bool zero;             /* free cells read zero; the owner */
+  bool reserved[3];
+  _Atomic uint64_t bytes;           /* large: of its pages */
+  struct mpgi_cache *_Atomic owner; /* CACHED: the cache */
+  uint64_t reserved2[2];
+};
+_Static_assert(sizeof(struct mpgi_span) == 64, "one cache line a span");
+
+enum mpgi_sort { MPGI_SORT_SCAN, MPGI_SORT_NOSCAN, MPGI_SORT_COUNT };
+static inline enum mpgi_sort mpgi_sort_of(unsigned kind) {
+  return kind == MPGI_KIND_NOSCAN ? MPGI_SORT_NOSCAN : MPGI_SORT_SCAN;
+}
+
+struct mpgi_heap {
+  /* Constant after init. */
+  uintptr_t lo;             /* 2 MiB aligned */
+  uintptr_t limit;          /* end of the reservation's heap part */
+  _Atomic uint32_t *entry;  /* page table */
+  struct mpgi_pair *pair;   /* MPGI_PAGE_PAIRS a page */
+  struct mpgi_span *span;   /* one a page */
+  struct mpgi_chunk *chunk; /* one a chunk */
+  uint32_t max_chunks;
+  /* Bytes of [lo, lo + used) in committed chunks, tables below committed too;
+   * grows under the lock, read anywhere. */
+  _Atomic uint64_t used;
+  struct mpgi_mutex lock; /* rank GC_HEAP */
+  /* Guard: lock. */
+  uint32_t table_chunks; /* tables are committed for so many chunks */
+  uint32_t reserved;
+  struct mpgi_pagealloc pages[MPGI_SORT_COUNT];
+  uint32_t scavenge_below[MPGI_SORT_COUNT]; /* next page to look below */
+  _Atomic uint64_t held_pages; /* pages that hold memory (not zero) */
+};
+MPGI_HIDDEN extern struct mpgi_heap mpgi_heap;
+
+/* Reserve; 0 or -ENOMEM. */
+MPGI_HIDDEN int mpgi_heap_init(void);
+/* A run of n pages; *zeroed: it reads zero.  MPGI_NO_PAGE: no memory. */
+MPGI_HIDDEN uint32_t mpgi_heap_pages_alloc(enum mpgi_sort sort, uint32_t n,
+                                           bool *zeroed);
+/* The same without committing more. */
+MPGI_HIDDEN uint32_t mpgi_heap_pages_reuse(enum mpgi_sort sort, uint32_t n,
+                                           bool *zeroed);
+/* Take the n pages from `page` on if they are free. */
+MPGI_HIDDEN bool mpgi_heap_pages_extend(enum mpgi_sort sort, uint32_t page,
+                                        uint32_t n, bool *zeroed);
+MPGI_HIDDEN void mpgi_heap_pages_free(enum mpgi_sort sort, uint32_t page,
+                                      uint32_t n);
+/* Give up to max bytes of free pages back to the system, high ones first.
+ * Returns bytes given back; 0: none are left. */
+MPGI_HIDDEN uint64_t mpgi_heap_release(uint64_t max);
+/* Bytes of free pages that hold memory. */
+MPGI_HIDDEN uint64_t mpgi_heap_idle_bytes(void);
+MPGI_HIDDEN uint64_t mpgi_heap_mapped_bytes(void);
+/* Resident bytes of the tables, about. */
+MPGI_HIDDEN uint64_t mpgi_heap_table_bytes(void);
+
+static inline uint64_t mpgi_heap_used(void) {
+  return atomic_load_explicit(&mpgi_heap.used, memory_order_acquire);
+}
+static inline uint32_t mpgi_heap_page_of(uintptr_t addr) {
+  return (uint32_t) ((addr - mpgi_heap.lo) >> MPGI_PAGE_LOG2);
+}
+static inline uintptr_t mpgi_heap_addr_of(uint32_t page) {
+  return mpgi_heap.lo + ((uintptr_t) page << MPGI_PAGE_LOG2);
+}
+static inline uint32_t mpgi_heap_entry(uint32_t page) {
+  return atomic_load_explicit(&mpgi_heap.entry[page], memory_order_acquire);
+}
+static inline struct mpgi_pair *mpgi_heap_pairs(uint32_t first_page) {
+  return &mpgi_heap.pair[(size_t) first_page * MPGI_PAGE_PAIRS];
+}
+
+static inline uint32_t mpgi_span_page(const struct mpgi_span *s) {
+  return (uint32_t) (s - mpgi_heap.span);
+}
+static inline uintptr_t mpgi_span_base(const struct mpgi_span *s) {
+  return mpgi_heap_addr_of(mpgi_span_page(s));
+}
+static inline struct mpgi_pair *mpgi_span_pairs(const struct mpgi_span *s) {
+  return mpgi_heap_pairs(mpgi_span_page(s));
+}
+static inline unsigned mpgi_span_words(const struct mpgi_span *s) {
+  return (s->objects + 63u) / 64;
+}
+/* The number of the cycle whose marks decide; written with the world stopped;
+ * spans keep it modulo 2^29. */
+MPGI_HIDDEN extern _Atomic uint32_t mpgi_sweep_epoch;
+static inline enum mpgi_span_state mpgi_span_state(const struct mpgi_span *s) {
+  uint32_t v = atomic_load_explicit(&s->state, memory_order_acquire);
+  uint32_t state = v & ((1u << MPGI_SPAN_EPOCH_SHIFT) - 1);
+  uint32_t epoch =
+      atomic_load_explicit(&mpgi_sweep_epoch, memory_order_relaxed) &
+      MPGI_SPAN_EPOCH_MASK;
+  if ((state == MPGI_SPAN_PARTIAL || state == MPGI_SPAN_FULL) &&
+      v >> MPGI_SPAN_EPOCH_SHIFT != epoch)
+    return MPGI_SPAN_UNSWEPT;
+  return (enum mpgi_span_state) state;
+}
+/* Bytes of a cell: all of its pages for a large one. */
+static inline uint64_t mpgi_span_cell_bytes(const struct mpgi_span *s) {
+  return s->class == MPGI_CLASS_LARGE
+             ? atomic_load_explicit(&s->bytes, memory_order_relaxed)
+             : mpgi_class[s->class].bytes;
+}
+static inline uintptr_t mpgi_span_cell(const struct mpgi_span *s, uint32_t i) {
+  return mpgi_span_base(s) + (uintptr_t) i * mpgi_class[s->class].bytes;
+}
+
+/* Turn pages into a span of state `state` with every cell free (bits clear).
+ * bytes: large only. */
+MPGI_HIDDEN struct mpgi_span *mpgi_span_new(uint32_t page, uint32_t pages,
+                                            unsigned class, unsigned kind,
+                                            bool zero, uint64_t bytes,
+                                            enum mpgi_span_state state);
+/* Give the pages back.  The span is on no list and empty. */
+MPGI_HIDDEN void mpgi_span_free(struct mpgi_span *s);
+/* The only writer of state; fatal unless the move is in the table. */
+MPGI_HIDDEN void mpgi_span_state_set(struct mpgi_span *s,
+                                     enum mpgi_span_state from,
+                                     enum mpgi_span_state to);
+/* Set or clear the allocation bits of cells [lo, hi); mark too while marking
+ * (new objects are black). */
+MPGI_HIDDEN void mpgi_span_bits_set(struct mpgi_span *s, uint32_t lo,
+                                    uint32_t hi);
+MPGI_HIDDEN void mpgi_span_bits_clear(struct mpgi_span *s, uint32_t lo,
+                                      uint32_t hi);
+/* The first run of free cells from s->cursor on; false: there is none. */
+MPGI_HIDDEN bool mpgi_span_hole_from(const struct mpgi_span *s, uint32_t *lo,
+                                     uint32_t *hi);
+/* Call fn for every span, by address.  With the world stopped. */
+MPGI_HIDDEN void mpgi_span_each(void (*fn)(void *arg, struct mpgi_span *s),
+                                void *arg);
+/* Change a large span's number of pages and usable bytes: entries only. */
+MPGI_HIDDEN void mpgi_span_resize(struct mpgi_span *s, uint32_t pages,
+                                  uint64_t bytes);
+
+/* ---- conservative lookup (conserv.c) ---- */
+
+struct mpgi_cell {
+  struct mpgi_span *span;
+  uint32_t index;
+  uintptr_t base;
+};
+/* The cell that contains addr, allocated or not.  False: in no span.
+ * Lock-free, any thread; exact while the span can't be freed. */
+MPGI_HIDDEN bool mpgi_cell_find(uintptr_t addr, struct mpgi_cell *out);
+/* The cell is handed out and not freed.  Sweeps its span first; any mutator.
+ * The caller's span must not be freed meanwhile (it holds the object). */
+MPGI_HIDDEN bool mpgi_cell_is_live(const struct mpgi_cell *c);
+/* Usable bytes of the object. */
+MPGI_HIDDEN size_t mpgi_cell_usable(const struct mpgi_cell *c);
+
+/* ---- central lists (central.c) ---- */
+
+struct mpgi_span_list {
+  uint32_t head, tail; /* page + 1; 0: empty */
+  uint32_t count;
+};
+struct mpgi_central {
+  struct mpgi_mutex lock; /* rank GC_CENTRAL */
+  struct mpgi_span_list partial, full, unswept;
+  uint8_t pad[MPGI_CACHE_LINE_BYTES - sizeof(struct mpgi_mutex) -
+              3 * sizeof(struct mpgi_span_list)];
+};
+_Static_assert(sizeof(struct mpgi_central) == 64, "no false sharing");
+MPGI_HIDDEN extern struct mpgi_central mpgi_central[MPGI_KIND_COUNT]
+                                                   [MPGI_CLASSES];
+
+static inline struct mpgi_central *mpgi_central_of(const struct mpgi_span *s) {
+  return &mpgi_central[s->kind][s->class];
+}
+MPGI_HIDDEN void mpgi_central_init(void);
+/* A span with free cells, CACHED, cursor at its start; NULL: no memory. */
+MPGI_HIDDEN struct mpgi_span *mpgi_central_acquire(unsigned kind,
+                                                   unsigned class);
+/* A CACHED or SWEEPING span goes to the list that its used count says; an
+ * empty SWEEPING one is freed. */
+MPGI_HIDDEN void mpgi_central_release(struct mpgi_span *s);
+/* A new large span, FULL, its cell not yet allocated (bit clear). */
+MPGI_HIDDEN struct mpgi_span *mpgi_central_large(unsigned kind, size_t bytes);
+/* An explicit free changed a listed span: move it, or free it when empty. */
+MPGI_HIDDEN void mpgi_central_cell_freed(struct mpgi_span *s, uint32_t index);
+/* Take an unswept span off its list, SWEEPING; NULL: none. */
+MPGI_HIDDEN struct mpgi_span *mpgi_central_unswept_pop(unsigned kind,
+                                                       unsigned class);
+/* Is it worth a pop?  Without a lock. */
+MPGI_HIDDEN bool mpgi_central_has_unswept(unsigned kind, unsigned class);
+/* Take this one if it is unswept. */
+MPGI_HIDDEN bool mpgi_central_unswept_take(struct mpgi_span *s);
+/* With the world stopped, marks complete: every span becomes unswept.
+ * Returns their number. */
+MPGI_HIDDEN uint64_t mpgi_central_flip_stw(void);
+MPGI_HIDDEN bool mpgi_central_is_valid(void);
+
+/* ---- allocation caches (cache.c) ---- */
+
+/* Free cells [ptr, end) of one span, handed out upwards. */
+struct mpgi_hole {
+  _Atomic uintptr_t ptr; /* owner; read by anyone */
+  uintptr_t end;
+  uint64_t bytes;  /* of a cell; constant */
+  uintptr_t start; /* where ptr was at first */
+};
+
+struct mpgi_cache {
+  /* Owner: the thread whose mpgi_tls.cache this is; the collector while the
+   * world is stopped. */
+  struct mpgi_hole hole[MPGI_KIND_COUNT][MPGI_CLASSES];
+  struct mpgi_span *span[MPGI_KIND_COUNT][MPGI_CLASSES];
+  _Atomic uint32_t seq; /* odd while holes and totals change */
+  uint32_t stress;      /* allocations since the last forced collection */
+  /* Totals of objects handed out from holes that are gone. */
+  _Atomic uint64_t alloc_bytes, alloc_objects;
+  struct mpgi_cache *next, *prev; /* the list of caches in use, or of idle
+                                     ones; guard: the lists' lock */
+};
+/* An object from the current hole; NULL: it is used up. */
+static inline void *mpgi_hole_pop(struct mpgi_hole *h) {
+  uintptr_t p = atomic_load_explicit(&h->ptr, memory_order_relaxed);
+  uintptr_t next = p + h->bytes;
+  if (MPGI_UNLIKELY(next > h->end)) return NULL;
+  atomic_store_explicit(&h->ptr, next, memory_order_relaxed);
+  return (void *) p;
+}
+/* Take the next hole of the cache's current span; false: the cache has no
+ * span with free cells left and gave it up. */
+MPGI_HIDDEN bool mpgi_cache_hole_next(struct mpgi_cache *c, unsigned kind,
+                                      unsigned class);
+/* Get a new span; false: no memory. */
+MPGI_HIDDEN bool mpgi_cache_span_next(struct mpgi_cache *c, unsigned kind,
+                                      unsigned class);
+/* Give every span back; free cells of holes become unallocated. */
+MPGI_HIDDEN void mpgi_cache_flush(struct mpgi_cache *c);
+MPGI_HIDDEN void mpgi_cache_flush_all_stw(void);
+/* Count an object that came from no hole. */
+MPGI_HIDDEN void mpgi_cache_count(struct mpgi_cache *c, uint64_t bytes);
+/* p, the last object handed out from its hole, goes back; false: it is not. */
+MPGI_HIDDEN bool mpgi_cache_unpop(struct mpgi_cache *c,
+                                  const struct mpgi_cell *cell);
+/* Is addr in the part of the span's hole not handed out yet? */
+MPGI_HIDDEN bool mpgi_cache_is_pending(const struct mpgi_span *s,
+                                       uintptr_t addr);
+MPGI_HIDDEN void mpgi_cache_totals(uint64_t *bytes, uint64_t *objects);
+
+/* ---- allocation (alloc.c) ---- */
+
+/* Through cache c; no collection, no handler. */
+MPGI_HIDDEN void *mpgi_alloc_try(struct mpgi_cache *c, size_t bytes,
+                                 enum mpgi_kind kind);
+/* The whole ladder: trigger, try, collect, handler. */
+MPGI_HIDDEN void *mpgi_alloc_object(size_t bytes, enum mpgi_kind kind);
+/* The calling thread's cache; fatal without one. */
+MPGI_HIDDEN struct mpgi_cache *mpgi_alloc_cache(const char *what);
+
+/* ---- types (type.c) ---- */
+
+struct mpgi_type {
+  uint64_t signature;
+  size_t bytes;    /* stride of an array's elements */
+  size_t n;        /* offsets */
+  size_t offset[]; /* in bytes, multiples of 8 */
+};
+#define MPGI_TYPE_SIGNATURE UINT64_C(0x6d70675f74797065)
+/* The pad of a typed cell names its type; 0: not there yet. */
+_Static_assert(sizeof(struct mpgi_type *) == MPGI_PAD_BYTES, "it fits");
+static inline const struct mpgi_type **mpgi_type_slot(const struct mpgi_span *s,
+                                                      uintptr_t base) {
+  return (const struct mpgi_type **) (base + mpgi_span_cell_bytes(s) -
+                                      MPGI_PAD_BYTES);
+}
+MPGI_HIDDEN void mpgi_type_set(void *p, const struct mpgi_type *t);
+MPGI_HIDDEN const struct mpgi_type *mpgi_type_get(const struct mpgi_cell *cell);
+
+/* ---- roots (roots.c) ---- */
+
+/* A large range is several jobs. */
+#define MPGI_ROOT_PIECE_BYTES ((size_t) 256 << 10)
+/* Before the stop: take over the list of global segments.  0; -ENOMEM. */
+MPGI_HIDDEN int mpgi_roots_prepare(void);
+/* With the world stopped: the number of pieces; then each of them. */
+MPGI_HIDDEN size_t mpgi_roots_pieces_stw(void);
+MPGI_HIDDEN void mpgi_roots_piece(size_t i, mpgi_visit *visit, void *arg);
+
+/* ---- sweeping (sweep.c) ---- */
+
+/* Sweep a SWEEPING span: marks become allocation bits.  Returns used cells;
+ * the span stays SWEEPING. */
+MPGI_HIDDEN uint32_t mpgi_sweep_span(struct mpgi_span *s);
+/* Bracket of every sweep, so that finish can wait for others. */
+MPGI_HIDDEN void mpgi_sweep_enter(void);
+MPGI_HIDDEN void mpgi_sweep_leave(bool swept);
+/* Spans are unswept or being swept. */
+MPGI_HIDDEN bool mpgi_sweep_pending(void);
+/* Sweep one span of any class; false: none is unswept. */
+MPGI_HIDDEN bool mpgi_sweep_one(void);
+/* Nothing is unswept or being swept when it returns. */
+MPGI_HIDDEN void mpgi_sweep_finish(void);
+/* With the world stopped, after the flip: n spans wait. */
+MPGI_HIDDEN void mpgi_sweep_begin_stw(uint64_t n);
+/* The world runs again: wake the background sweeper if it pays. */
+MPGI_HIDDEN void mpgi_sweep_background(void);
+/* Make sure that s isn't UNSWEPT or SWEEPING. */
+MPGI_HIDDEN void mpgi_sweep_ensure(struct mpgi_span *s);
+/* Count an explicit free. */
+MPGI_HIDDEN void mpgi_sweep_count_free(uint64_t bytes);
+/* Objects freed so far in either way; bytes freed explicitly. */
+MPGI_HIDDEN uint64_t mpgi_sweep_freed_objects(void);
+MPGI_HIDDEN uint64_t mpgi_sweep_free_bytes(void);
+/* MPG_DEBUG=clobberfree=1: overwrite freed cells. */
+MPGI_HIDDEN void mpgi_sweep_clobber(uintptr_t lo, uint64_t bytes);
+
+/* ---- pacing (pacer.c) ---- */
+
+MPGI_HIDDEN void mpgi_pacer_init(void);
+/* Allocation took so many bytes (a span's free cells, a large object). */
+MPGI_HIDDEN void mpgi_pacer_charge(uint64_t bytes);
+MPGI_HIDDEN void mpgi_pacer_refund(uint64_t bytes);
+MPGI_HIDDEN bool mpgi_pacer_due(void);
+/* A cycle ended with so many live bytes and bytes scanned as roots. */
+MPGI_HIDDEN void mpgi_pacer_cycle_end(uint64_t live, uint64_t root_bytes);
+MPGI_HIDDEN uint64_t mpgi_pacer_goal(void);
+/* Coarse: counts whole spans in caches. */
+MPGI_HIDDEN uint64_t mpgi_pacer_live(void);
+MPGI_HIDDEN int64_t mpgi_pacer_limit(void);
+/* The rule itself, for tests: next goal from what the last cycle found. */
+struct mpgi_pacer_input {
+  uint64_t live, root_bytes;
+  uint64_t other_bytes; /* everything but heap objects, for the limit */
+  int percent;          /* < 0: off */
+  int64_t limit;        /* INT64_MAX: none */
+};
+MPGI_HIDDEN uint64_t mpgi_pacer_rule(const struct mpgi_pacer_input *in);
+
+/* ---- the cycle (cycle.c) ---- */
+
+MPGI_HIDDEN extern struct mpgi_world mpgi_gc_world;
+/* Cycles completed. */
+MPGI_HIDDEN uint64_t mpgi_gc_cycles(void);
+MPGI_HIDDEN uint64_t mpgi_gc_mark_cpu_ns(void);
+/* A whole cycle that begins after the call, whoever runs it; then everything
+ * is swept. */
+MPGI_HIDDEN void mpgi_gc_collect_fully(enum mpgi_gc_cause cause);
+/* Bytes of the last cycle's survivors plus what was allocated since, less
+ * what was freed explicitly.  Exact for threads that aren't allocating. */
+MPGI_HIDDEN uint64_t mpgi_gc_live_bytes(void);
+/* True while marking: new objects must be black. */
+MPGI_HIDDEN extern _Atomic bool mpgi_gc_marking;
+
+/* ---- verification (verify.c) ---- */
+
+/* With the world stopped: run jobs [0, n) and keep the words they show, so
+ * that two markers see the same roots.  Returns the number of pieces, to be
+ * run as jobs mpgi_verify_root; SIZE_MAX: no memory, do without. */
+MPGI_HIDDEN size_t mpgi_verify_begin_stw(
+    void (*job)(size_t i, mpgi_visit *visit, void *arg), size_t n);
+MPGI_HIDDEN void mpgi_verify_root(size_t i, mpgi_visit *visit, void *arg);
+/* Marks are complete: mark again from the kept words, naively, and compare;
+ * fatal on a difference. */
+MPGI_HIDDEN void mpgi_verify_end_stw(void);
+
+#endif /* MPGI_GC_PRIVATE_H */

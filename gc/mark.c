@@ -1,0 +1,364 @@
+/* mark.c - a marking phase: jobs, markers, termination, recovery.
+ *
+ * The inner loops are in mark_scan.h.  This file hands out root jobs, moves
+ * buffers between markers, and knows when everything is marked.
+ *
+ * Concepts
+ *   leader   the thread that called mpgi_mark_run; markers that join later,
+ *            recruited Ps' threads and workers of our own, are helpers.
+ *   work     root jobs not taken; buffers in the shared pool; what a marker
+ *            has in its buffers and rings.
+ *   state    one word: markers registered, how many of them are idle, and
+ *            whether the phase is over.
+ *
+ * Termination.  A marker registers when it arrives, by a CAS that fails once
+ * the phase is over; no number of helpers is waited for.  It turns idle only
+ * with empty rings and buffers, after it saw that no job is left and the pool
+ * empty, and stops being idle before it takes a buffer.  Whoever sees all
+ * registered markers idle sets `over` with a CAS on the same word.
+ * That is right: only markers that aren't idle push.  Let all be idle, and
+ * consider the last push to the pool: the marker that did it saw the pool
+ * empty later, before it turned idle, and nobody has pushed since; so the
+ * pool is empty.  Jobs only get fewer, and each marker saw none.  A newcomer
+ * brings no work.
+ *
+ * A helper leaves by unregistering.  The next phase begins when the last
+ * has: a helper that is slow to leave delays nobody else.
+ *
+ * Overflow.  When no buffer can be had an item is dropped: its object is
+ * marked but never scanned.  After termination the leader walks the heap and
+ * scans every marked object once more, draining after each, until a walk
+ * drops nothing.  A walk that drops has marked something new, or has moved a
+ * large object's scan on, so there is an end; depth-first order keeps the
+ * number of walks small.
+ */
+#define MPGI_GC_INSIDE 1
+#include <errno.h>
+#include <string.h>
+
+#include <arch/os.h>
+#include <gc/mark_private.h>
+
+#define KEEP_BYTES ((size_t) 1 << 20) /* of buffers, between cycles */
+#define SPINS_BUSY 200
+#define SPINS_YIELD 400
+#define NAP_NS 100000
+
+#define STATE_MARKERS UINT64_C(0xffff)
+#define STATE_IDLE_SHIFT 16
+#define STATE_IDLE_ONE (UINT64_C(1) << STATE_IDLE_SHIFT)
+#define STATE_OVER (UINT64_C(1) << 32)
+
+static struct {
+  _Atomic uint64_t state;
+  _Atomic uint32_t turn; /* futex: bumped when idle markers should look */
+  _Atomic uint32_t napping;
+  _Atomic uint32_t arrivals;
+  _Atomic bool overflow;
+  mpgi_mark_job *job; /* constant during a phase, like n */
+  size_t n;
+  _Atomic size_t next_job;
+  bool alone;
+  _Atomic uint64_t objects, bytes, root_bytes, cpu_ns;
+  struct mpgi_marker *marker; /* MPGI_MARKERS_MAX of them; no heap address */
+} phase;
+
+const struct mpgi_mark_ops *mpgi_mark_ops = &mpgi_mark_scalar;
+
+static unsigned state_markers(uint64_t s) {
+  return (unsigned) (s & STATE_MARKERS);
+}
+static unsigned state_idle(uint64_t s) {
+  return (unsigned) (s >> STATE_IDLE_SHIFT & STATE_MARKERS);
+}
+
+int mpgi_mark_init(size_t heap_bytes) {
+  size_t bytes = MPGI_MARKERS_MAX * sizeof(struct mpgi_marker);
+  int rc = mpgi_workbuf_init(heap_bytes);
+  if (rc != 0) return rc;
+  bytes = (bytes + mpgi_os_page_bytes - 1) & ~(mpgi_os_page_bytes - 1);
+  phase.marker = mpgi_os_mem_map(bytes, mpgi_os_page_bytes);
+  if (phase.marker == NULL) return -ENOMEM;
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
+    mpgi_mark_ops = &mpgi_mark_avx512;
+  else if (__builtin_cpu_supports("avx2"))
+    mpgi_mark_ops = &mpgi_mark_avx2;
+  atomic_store(&phase.state, STATE_OVER);
+  return 0;
+}
+
+/* ---- marking outside the fast path ---- */
+
+static void mark_found(struct mpgi_marker *m, const struct mpgi_cell *cell) {
+  struct mpgi_span *s = cell->span;
+  if (cell->index >= s->objects) return;
+  struct mpgi_pair *pair = &mpgi_span_pairs(s)[cell->index / 64];
+  uint64_t bit = UINT64_C(1) << cell->index % 64;
+  if (!(mpgi_load(&pair->alloc) & bit)) return;
+  if (atomic_fetch_or_explicit(&pair->mark, bit, memory_order_relaxed) & bit)
+    return;
+  m->objects++;
+  m->bytes += mpgi_span_cell_bytes(s);
+  if (s->kind == MPGI_KIND_NOSCAN) return;
+  mpgi_item it = mpgi_item_of(cell->base - mpgi_heap.lo, s->class, s->kind);
+  if (m->buf->n < MPGI_WORKBUF_ITEMS)
+    m->buf->item[m->buf->n++] = it;
+  else
+    mpgi_mark_push_slow(m, it);
+}
+
+void mpgi_mark_far(struct mpgi_marker *m, uintptr_t offset) {
+  struct mpgi_cell cell;
+  if (mpgi_cell_find(mpgi_heap.lo + offset, &cell)) mark_found(m, &cell);
+}
+
+/* ---- moving buffers ---- */
+
+/* Tell a napping marker that the pool has something. */
+static void pool_announce(void) {
+  if (atomic_load(&phase.napping) == 0) return;
+  atomic_fetch_add(&phase.turn, 1);
+  mpgi_os_futex_wake(&phase.turn, 1);
+}
+
+void mpgi_mark_push_slow(struct mpgi_marker *m, mpgi_item it) {
+  MPG_ASSERT(m->buf->n == MPGI_WORKBUF_ITEMS);
+  struct mpgi_workbuf *full = m->buf, *empty = m->spare;
+  if (empty->n > 0) {
+    empty = mpgi_workbuf_empty_get();
+    if (empty == NULL) {
+      atomic_store(&phase.overflow, true);
+      return;
+    }
+    mpgi_workbuf_full_put(m->spare);
+    pool_announce();
+  }
+  m->spare = full;
+  m->buf = empty;
+  empty->item[empty->n++] = it;
+}
+
+bool mpgi_mark_refill(struct mpgi_marker *m) {
+  struct mpgi_workbuf *b = m->buf;
+  MPG_ASSERT(b->n == 0);
+  if (m->spare->n > 0) {
+    m->buf = m->spare;
+    m->spare = b;
+    return true;
+  }
+  struct mpgi_workbuf *full = mpgi_workbuf_full_get();
+  if (full == NULL) return false;
+  mpgi_workbuf_empty_put(b);
+  m->buf = full;
+  return true;
+}
+
+/* Somebody is idle and the pool is empty: give half of what we have, the
+ * oldest half, which leads to most. */
+void mpgi_mark_share(struct mpgi_marker *m) {
+  uint64_t s = mpgi_load(&phase.state);
+  if (m->alone || state_idle(s) == 0 || mpgi_workbuf_full_any()) return;
+  uint32_t half = m->buf->n / 2;
+  if (m->spare->n == 0 && half == 0) return;
+  struct mpgi_workbuf *b = mpgi_workbuf_empty_get();
+  if (b == NULL) return;
+  if (m->spare->n > 0) {
+    struct mpgi_workbuf *give = m->spare;
+    m->spare = b;
+    b = give;
+  } else {
+    memcpy(b->item, m->buf->item, half * sizeof b->item[0]);
+    m->buf->n -= half;
+    memmove(m->buf->item, m->buf->item + half, m->buf->n * sizeof b->item[0]);
+    b->n = half;
+  }
+  mpgi_workbuf_full_put(b);
+  pool_announce();
+}
+
+/* ---- a marker's life ---- */
+
+/* The calling thread's marker; NULL: there are no buffers for one more. */
+static struct mpgi_marker *marker_begin(void) {
+  uint32_t i = atomic_fetch_add(&phase.arrivals, 1);
+  if (i >= MPGI_MARKERS_MAX) return NULL;
+  struct mpgi_marker *m = &phase.marker[i];
+  memset(m, 0, sizeof *m);
+  m->buf = mpgi_workbuf_empty_get();
+  m->spare = mpgi_workbuf_empty_get();
+  if (m->buf == NULL || m->spare == NULL) {
+    if (m->buf != NULL) mpgi_workbuf_empty_put(m->buf);
+    if (m->spare != NULL) mpgi_workbuf_empty_put(m->spare);
+    return NULL;
+  }
+  m->alone = phase.alone;
+  m->clock = mpgi_os_thread_clock();
+  m->clock_start = mpgi_os_clock_read(m->clock);
+  return m;
+}
+
+static void marker_report(struct mpgi_marker *m) {
+  mpgi_add(&phase.objects, m->objects);
+  mpgi_add(&phase.bytes, m->bytes);
+  mpgi_add(&phase.root_bytes, m->root_bytes);
+  m->objects = m->bytes = m->root_bytes = 0;
+}
+
+static void marker_end(struct mpgi_marker *m) {
+  MPG_ASSERT(m->buf->n == 0 && m->spare->n == 0);
+  int64_t now = mpgi_os_clock_read(m->clock);
+  if (now > m->clock_start)
+    mpgi_add(&phase.cpu_ns, (uint64_t) (now - m->clock_start));
+  mpgi_workbuf_empty_put(m->buf);
+  mpgi_workbuf_empty_put(m->spare);
+}
+
+static bool work_is_visible(void) {
+  return mpgi_workbuf_full_any() || atomic_load(&phase.next_job) < phase.n;
+}
+
+static void nap(unsigned spins) {
+  if (spins < SPINS_BUSY) {
+    mpgi_arch_relax();
+  } else if (spins < SPINS_YIELD) {
+    mpgi_os_yield();
+  } else {
+    uint32_t turn = atomic_load(&phase.turn);
+    atomic_fetch_add(&phase.napping, 1);
+    if (!work_is_visible() && !(mpgi_load(&phase.state) & STATE_OVER))
+      mpgi_os_futex_wait(&phase.turn, turn, NAP_NS);
+    atomic_fetch_sub(&phase.napping, 1);
+  }
+}
+
+/* Nothing left here.  True: there is something again; false: all is over. */
+static bool idle(void) {
+  uint64_t s = atomic_fetch_add(&phase.state, STATE_IDLE_ONE) + STATE_IDLE_ONE;
+  for (unsigned spins = 0;; spins++) {
+    MPG_ASSERT(state_idle(s) <= state_markers(s));
+    if (s & STATE_OVER) return false;
+    if (work_is_visible()) {
+      if (atomic_compare_exchange_weak(&phase.state, &s, s - STATE_IDLE_ONE))
+        return true;
+      continue;
+    }
+    if (state_idle(s) == state_markers(s)) {
+      if (!atomic_compare_exchange_weak(&phase.state, &s, s | STATE_OVER))
+        continue;
+      atomic_fetch_add(&phase.turn, 1);
+      mpgi_os_futex_wake(&phase.turn, MPGI_MARKERS_MAX);
+      return false;
+    }
+    nap(spins);
+    s = atomic_load(&phase.state);
+  }
+}
+
+static void visit(void *arg, const void *lo, const void *hi) {
+  mpgi_mark_ops->range(arg, (uintptr_t) lo, (uintptr_t) hi);
+}
+
+static void work(struct mpgi_marker *m) {
+  do {
+    size_t i;
+    while (atomic_load(&phase.next_job) < phase.n &&
+           (i = atomic_fetch_add(&phase.next_job, 1)) < phase.n) {
+      phase.job(i, visit, m);
+      mpgi_mark_ops->drain(m);
+    }
+    mpgi_mark_ops->drain(m);
+    marker_report(m);
+  } while (idle());
+}
+
+void mpgi_mark_join(void) {
+  uint64_t s = atomic_load(&phase.state);
+  do
+    if (s & STATE_OVER) return;
+  while (!atomic_compare_exchange_weak(&phase.state, &s, s + 1));
+  MPG_ASSERT(state_markers(s) > 0); /* the leader is among them */
+  struct mpgi_marker *m = marker_begin();
+  uint64_t leave = 1;
+  if (m != NULL) {
+    work(m);
+    marker_end(m);
+    leave += STATE_IDLE_ONE;
+  }
+  atomic_fetch_sub(&phase.state, leave);
+}
+
+/* ---- recovery ---- */
+
+static void rescan_span(void *arg, struct mpgi_span *s) {
+  struct mpgi_marker *m = arg;
+  struct mpgi_pair *pair = mpgi_span_pairs(s);
+  if (s->kind == MPGI_KIND_NOSCAN) return;
+  for (unsigned w = 0; w < mpgi_span_words(s); w++)
+    for (uint64_t marks = mpgi_load(&pair[w].mark); marks != 0;
+         marks &= marks - 1) {
+      uint32_t i = w * 64 + (uint32_t) __builtin_ctzll(marks);
+      mpgi_mark_ops->scan(m, mpgi_item_of(mpgi_span_cell(s, i) - mpgi_heap.lo,
+                                          s->class, s->kind));
+      mpgi_mark_ops->drain(m);
+    }
+}
+
+static unsigned recover(struct mpgi_marker *m) {
+  unsigned walks = 0;
+  m->alone = true;
+  while (atomic_exchange(&phase.overflow, false)) {
+    mpgi_span_each(rescan_span, m);
+    walks++;
+  }
+  marker_report(m);
+  return walks;
+}
+
+/* ---- the phase ---- */
+
+/* Helpers of the last phase are gone. */
+static void wait_for_helpers(void) {
+  while (state_markers(atomic_load(&phase.state)) > 0) mpgi_os_yield();
+}
+
+void mpgi_mark_run(mpgi_mark_job *job, size_t n, unsigned wanted,
+                   struct mpgi_mark_result *out) {
+  wait_for_helpers();
+  MPG_ASSERT(atomic_load(&phase.state) & STATE_OVER);
+  MPG_ASSERT(wanted >= 1);
+  phase.job = job;
+  phase.n = n;
+  phase.alone = wanted == 1;
+  atomic_store(&phase.next_job, 0);
+  atomic_store(&phase.arrivals, 0);
+  atomic_store(&phase.overflow, false);
+  mpgi_store(&phase.objects, 0);
+  mpgi_store(&phase.bytes, 0);
+  mpgi_store(&phase.root_bytes, 0);
+  mpgi_store(&phase.cpu_ns, 0);
+  struct mpgi_marker *m = marker_begin();
+  MPG_VERIFY(m != NULL); /* workbuf_init committed two */
+  atomic_store(&phase.state, 1);
+  if (wanted > 1) {
+    unsigned got = mpgi_gc_world.recruit(wanted - 1);
+    if (got < wanted - 1) mpgi_workers_wake(wanted - 1 - got);
+  }
+  work(m);
+  out->recoveries = recover(m);
+  marker_end(m);
+  uint32_t arrivals = atomic_load(&phase.arrivals);
+  out->markers = arrivals < MPGI_MARKERS_MAX ? arrivals : MPGI_MARKERS_MAX;
+  out->objects = mpgi_load(&phase.objects);
+  out->bytes = mpgi_load(&phase.bytes);
+  out->root_bytes = mpgi_load(&phase.root_bytes);
+  out->cpu_ns = mpgi_load(&phase.cpu_ns);
+  atomic_fetch_sub(&phase.state, STATE_IDLE_ONE + 1);
+}
+
+void mpgi_mark_trim(void) {
+  if (mpgi_workbuf_bytes() <= KEEP_BYTES) return;
+  wait_for_helpers();
+  mpgi_workbuf_reset(KEEP_BYTES);
+}

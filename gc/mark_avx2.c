@@ -1,0 +1,21 @@
+/* mark_avx2.c - the marker's loops with AVX2. */
+#include <immintrin.h>
+#include <stdatomic.h>
+#include <string.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2"))), \
+                             apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#endif
+#define MPGI_GC_INSIDE 1
+#define OPS mpgi_mark_avx2
+#define OPS_NAME "avx2"
+#define VECTOR 4
+#include <gc/mark_scan.h>
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif

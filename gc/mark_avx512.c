@@ -1,0 +1,22 @@
+/* mark_avx512.c - the marker's loops with AVX-512 (F, DQ, VL). */
+#include <immintrin.h>
+#include <stdatomic.h>
+#include <string.h>
+#if defined(__clang__)
+#pragma clang attribute push(                                  \
+    __attribute__((target("avx512f,avx512dq,avx512vl,avx2"))), \
+    apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512vl,avx2")
+#endif
+#define MPGI_GC_INSIDE 1
+#define OPS mpgi_mark_avx512
+#define OPS_NAME "avx512"
+#define VECTOR 8
+#include <gc/mark_scan.h>
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif

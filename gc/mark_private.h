@@ -1,0 +1,146 @@
+/* mark_private.h - markers, their buffers, and what they share.
+ *
+ * Private to mark.c, mark_scan.h, workbuf.c, workers.c and their tests.
+ */
+#ifndef MPGI_MARK_PRIVATE_H
+#define MPGI_MARK_PRIVATE_H
+
+#ifndef MPGI_GC_INSIDE
+#error "gc/mark_private.h is private to gc and its unit tests"
+#endif
+
+#include <gc/gc_private.h>
+
+/* ---- items: grey objects ---- */
+
+/* A marked object whose words are still to be scanned; or, of a large one,
+ * what lies above an address.  0 is no item.
+ *   bits 0-35 (address - heap.lo) / 16, 36-42 class, 43-44 kind, 45 set */
+typedef uint64_t mpgi_item;
+#define MPGI_ITEM_CLASS_SHIFT 36
+#define MPGI_ITEM_KIND_SHIFT 43
+#define MPGI_ITEM_SET (UINT64_C(1) << 45)
+#define MPGI_ITEM_BIT_SHIFT 46 /* in pending candidates: bit in the pair */
+#define MPGI_ITEM_MASK (MPGI_ITEM_SET | (MPGI_ITEM_SET - 1))
+/* A large object is scanned in pieces so that others can take part. */
+#define MPGI_MARK_PIECE_BYTES ((size_t) 128 << 10)
+
+static inline uintptr_t mpgi_item_offset(mpgi_item it) {
+  return (uintptr_t) (it & ((UINT64_C(1) << MPGI_ITEM_CLASS_SHIFT) - 1))
+         << MPGI_GRANULE_LOG2;
+}
+static inline unsigned mpgi_item_class(mpgi_item it) {
+  return (unsigned) (it >> MPGI_ITEM_CLASS_SHIFT) & 127;
+}
+static inline unsigned mpgi_item_kind(mpgi_item it) {
+  return (unsigned) (it >> MPGI_ITEM_KIND_SHIFT) & 3;
+}
+static inline mpgi_item mpgi_item_of(uintptr_t offset, unsigned class,
+                                     unsigned kind) {
+  return MPGI_ITEM_SET | (uint64_t) kind << MPGI_ITEM_KIND_SHIFT |
+         (uint64_t) class << MPGI_ITEM_CLASS_SHIFT |
+         offset >> MPGI_GRANULE_LOG2;
+}
+
+/* ---- buffers (workbuf.c) ---- */
+
+#define MPGI_WORKBUF_BYTES 4096
+#define MPGI_WORKBUF_ITEMS (MPGI_WORKBUF_BYTES / sizeof(mpgi_item) - 1)
+struct mpgi_workbuf {
+  _Atomic uint32_t next; /* in a shared stack: index + 1 of the next */
+  uint32_t n;            /* items; the owner */
+  mpgi_item item[MPGI_WORKBUF_ITEMS];
+};
+_Static_assert(sizeof(struct mpgi_workbuf) == MPGI_WORKBUF_BYTES, "exact");
+
+MPGI_HIDDEN int mpgi_workbuf_init(size_t heap_bytes);
+/* An empty buffer; NULL: none can be had.  No lock, signal-safe. */
+MPGI_HIDDEN struct mpgi_workbuf *mpgi_workbuf_empty_get(void);
+MPGI_HIDDEN void mpgi_workbuf_empty_put(struct mpgi_workbuf *b);
+/* The shared pool of buffers with items. */
+MPGI_HIDDEN struct mpgi_workbuf *mpgi_workbuf_full_get(void);
+MPGI_HIDDEN void mpgi_workbuf_full_put(struct mpgi_workbuf *b);
+MPGI_HIDDEN bool mpgi_workbuf_full_any(void);
+/* At most so many buffers exist from now on (tests force overflow);
+ * UINT32_MAX: as many as there is room for. */
+MPGI_HIDDEN void mpgi_workbuf_limit(uint32_t n);
+MPGI_HIDDEN uint64_t mpgi_workbuf_bytes(void);
+/* Nobody holds a buffer: forget them all, keep memory of `keep` bytes. */
+MPGI_HIDDEN void mpgi_workbuf_reset(size_t keep);
+
+/* ---- markers ---- */
+
+#define MPGI_MARKERS_MAX 64
+#define MPGI_RING 16 /* slots; a power of two */
+
+/* A candidate whose mark bit is being fetched. */
+struct mpgi_pending {
+  struct mpgi_pair *pair; /* NULL: empty slot */
+  mpgi_item item;
+};
+
+/* One marker's state.  Owner: the thread that marks with it. */
+struct mpgi_marker {
+  struct mpgi_workbuf *buf;   /* pushed to and popped from; never NULL */
+  struct mpgi_workbuf *spare; /* full or empty; never NULL */
+  uint32_t pending_at, grey_at;
+  bool alone;    /* no other marker, no mutator: bits need no atomics */
+  uint32_t busy; /* items popped: every so often, look after others */
+  int clock;     /* CPU clock of the thread; -1: none */
+  int64_t clock_start;
+  uint64_t objects, bytes; /* marked; handed over when it goes idle */
+  uint64_t root_bytes;     /* conservatively scanned ranges */
+  struct mpgi_pending pending[MPGI_RING];
+  mpgi_item grey[MPGI_RING]; /* popped, their memory is being fetched */
+};
+
+/* The processor-specific half: mark_scan.h, compiled for each. */
+struct mpgi_mark_ops {
+  const char *name;
+  /* Mark and scan until this marker has nothing left. */
+  void (*drain)(struct mpgi_marker *m);
+  /* Candidates among the words of [lo, hi) become pending. */
+  void (*range)(struct mpgi_marker *m, uintptr_t lo, uintptr_t hi);
+  /* Scan a marked object (overflow recovery). */
+  void (*scan)(struct mpgi_marker *m, mpgi_item it);
+};
+MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_scalar;
+MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_avx2;
+MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_avx512;
+MPGI_HIDDEN extern const struct mpgi_mark_ops *mpgi_mark_ops;
+
+/* Called by the processor-specific half. */
+MPGI_HIDDEN void mpgi_mark_push_slow(struct mpgi_marker *m, mpgi_item it);
+MPGI_HIDDEN bool mpgi_mark_refill(struct mpgi_marker *m);
+MPGI_HIDDEN void mpgi_mark_share(struct mpgi_marker *m);
+/* Mark the object at this heap offset, far inside a huge one; at once. */
+MPGI_HIDDEN void mpgi_mark_far(struct mpgi_marker *m, uintptr_t offset);
+
+/* ---- a marking phase (mark.c) ---- */
+
+struct mpgi_mark_result {
+  uint64_t objects, bytes; /* live */
+  uint64_t root_bytes;
+  uint64_t cpu_ns;
+  unsigned markers;    /* that took part */
+  unsigned recoveries; /* passes over the heap after lost items */
+};
+MPGI_HIDDEN int mpgi_mark_init(size_t heap_bytes);
+/* Mark everything reachable from jobs [0, n), each run once by some marker,
+ * with up to `wanted` markers.  With the world stopped. */
+typedef void mpgi_mark_job(size_t i, mpgi_visit *visit, void *arg);
+MPGI_HIDDEN void mpgi_mark_run(mpgi_mark_job *job, size_t n, unsigned wanted,
+                               struct mpgi_mark_result *out);
+/* The world runs again: give back what buffers took beyond a margin. */
+MPGI_HIDDEN void mpgi_mark_trim(void);
+/* Take part if a phase is on; returns when it is over. */
+MPGI_HIDDEN void mpgi_mark_join(void);
+
+/* ---- the collector's own threads (workers.c) ---- */
+
+/* Before the stop: have at least n threads if the system allows. */
+MPGI_HIDDEN void mpgi_workers_prepare(unsigned n);
+/* Wake up to n of them to call mpgi_mark_join; returns how many. */
+MPGI_HIDDEN unsigned mpgi_workers_wake(unsigned n);
+
+#endif /* MPGI_MARK_PRIVATE_H */

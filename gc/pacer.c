@@ -1,0 +1,142 @@
+/* pacer.c - when to collect.
+ *
+ * Live bytes are counted coarsely: a cache that takes a span is charged for
+ * its free cells at once and refunded what it gives back.  A cycle is due
+ * when the count reaches the goal.
+ *
+ * The rule (mpgi_pacer_rule): after a cycle that found `live` bytes and
+ * scanned `roots` bytes, the next begins at
+ *     live + (live + roots) * percent / 100,
+ * at least 4 MiB * percent / 100 (as in Go), and at least STEP above live.  A
+ * memory limit lowers the goal to what it leaves for the heap, but never
+ * below a tenth above live: a limit that cannot be kept must not make the
+ * collector run all the time.
+ *
+ * Concurrency: every word is atomic; a goal that is a little old does no
+ * harm.
+ */
+#define MPGI_GC_INSIDE 1
+#include <limits.h>
+
+#include <arch/common/fixmem.h>
+#include <arch/common/options.h>
+#include <gc/gc_private.h>
+
+#define MIN_GOAL_BYTES (UINT64_C(4) << 20) /* at 100 percent */
+#define STEP_BYTES (UINT64_C(64) << 10)
+#define LIMIT_MARGIN 10 /* live / 10 is allowed above a limit */
+
+#define UNSET_PERCENT INT_MIN /* what MPG_GC says, or the default */
+#define UNSET_LIMIT INT64_C(-1)
+
+static struct {
+  _Atomic uint64_t live, goal;
+  _Atomic uint64_t last_live, last_roots; /* of the last cycle */
+  _Atomic int64_t limit;
+  _Atomic int percent;
+} pacer = {.limit = UNSET_LIMIT, .percent = UNSET_PERCENT};
+
+static uint64_t add_capped(uint64_t a, uint64_t b) {
+  return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+static uint64_t percent_of(uint64_t a, uint64_t percent) {
+  return a / 100 > UINT64_MAX / (percent + 1)
+             ? UINT64_MAX
+             : a / 100 * percent + a % 100 * percent / 100;
+}
+
+uint64_t mpgi_pacer_rule(const struct mpgi_pacer_input *in) {
+  uint64_t goal = UINT64_MAX;
+  if (in->percent >= 0) {
+    uint64_t percent = (uint64_t) in->percent;
+    uint64_t min = percent_of(MIN_GOAL_BYTES, percent);
+    goal = add_capped(
+        in->live, percent_of(add_capped(in->live, in->root_bytes), percent));
+    if (goal < min) goal = min;
+  }
+  if (in->limit < INT64_MAX) {
+    uint64_t limit = (uint64_t) in->limit;
+    uint64_t room = limit > in->other_bytes ? limit - in->other_bytes : 0;
+    uint64_t floor = add_capped(in->live, in->live / LIMIT_MARGIN);
+    if (room < floor) room = floor;
+    if (goal > room) goal = room;
+  }
+  uint64_t least = add_capped(in->live, STEP_BYTES);
+  return goal > least ? goal : least;
+}
+
+static uint64_t other_bytes(void) {
+  uint64_t stacks =
+      mpgi_gc_world.stack_bytes != NULL ? mpgi_gc_world.stack_bytes() : 0;
+  return stacks + mpgi_fixmem_bytes() + mpgi_heap_table_bytes();
+}
+
+static void goal_set(void) {
+  struct mpgi_pacer_input in = {
+      .live = mpgi_load(&pacer.last_live),
+      .root_bytes = mpgi_load(&pacer.last_roots),
+      .other_bytes = other_bytes(),
+      .percent = atomic_load(&pacer.percent),
+      .limit = atomic_load(&pacer.limit),
+  };
+  mpgi_store(&pacer.goal, mpgi_pacer_rule(&in));
+}
+
+/* The environment's values, unless the program set others before. */
+static void defaults_set(void) {
+  int percent = UNSET_PERCENT;
+  int64_t limit = UNSET_LIMIT;
+  mpgi_options_init();
+  atomic_compare_exchange_strong(&pacer.percent, &percent,
+                                 (int) mpgi_opt.gcpercent);
+  atomic_compare_exchange_strong(&pacer.limit, &limit, mpgi_opt.memlimit);
+}
+
+void mpgi_pacer_init(void) {
+  defaults_set();
+  goal_set();
+}
+
+void mpgi_pacer_charge(uint64_t bytes) { mpgi_add(&pacer.live, bytes); }
+
+/* A cycle may have set the count anew since the bytes were charged. */
+void mpgi_pacer_refund(uint64_t bytes) {
+  uint64_t live = mpgi_load(&pacer.live);
+  while (!atomic_compare_exchange_weak_explicit(
+      &pacer.live, &live, live > bytes ? live - bytes : 0, memory_order_relaxed,
+      memory_order_relaxed))
+    continue;
+}
+
+bool mpgi_pacer_due(void) {
+  return mpgi_load(&pacer.live) >= mpgi_load(&pacer.goal);
+}
+
+void mpgi_pacer_cycle_end(uint64_t live, uint64_t root_bytes) {
+  mpgi_store(&pacer.live, live);
+  mpgi_store(&pacer.last_live, live);
+  mpgi_store(&pacer.last_roots, root_bytes);
+  goal_set();
+  MPG_ASSERT(mpgi_load(&pacer.goal) > live);
+}
+
+uint64_t mpgi_pacer_goal(void) { return mpgi_load(&pacer.goal); }
+uint64_t mpgi_pacer_live(void) { return mpgi_load(&pacer.live); }
+int64_t mpgi_pacer_limit(void) { return atomic_load(&pacer.limit); }
+
+int mpgi_gc_percent_g0(int percent) {
+  if (percent < -1) percent = -1;
+  defaults_set();
+  int old = atomic_exchange(&pacer.percent, percent);
+  goal_set();
+  return old;
+}
+
+int64_t mpgi_memory_limit_g0(int64_t bytes) {
+  defaults_set();
+  if (bytes < 0) return mpgi_pacer_limit();
+  int64_t old = atomic_exchange(&pacer.limit, bytes);
+  goal_set();
+  return old;
+}

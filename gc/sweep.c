@@ -1,0 +1,179 @@
+/* sweep.c - marks become allocation bits; lazily, in the background, or now.
+ *
+ * Who sweeps: an allocating thread that needs cells of the class (central.c),
+ * one that needs pages, one that looks an object up in an unswept span, the
+ * background sweeper, and whoever starts the next cycle, which must find
+ * everything swept.  A span is swept by whoever takes it off its unswept list.
+ *
+ * finish waits for the others: `active` counts threads between enter and
+ * leave.  The waiting cannot be for a stopped thread, because it is called
+ * before the world is stopped, and because sweepers run on g0 or threads of
+ * our own, which aren't frozen in place.
+ *
+ * The background sweeper is one thread, started when first needed; it sleeps
+ * on a futex word and yields the CPU between batches.  When no thread can be
+ * had, sweeping is lazy only.
+ *
+ * Invariant [sweep.marks]: a mark implies an allocation bit (checked here).
+ */
+#define MPGI_GC_INSIDE 1
+#include <string.h>
+
+#include <arch/common/options.h>
+#include <arch/os.h>
+#include <gc/gc_private.h>
+
+#define BATCH 32          /* spans between two yields of the CPU */
+#define BACKGROUND_MIN 64 /* spans that are worth waking a thread */
+#define STACK_BYTES ((size_t) 64 << 10)
+#define CLOBBER 0xdf
+
+static struct {
+  _Atomic uint64_t pending; /* unswept, or being swept */
+  _Atomic uint32_t active;  /* threads between enter and leave */
+  _Atomic uint32_t turn;    /* where the next search begins */
+  _Atomic uint64_t freed_objects, free_bytes;
+  _Atomic uint32_t wake; /* futex: bumped to wake the sweeper */
+  _Atomic bool running;  /* its thread exists */
+} sweep;
+
+/* ---- one span ---- */
+
+void mpgi_sweep_clobber(uintptr_t lo, uint64_t bytes) {
+  memset((void *) lo, CLOBBER, bytes);
+}
+
+static void clobber_cells(const struct mpgi_span *s, unsigned word,
+                          uint64_t dead) {
+  for (; dead != 0; dead &= dead - 1) {
+    uint32_t i = word * 64 + (uint32_t) __builtin_ctzll(dead);
+    mpgi_sweep_clobber(mpgi_span_cell(s, i), mpgi_span_cell_bytes(s));
+  }
+}
+
+uint32_t mpgi_sweep_span(struct mpgi_span *s) {
+  struct mpgi_pair *pair = mpgi_span_pairs(s);
+  bool clobber = mpgi_opt.clobberfree != 0;
+  uint32_t live = 0, dead = 0;
+  MPG_ASSERT(mpgi_span_state(s) == MPGI_SPAN_SWEEPING);
+  for (unsigned w = 0; w < mpgi_span_words(s); w++) {
+    uint64_t mark = mpgi_load(&pair[w].mark);
+    uint64_t alloc = mpgi_load(&pair[w].alloc);
+    MPG_VERIFY((mark & ~alloc) == 0);
+    if (MPGI_UNLIKELY(clobber)) clobber_cells(s, w, alloc & ~mark);
+    dead += (uint32_t) __builtin_popcountll(alloc & ~mark);
+    live += (uint32_t) __builtin_popcountll(mark);
+    mpgi_store(&pair[w].alloc, mark);
+    mpgi_store(&pair[w].mark, 0);
+  }
+  MPG_ASSERT(live <= s->objects);
+  atomic_store_explicit(&s->used, live, memory_order_relaxed);
+  if (dead > 0) mpgi_add(&sweep.freed_objects, dead);
+  return live;
+}
+
+void mpgi_sweep_enter(void) { atomic_fetch_add(&sweep.active, 1); }
+
+void mpgi_sweep_leave(bool swept) {
+  if (swept) {
+    uint64_t was = atomic_fetch_sub(&sweep.pending, 1);
+    MPG_ASSERT(was > 0);
+  }
+  uint32_t active = atomic_fetch_sub(&sweep.active, 1);
+  MPG_ASSERT(active > 0);
+}
+
+bool mpgi_sweep_pending(void) { return mpgi_load(&sweep.pending) > 0; }
+
+/* ---- any span ---- */
+
+#define SLOTS (MPGI_KIND_COUNT * MPGI_CLASSES)
+
+static struct mpgi_span *any_unswept(void) {
+  uint32_t from = atomic_load_explicit(&sweep.turn, memory_order_relaxed);
+  for (unsigned i = 0; i < SLOTS; i++) {
+    unsigned slot = (from + i) % SLOTS;
+    unsigned kind = slot / MPGI_CLASSES, class = slot % MPGI_CLASSES;
+    if (!mpgi_central_has_unswept(kind, class)) continue;
+    struct mpgi_span *s = mpgi_central_unswept_pop(kind, class);
+    atomic_store_explicit(&sweep.turn, slot, memory_order_relaxed);
+    if (s != NULL) return s;
+  }
+  return NULL;
+}
+
+bool mpgi_sweep_one(void) {
+  mpgi_sweep_enter();
+  struct mpgi_span *s = mpgi_sweep_pending() ? any_unswept() : NULL;
+  if (s != NULL) {
+    mpgi_sweep_span(s);
+    mpgi_central_release(s);
+  }
+  mpgi_sweep_leave(s != NULL);
+  return s != NULL;
+}
+
+void mpgi_sweep_finish(void) {
+  while (mpgi_sweep_one()) continue;
+  for (unsigned spins = 0;
+       mpgi_sweep_pending() || atomic_load(&sweep.active) > 0; spins++)
+    if (spins < 1000)
+      mpgi_arch_relax();
+    else
+      mpgi_os_yield();
+}
+
+void mpgi_sweep_ensure(struct mpgi_span *s) {
+  while (mpgi_sweep_pending()) {
+    enum mpgi_span_state state = mpgi_span_state(s);
+    if (state != MPGI_SPAN_UNSWEPT && state != MPGI_SPAN_SWEEPING) return;
+    mpgi_sweep_enter();
+    bool ours = state == MPGI_SPAN_UNSWEPT && mpgi_central_unswept_take(s);
+    if (ours) {
+      mpgi_sweep_span(s);
+      mpgi_central_release(s);
+    } else {
+      mpgi_arch_relax();
+    }
+    mpgi_sweep_leave(ours);
+  }
+}
+
+/* ---- the background sweeper ---- */
+
+static void background(void *arg) {
+  (void) arg;
+  for (;;) {
+    uint32_t seen = atomic_load(&sweep.wake);
+    unsigned n = 0;
+    while (mpgi_sweep_one())
+      if (++n % BATCH == 0) mpgi_os_yield();
+    mpgi_os_futex_wait(&sweep.wake, seen, -1);
+  }
+}
+
+void mpgi_sweep_begin_stw(uint64_t n) {
+  MPG_ASSERT(!mpgi_sweep_pending());
+  atomic_store(&sweep.pending, n);
+}
+
+void mpgi_sweep_background(void) {
+  if (mpgi_load(&sweep.pending) < BACKGROUND_MIN) return;
+  if (!atomic_exchange(&sweep.running, true) &&
+      mpgi_os_thread_start(background, NULL, STACK_BYTES, "mpg-sweep") != 0)
+    atomic_store(&sweep.running, false); /* lazily, then; tried again */
+  atomic_fetch_add(&sweep.wake, 1);
+  mpgi_os_futex_wake(&sweep.wake, 1);
+}
+
+/* ---- counts ---- */
+
+void mpgi_sweep_count_free(uint64_t bytes) {
+  mpgi_add(&sweep.freed_objects, 1);
+  mpgi_add(&sweep.free_bytes, bytes);
+}
+
+uint64_t mpgi_sweep_freed_objects(void) {
+  return mpgi_load(&sweep.freed_objects);
+}
+uint64_t mpgi_sweep_free_bytes(void) { return mpgi_load(&sweep.free_bytes); }

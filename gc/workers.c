@@ -1,0 +1,58 @@
+/* workers.c - the collector's own marking threads.
+ *
+ * Used when the world has fewer stopped threads to lend than markers are
+ * wanted (idle processors have none).  Started before the world is stopped,
+ * because starting a thread takes libc's locks; never ended.  They sleep on a
+ * futex word; `tokens` says how many may go to work.
+ */
+#define MPGI_GC_INSIDE 1
+#include <arch/os.h>
+#include <gc/mark_private.h>
+
+#define STACK_BYTES ((size_t) 128 << 10)
+
+static struct {
+  _Atomic uint32_t tokens; /* futex */
+  _Atomic uint32_t threads;
+} workers;
+
+static bool token_take(void) {
+  uint32_t n = atomic_load(&workers.tokens);
+  while (n > 0)
+    if (atomic_compare_exchange_weak(&workers.tokens, &n, n - 1)) return true;
+  return false;
+}
+
+static void run(void *arg) {
+  (void) arg;
+  for (;;) {
+    if (token_take())
+      mpgi_mark_join();
+    else
+      mpgi_os_futex_wait(&workers.tokens, 0, -1);
+  }
+}
+
+void mpgi_workers_prepare(unsigned n) {
+  uint32_t have = atomic_load(&workers.threads);
+  if (n > MPGI_MARKERS_MAX) n = MPGI_MARKERS_MAX;
+  while (have < n) {
+    if (!atomic_compare_exchange_weak(&workers.threads, &have, have + 1))
+      continue;
+    if (mpgi_os_thread_start(run, NULL, STACK_BYTES, "mpg-mark") != 0) {
+      atomic_fetch_sub(&workers.threads, 1); /* fewer, then */
+      return;
+    }
+    have++;
+  }
+}
+
+unsigned mpgi_workers_wake(unsigned n) {
+  uint32_t have = atomic_load(&workers.threads);
+  if (n > have) n = have;
+  if (n == 0) return 0;
+  /* Tokens of a phase that was over before they were taken are void. */
+  atomic_store(&workers.tokens, n);
+  mpgi_os_futex_wake(&workers.tokens, (int) n);
+  return n;
+}
