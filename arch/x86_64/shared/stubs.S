@@ -23,4 +23,13 @@
     .text
 #include <arch/x86_64/shared/abi.def>
 
+    .hidden longjmp
+    .hidden siglongjmp
+    .globl longjmp
+    .globl siglongjmp
+    .type longjmp, @function
+    .type siglongjmp, @function
+    .set longjmp, __longjmp_chk
+    .set siglongjmp, __longjmp_chk
+
     OBJECT_NOTES
