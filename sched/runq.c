@@ -138,9 +138,11 @@ void mpgi_runq_put(struct mpg_p *pp, struct mpg_g *gp, bool next) {
 
 struct mpg_g *mpgi_runq_get(struct mpg_p *pp, bool *inherit) {
   struct mpg_g *next = atomic_load_explicit(&pp->runnext, memory_order_relaxed);
-  /* A failed CAS means that a thief took it; only the owner fills it. */
+  /* A failed CAS means that a thief took it; only the owner fills it.  It
+   * releases, too: whoever sees runnext empty must see in the ring what was
+   * kicked out of it (mpgi_runq_empty). */
   if (next && atomic_compare_exchange_strong_explicit(
-                  &pp->runnext, &next, NULL, memory_order_acquire,
+                  &pp->runnext, &next, NULL, memory_order_acq_rel,
                   memory_order_relaxed)) {
     *inherit = true;
     return next;
