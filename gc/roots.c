@@ -105,8 +105,8 @@ int mpgi_roots_prepare(void) {
   uintptr_t cut_hi = (uintptr_t) mpgi_noroot_stop;
   size_t n;
   int rc = mpgi_os_roots_refresh();
+  if (rc != 0) return rc; /* an old list may lack a new library */
   const struct mpgi_range *seg = mpgi_os_roots(&n);
-  if (rc != 0 && n == 0) return rc; /* an old list will do */
   rc = list_reserve(&global, n + 1);
   if (rc != 0) return rc;
   global.n = 0;
