@@ -231,8 +231,10 @@ static bool poll_timers(struct mpg_m *mp) {
     return false;
   /* Publish, then look again: mpgi_timer_add does it the other way round. */
   atomic_store(&mpgi_sched.poll_until, first);
-  first = mpgi_timers_first();
-  int64_t wait = first - mpgi_os_now();
+  /* Never later than published, even when the second look finds no timer:
+   * who adds one after it hurries us only if it is before poll_until. */
+  int64_t again = mpgi_timers_first();
+  int64_t wait = (again < first ? again : first) - mpgi_os_now();
   if (wait > 0 && !atomic_load(&mpgi_sched.exiting))
     mpgi_note_sleep_timed(&mp->park, wait);
   atomic_store(&mpgi_sched.poll_until, INT64_MAX);
@@ -425,14 +427,15 @@ static void postpone(struct mpg_g *gp) {
 void mpgi_async_preempted(struct mpgi_context *ctx) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
+  gp->saved_errno = errno; /* before anything here changes it */
   mpgi_m_xsave_refill(mp);
   uint32_t why = take_preempt(mp, gp);
   if (why & MPGI_PREEMPT_SLICE) {
     record_preempted(gp);
-    gp->saved_errno = errno;
     mpgi_requeue(mp, gp, true);
   }
   mpgi_fpu_leave(mp, gp);
+  errno = gp->saved_errno;
   mpgi_arch_resume(ctx);
 }
 
