@@ -30,12 +30,12 @@ MPG_BEGIN_DECLS
  * Since: 0.1.  Source: Go malloc.go (mallocgc).
  */
 MPG_API void *mpg_alloc(size_t bytes)
-    __attribute__((malloc, alloc_size(1), warn_unused_result));
+    __attribute__((alloc_size(1), warn_unused_result));
 
 /* The same for memory that holds no pointers: it isn't scanned, and its
  * contents are unspecified. */
 MPG_API void *mpg_alloc_noscan(size_t bytes)
-    __attribute__((malloc, alloc_size(1), warn_unused_result));
+    __attribute__((alloc_size(1), warn_unused_result));
 
 /* Describe an object whose words at certain offsets are its only pointers.
  *
@@ -61,7 +61,7 @@ MPG_API mpg_type *mpg_type_new(size_t bytes, const size_t *pointer_offsets,
  * Returns, Owner, Context: as mpg_alloc.  Since: 0.1.
  */
 MPG_API void *mpg_alloc_typed(const mpg_type *type, size_t count)
-    __attribute__((malloc, warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* Resize an object, moving it where necessary; it keeps its kind, and the
  * tail of a scanned one is zeroed.
@@ -93,7 +93,7 @@ MPG_API void mpg_free(void *p);
  * Returns, Owner, Context: as mpg_alloc.  Since: 0.1.
  */
 MPG_API char *mpg_strdup(const char *s)
-    __attribute__((malloc, warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* The object that an address belongs to.
  *
