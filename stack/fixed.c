@@ -34,6 +34,9 @@
 #define SLAB_SLOTS ((SLAB_BYTES - 4096) / SLOT_BYTES)
 #define MAP_WORDS ((SLAB_SLOTS + 63) / 64)
 #define CACHE_MAX 16u
+/* What a fixed stack counts for in the statistics, which the collector paces
+ * by: what shallow use touches, not its mostly untouched addresses. */
+#define CHARGE_BYTES ((size_t) 8 << 10)
 
 struct slab {
   struct slab *next; /* list of slabs with free slots */
@@ -144,7 +147,7 @@ static struct mpgi_segment *own_alloc(size_t bytes) {
     mpgi_os_mem_unmap(lo, bytes);
     return NULL;
   }
-  mpgi_stack_bytes_add(bytes);
+  mpgi_stack_bytes_add(CHARGE_BYTES);
   return seg_make((uintptr_t) lo, bytes, MPGI_ORDER_FIXED_OWN);
 }
 
@@ -153,7 +156,7 @@ static struct mpgi_segment *slot_alloc(void) {
   uintptr_t lo = slab_pop();
   mpgi_mutex_unlock(&mpgi_stack_lock);
   if (!lo) return NULL;
-  mpgi_stack_bytes_add(SLOT_BYTES);
+  mpgi_stack_bytes_add(CHARGE_BYTES);
   return seg_make(lo, SLOT_BYTES, MPGI_ORDER_FIXED);
 }
 
@@ -165,7 +168,7 @@ static void slot_free(struct mpgi_segment *seg) {
   mpgi_mutex_lock(&mpgi_stack_lock);
   slab_push(base);
   mpgi_mutex_unlock(&mpgi_stack_lock);
-  mpgi_stack_bytes_sub(SLOT_BYTES);
+  mpgi_stack_bytes_sub(CHARGE_BYTES);
 }
 
 static struct mpgi_segment *cache_pop(struct mpgi_stack_cache *c) {
@@ -195,7 +198,7 @@ void mpgi_stack_fixed_free(struct mpgi_stack_cache *c,
                            struct mpgi_segment *seg) {
   MPG_ASSERT(seg && seg->fixed && !seg->prev && !seg->next);
   if (seg->order == MPGI_ORDER_FIXED_OWN) {
-    mpgi_stack_bytes_sub(seg->bytes);
+    mpgi_stack_bytes_sub(CHARGE_BYTES);
     mpgi_os_mem_unmap((void *) mpgi_stack_segment_base(seg), seg->bytes);
     return;
   }

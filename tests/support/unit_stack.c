@@ -53,6 +53,22 @@ __asm__(
  * entry thunks, and with them the scheduler, out of the test. */
 void mpgi_goexit_entry(void) { fail_msg("mpgi_goexit_entry called"); }
 
+/* Upcalls for tests that don't grow; others define their own. */
+__attribute__((weak)) void mpgi_morestack_g0(struct mpgi_context *ctx,
+                                             size_t frame, size_t args) {
+  (void) ctx;
+  fail_msg("unexpected growth by %zu + %zu", frame, args);
+}
+__attribute__((weak)) bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx,
+                                                     uintptr_t fp) {
+  (void) ctx, (void) fp;
+  return false;
+}
+__attribute__((weak, noreturn)) void mpgi_async_preempted(
+    struct mpgi_context *ctx) {
+  mpgi_arch_resume(ctx);
+}
+
 #define MAX_WATCHED 4096
 static struct mpgi_segment *watched[MAX_WATCHED];
 static unsigned nwatched;

@@ -563,7 +563,7 @@ const struct abi_case abi_cases[] = {
 #if HAVE_NESTED
     CASE(nested),
 #endif
-    CASE(vla_longjmp),      CASE(printf),         CASE(qsort),
+    CASE(vla_longjmp),  CASE(printf),         CASE(qsort),
     CASE(foreign_args),
 };
 const unsigned abi_ncases = sizeof abi_cases / sizeof abi_cases[0];
