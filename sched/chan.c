@@ -270,9 +270,13 @@ void mpgi_chan_close_g0(mpg_chan *c) {
   for (struct mpg_g *gp; (gp = mpgi_gqueue_pop(&wake));) mpgi_ready(gp);
 }
 
+/* No element is as large as the address space: nobody could send it. */
+#define ELEM_BYTES_MAX ((size_t) 1 << 46)
+
 mpg_chan *mpgi_chan_new_g0(size_t elem_bytes, size_t capacity) {
   size_t buffer, bytes;
-  if (__builtin_mul_overflow(elem_bytes, capacity, &buffer) ||
+  if (elem_bytes > ELEM_BYTES_MAX ||
+      __builtin_mul_overflow(elem_bytes, capacity, &buffer) ||
       __builtin_add_overflow(buffer, sizeof(struct mpg_chan), &bytes))
     return NULL;
   mpg_chan *c = mpgi_gc_alloc(bytes, MPGI_KIND_SCAN);
