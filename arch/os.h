@@ -122,6 +122,8 @@ struct mpgi_range {
  * of thread-local blocks.  Takes the dynamic linker's lock: never with the
  * world stopped.  0 or -ENOMEM (the old list stays). */
 MPGI_HIDDEN int mpgi_os_roots_refresh(void);
+/* Tests: rows that need no memory; at most, and by default, 128. */
+MPGI_HIDDEN extern size_t mpgi_os_roots_static_rows;
 /* The list made by the last refresh; stable until the next. Signal-safe. */
 MPGI_HIDDEN const struct mpgi_range *mpgi_os_roots(size_t *n);
 /* Thread-local blocks of a stopped thread, by its thread pointer.  Calls

@@ -19,7 +19,7 @@
  *
  * Concurrency: one refresh at a time (asserted); the caller is the initiator
  * of a collection.  Memory comes from mmap: malloc may be locked by a thread
- * that the caller is about to stop, and fixmem is not needed for two tables.
+ * that the caller is about to stop, and fixmem is not needed for four tables.
  *
  * Assumptions about glibc, all checked by self_test at each refresh:
  *   [linux.tls.dtv]     *(thread pointer + 8) is the DTV; entries are 16
@@ -56,12 +56,15 @@ struct tls_module {
   uintptr_t unresolved; /* static, offset not known yet: an address in it */
 };
 
-/* A growable array in its own mapping. */
+/* A growable array: static at first, so that a program with a usual number of
+ * libraries can collect when no memory is left; then in its own mapping. */
 struct table {
   void *mem;
-  size_t mapped; /* bytes */
-  size_t n;
+  size_t mapped; /* bytes of the mapping; 0: mem is static */
+  size_t n;      /* rows in use */
 };
+#define STATIC_ROWS 128
+size_t mpgi_os_roots_static_rows = STATIC_ROWS;
 
 struct lists {
   struct table ranges;  /* struct mpgi_range */
@@ -70,7 +73,12 @@ struct lists {
 };
 
 /* [0] and [1]; current is the published one.  Written by refresh only. */
-static struct lists lists[2];
+static struct mpgi_range first_ranges[2][STATIC_ROWS];
+static struct tls_module first_modules[2][STATIC_ROWS];
+static struct lists lists[2] = {
+    {{first_ranges[0], 0, 0}, {first_modules[0], 0, 0}, 0},
+    {{first_ranges[1], 0, 0}, {first_modules[1], 0, 0}, 0},
+};
 static _Atomic(struct lists *) current;
 static atomic_flag refreshing = ATOMIC_FLAG_INIT;
 
@@ -79,11 +87,12 @@ static atomic_flag refreshing = ATOMIC_FLAG_INIT;
 static bool table_reserve(struct table *t, size_t n, size_t elem) {
   size_t bytes = n * elem;
   if (bytes <= t->mapped) return true;
+  if (!t->mapped && n <= mpgi_os_roots_static_rows) return true;
   bytes = (bytes * 2 + mpgi_os_page_bytes - 1) & ~(mpgi_os_page_bytes - 1);
   void *mem = mpgi_os_mem_map(bytes, mpgi_os_page_bytes);
   if (!mem) return false;
   if (t->n) memcpy(mem, t->mem, t->n * elem);
-  if (t->mem) mpgi_os_mem_unmap(t->mem, t->mapped);
+  if (t->mapped) mpgi_os_mem_unmap(t->mem, t->mapped);
   t->mem = mem;
   t->mapped = bytes;
   return true;

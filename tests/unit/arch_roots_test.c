@@ -215,8 +215,18 @@ static void list_is_stable_until_the_next_refresh(void **state) {
   free(copy);
 }
 
+static void usual_sizes_need_no_memory(void **state) {
+  (void) state;
+  atomic_store(&mpgi_os_mem_fail_countdown, 1);
+  int first = mpgi_os_roots_refresh(), second = mpgi_os_roots_refresh();
+  atomic_store(&mpgi_os_mem_fail_countdown, 0);
+  assert_int_equal(first, 0);
+  assert_int_equal(second, 0);
+}
+
 static void no_memory(void *arg) {
   (void) arg;
+  mpgi_os_roots_static_rows = 1;
   atomic_store(&mpgi_os_mem_fail_countdown, 1);
   errno = 77;
   child_check(mpgi_os_roots_refresh() == -ENOMEM);
@@ -276,6 +286,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(reading_before_a_refresh_is_caught),
       cmocka_unit_test(running_out_of_memory_keeps_the_old_list),
+      cmocka_unit_test(usual_sizes_need_no_memory),
       cmocka_unit_test_setup(writable_data_is_a_root, refresh),
       cmocka_unit_test(constant_and_other_memory_is_not),
       cmocka_unit_test(every_root_is_readable),
