@@ -60,12 +60,16 @@ static void neighbours_merge_into_a_chunk(void **state) {
   give(MPGI_ARENA_TOP - 1, b);
 }
 
+static unsigned *stamp(void *p, size_t at) {
+  return (unsigned *) ((uintptr_t) p + at + 1024);
+}
+
 /* Against a shadow map of who owns which 2 KiB. */
 static void random_use_never_overlaps(void **state) {
   (void) state;
   enum { LIVE = 600, STEPS = 60000 };
   static struct {
-    unsigned char *p;
+    void *p;
     unsigned order, tag;
   } live[LIVE];
   memset(live, 0, sizeof live);
@@ -74,7 +78,7 @@ static void random_use_never_overlaps(void **state) {
     size_t i = mpgi_rand_below(&rand, LIVE);
     if (live[i].p) {
       for (size_t at = 0; at < MPGI_ARENA_BYTES(live[i].order); at += 2048)
-        assert_int_equal(*(unsigned *) (live[i].p + at + 1024), live[i].tag);
+        assert_int_equal(*stamp(live[i].p, at), live[i].tag);
       give(live[i].order, live[i].p);
       live[i].p = NULL;
       continue;
@@ -86,7 +90,7 @@ static void random_use_never_overlaps(void **state) {
     live[i].order = order;
     live[i].tag = step;
     for (size_t at = 0; at < MPGI_ARENA_BYTES(order); at += 2048)
-      *(unsigned *) (live[i].p + at + 1024) = step;
+      *stamp(live[i].p, at) = step;
   }
   for (size_t i = 0; i < LIVE; i++)
     if (live[i].p) give(live[i].order, live[i].p);
