@@ -64,7 +64,7 @@ struct mpgi_context {
   uint32_t mxcsr;           /* SSE and x87 control words, saved at a park */
   uint32_t fpucw;
   uint32_t reserved;
-  struct mpgi_xsave *xsave; /* extended state while async-preempted */
+  struct mpgi_xsave *xsave;     /* extended state while async-preempted */
   struct mpgi_segment *dynamic; /* memory of alloca beyond the segment, newest
                                    first (stack/dynamic.c) */
 };

@@ -54,8 +54,8 @@ static void trace_p(struct line *l, struct mpg_p *pp) {
       "  P%d: status=%u schedtick=%u syscalltick=%u m=%ld runqsize=%u "
       "gfreecnt=%u timerslen=%u\n",
       (int) pp->id, (unsigned) pp->status, (unsigned) pp->schedtick,
-      (unsigned) pp->syscalltick, mp ? (long) mp->id : -1L,
-      mpgi_runq_size(pp), pp->ngfree, pp->ntimers);
+      (unsigned) pp->syscalltick, mp ? (long) mp->id : -1L, mpgi_runq_size(pp),
+      pp->ngfree, pp->ntimers);
 }
 
 static void trace_m(struct line *l, struct mpg_m *mp) {

@@ -16,9 +16,7 @@ static void die_by_default(int sig) {
   sigaction(sig, &dfl, NULL);
 }
 
-static bool application_handles(int sig) {
-  return mpgi_os_signal_has_old(sig);
-}
+static bool application_handles(int sig) { return mpgi_os_signal_has_old(sig); }
 
 static void on_fault(int sig, void *siginfo, void *ucontext) {
   const siginfo_t *info = siginfo;
@@ -30,9 +28,10 @@ static void on_fault(int sig, void *siginfo, void *ucontext) {
     mpgi_arch_sigregs(ucontext, &r);
     mp->fault_pc = r.pc;
     mp->fault_fp = r.fp;
-    mpgi_fatal("stack overflow: goroutine %lu exceeds its fixed stack of "
-               "%zu bytes",
-               (unsigned long) gp->goid, (size_t) (gp->ctx.hi - gp->ctx.lo));
+    mpgi_fatal(
+        "stack overflow: goroutine %lu exceeds its fixed stack of "
+        "%zu bytes",
+        (unsigned long) gp->goid, (size_t) (gp->ctx.hi - gp->ctx.lo));
   }
   if (application_handles(sig))
     mpgi_os_signal_chain(sig, siginfo, ucontext);

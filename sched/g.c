@@ -32,8 +32,7 @@ static bool allg_reserve_locked(size_t n) {
     mpgi_sched.allg = table;
   }
   struct mpg_g ***chunk = &table[n / MPGI_ALLG_CHUNK];
-  if (!*chunk)
-    *chunk = mpgi_fixmem_alloc(MPGI_ALLG_CHUNK * sizeof **chunk, 0);
+  if (!*chunk) *chunk = mpgi_fixmem_alloc(MPGI_ALLG_CHUNK * sizeof **chunk, 0);
   return *chunk != NULL;
 }
 

@@ -60,9 +60,8 @@ MPGI_RT_TEXT uint64_t mpg_goid(void) {
 }
 
 int mpgi_num_goroutines_g0(void) {
-  return atomic_load(&mpgi_sched.running)
-             ? atomic_load(&mpgi_sched.ngoroutines)
-             : 0;
+  return atomic_load(&mpgi_sched.running) ? atomic_load(&mpgi_sched.ngoroutines)
+                                          : 0;
 }
 
 #define STRING(x) #x

@@ -42,8 +42,7 @@ static struct mpg_histogram *of_reason(enum mpg_metric m, int r) {
   return NULL;
 }
 
-static int snapshot(const struct mpg_histogram *h,
-                    struct mpg_histogram **out) {
+static int snapshot(const struct mpg_histogram *h, struct mpg_histogram **out) {
   struct mpg_histogram *copy = mpgi_fixmem_alloc(sizeof *copy, 64);
   if (!copy) return -ENOMEM;
   if (h) mpgi_histogram_copy(copy, h);

@@ -130,19 +130,17 @@ int mpgi_p_resize_prepare(int n) {
 
 static void p_shrink_locked(struct mpg_p *pp) {
   switch (atomic_load(&pp->status)) {
-    case MPGI_P_DEAD: return;
-    case MPGI_P_IDLE: {
-      struct mpg_p **at = &mpgi_sched.idle_p;
-      while (*at != pp) at = &(*at)->link;
-      *at = pp->link;
-      pp->link = NULL;
-      atomic_fetch_sub(&mpgi_sched.npidle, 1);
-      atomic_store(&pp->status, MPGI_P_DEAD);
-      return;
-    }
-    default:
-      mpgi_runq_drain_locked(pp);
-      pp->retire = true;
+  case MPGI_P_DEAD: return;
+  case MPGI_P_IDLE: {
+    struct mpg_p **at = &mpgi_sched.idle_p;
+    while (*at != pp) at = &(*at)->link;
+    *at = pp->link;
+    pp->link = NULL;
+    atomic_fetch_sub(&mpgi_sched.npidle, 1);
+    atomic_store(&pp->status, MPGI_P_DEAD);
+    return;
+  }
+  default: mpgi_runq_drain_locked(pp); pp->retire = true;
   }
 }
 

@@ -58,16 +58,16 @@ static void scan_g(const struct mpg_g *gp, struct visit *v) {
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
   const struct mpg_m *mp = gp->m;
   switch (mpgi_g_status(gp)) {
-    case MPGI_G_IDLE:
-    case MPGI_G_DEAD: return;
-    case MPGI_G_SYSCALL: scan_syscall(gp, v); return;
-    case MPGI_G_RUNNING:
-      if (mp && atomic_load(&mp->stop) == MPGI_M_FROZEN) {
-        scan_frozen(gp, mp, v);
-        return;
-      }
-      break;
-    default: break;
+  case MPGI_G_IDLE:
+  case MPGI_G_DEAD: return;
+  case MPGI_G_SYSCALL: scan_syscall(gp, v); return;
+  case MPGI_G_RUNNING:
+    if (mp && atomic_load(&mp->stop) == MPGI_M_FROZEN) {
+      scan_frozen(gp, mp, v);
+      return;
+    }
+    break;
+  default: break;
   }
   scan_saved(gp, v);
 }
@@ -77,8 +77,7 @@ static void scan_g(const struct mpg_g *gp, struct visit *v) {
 static void scan_m(const struct mpg_m *mp, struct visit *v) {
   if (atomic_load(&mp->stop) == MPGI_M_ON_G0)
     visit_words(v, (const void *) mp->stop_sp, (const void *) mp->g0_sp);
-  if (mp->thread_pointer)
-    mpgi_os_tls_words(mp->thread_pointer, visit_words, v);
+  if (mp->thread_pointer) mpgi_os_tls_words(mp->thread_pointer, visit_words, v);
 }
 
 static void scan_caller(struct visit *v) {
@@ -119,8 +118,7 @@ static unsigned parallelism(void) {
   return (unsigned) (n < cpus ? n : cpus);
 }
 
-static void each_cache(void (*fn)(void *arg, struct mpgi_cache *c),
-                       void *arg) {
+static void each_cache(void (*fn)(void *arg, struct mpgi_cache *c), void *arg) {
   for (int i = 0; i < mpgi_sched.nallp_made; i++)
     fn(arg, mpgi_sched.allp[i]->cache);
 }

@@ -122,8 +122,8 @@ static int make_main(struct main_call *call, bool fixed) {
   mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
   mpgi_runq_put(pp, gp, true);
   atomic_store(&mpgi_sched.live_threads, 1);
-  err = mpgi_os_thread_start(mpgi_sysmon_main, NULL, MPGI_G0_BYTES,
-                             "mpg-sysmon");
+  err =
+      mpgi_os_thread_start(mpgi_sysmon_main, NULL, MPGI_G0_BYTES, "mpg-sysmon");
   if (err) return err;
   err = mpgi_m_start_first(pp);
   if (!err) return 0;

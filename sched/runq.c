@@ -73,8 +73,8 @@ struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
   struct mpgi_gqueue *q = &mpgi_sched.runq;
   if (!q->n) return NULL;
-  uint32_t procs = (uint32_t) atomic_load_explicit(&mpgi_sched.procs,
-                                                   memory_order_relaxed);
+  uint32_t procs =
+      (uint32_t) atomic_load_explicit(&mpgi_sched.procs, memory_order_relaxed);
   uint32_t n = q->n / procs + 1;
   if (n > q->n) n = q->n;
   if (max && n > max) n = max;
@@ -94,8 +94,8 @@ static bool put_slow(struct mpg_p *pp, struct mpg_g *gp, uint32_t head,
   uint32_t n = (tail - head) / 2;
   MPG_ASSERT(n == MPGI_RUNQ_SLOTS / 2);
   for (uint32_t i = 0; i < n; i++)
-    taken[i] = atomic_load_explicit(&pp->runq[SLOT(head + i)],
-                                    memory_order_relaxed);
+    taken[i] =
+        atomic_load_explicit(&pp->runq[SLOT(head + i)], memory_order_relaxed);
   if (!atomic_compare_exchange_strong_explicit(&pp->runq_head, &head, head + n,
                                                memory_order_release,
                                                memory_order_relaxed))
@@ -126,9 +126,8 @@ void mpgi_runq_put(struct mpg_p *pp, struct mpg_g *gp, bool next) {
   if (next) {
     struct mpg_g *old =
         atomic_load_explicit(&pp->runnext, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&pp->runnext, &old, gp,
-                                                  memory_order_release,
-                                                  memory_order_relaxed)) {
+    while (!atomic_compare_exchange_weak_explicit(
+        &pp->runnext, &old, gp, memory_order_release, memory_order_relaxed)) {
     }
     if (!old) return;
     gp = old;
@@ -141,9 +140,9 @@ struct mpg_g *mpgi_runq_get(struct mpg_p *pp, bool *inherit) {
   /* A failed CAS means that a thief took it; only the owner fills it.  It
    * releases, too: whoever sees runnext empty must see in the ring what was
    * kicked out of it (mpgi_runq_empty). */
-  if (next && atomic_compare_exchange_strong_explicit(
-                  &pp->runnext, &next, NULL, memory_order_acq_rel,
-                  memory_order_relaxed)) {
+  if (next && atomic_compare_exchange_strong_explicit(&pp->runnext, &next, NULL,
+                                                      memory_order_acq_rel,
+                                                      memory_order_relaxed)) {
     *inherit = true;
     return next;
   }
@@ -224,8 +223,7 @@ struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from,
   n--;
   struct mpg_g *gp =
       atomic_load_explicit(&pp->runq[SLOT(tail + n)], memory_order_relaxed);
-  if (n)
-    atomic_store_explicit(&pp->runq_tail, tail + n, memory_order_release);
+  if (n) atomic_store_explicit(&pp->runq_tail, tail + n, memory_order_release);
   return gp;
 }
 

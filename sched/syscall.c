@@ -40,8 +40,8 @@ void mpgi_syscall_enter_g0(void) {
 
 static bool take_old_p(struct mpg_m *mp, struct mpg_p *pp) {
   uint32_t s = MPGI_P_SYSCALL;
-  return pp && atomic_compare_exchange_strong(&pp->status, &s,
-                                              MPGI_P_RUNNING) &&
+  return pp &&
+         atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_RUNNING) &&
          (mpgi_p_acquire(mp, pp), true);
 }
 

@@ -24,8 +24,8 @@
 
 struct sysmon {
   int64_t now, delay;
-  uint32_t idle;        /* rounds in which nothing happened */
-  int64_t next_trace;   /* INT64_MAX: off */
+  uint32_t idle;      /* rounds in which nothing happened */
+  int64_t next_trace; /* INT64_MAX: off */
   int64_t next_text;
 };
 
@@ -49,15 +49,16 @@ static void sleep_until(int64_t when) {
   atomic_store(&mpgi_sched.sysmon_until, when);
   int64_t first = mpgi_timers_first();
   int64_t now = mpgi_os_now();
-  if (first < when) when = first > now + TICK_MIN_NS ? first : now + TICK_MIN_NS;
+  if (first < when)
+    when = first > now + TICK_MIN_NS ? first : now + TICK_MIN_NS;
   if (when > now && !atomic_load(&mpgi_sched.exiting))
     mpgi_note_sleep_timed(note, when - now);
   atomic_store(&mpgi_sched.sysmon_until, 0);
 }
 
 static bool everybody_idle_locked(void) {
-  return !mpgi_stw_waiting() && atomic_load(&mpgi_sched.npidle) ==
-                                    atomic_load(&mpgi_sched.procs);
+  return !mpgi_stw_waiting() &&
+         atomic_load(&mpgi_sched.npidle) == atomic_load(&mpgi_sched.procs);
 }
 
 static void sleep_deeply(struct sysmon *s) {
@@ -172,9 +173,9 @@ static bool retake(struct sysmon *s) {
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     switch (atomic_load(&pp->status)) {
-      case MPGI_P_SYSCALL: any |= retake_syscall(s, pp); break;
-      case MPGI_P_RUNNING: any |= retake_running(s, pp); break;
-      default: break;
+    case MPGI_P_SYSCALL: any |= retake_syscall(s, pp); break;
+    case MPGI_P_RUNNING: any |= retake_running(s, pp); break;
+    default: break;
     }
   }
   return any;
@@ -211,9 +212,8 @@ static void round_of_duty(struct sysmon *s) {
 void mpgi_sysmon_main(void *arg) {
   (void) arg;
   struct sysmon s = {.now = mpgi_os_now(), .delay = TICK_MIN_NS};
-  s.next_trace =
-      mpgi_opt.schedtrace ? s.now + mpgi_opt.schedtrace * 1000 * 1000
-                          : INT64_MAX;
+  s.next_trace = mpgi_opt.schedtrace ? s.now + mpgi_opt.schedtrace * 1000 * 1000
+                                     : INT64_MAX;
   s.next_text = s.now + TEXT_EVERY_NS;
   mpgi_os_timer_slack_lower();
   while (!atomic_load(&mpgi_sched.exiting)) {

@@ -59,8 +59,7 @@ static bool heap_is_valid(struct mpg_p *pp) {
 
 static void publish_first(struct mpg_p *pp) {
   MPG_ASSERT_EXPENSIVE(heap_is_valid(pp));
-  atomic_store(&pp->timer_first,
-               pp->ntimers ? pp->timers[0]->when : INT64_MAX);
+  atomic_store(&pp->timer_first, pp->ntimers ? pp->timers[0]->when : INT64_MAX);
 }
 
 static bool heap_reserve(struct mpg_p *pp) {
@@ -68,8 +67,7 @@ static bool heap_reserve(struct mpg_p *pp) {
   uint32_t cap = pp->timers_cap ? 2 * pp->timers_cap : 64;
   struct mpgi_timer **bigger = mpgi_fixmem_alloc(cap * sizeof *bigger, 0);
   if (!bigger) return false;
-  if (pp->ntimers)
-    memcpy(bigger, pp->timers, pp->ntimers * sizeof *bigger);
+  if (pp->ntimers) memcpy(bigger, pp->timers, pp->ntimers * sizeof *bigger);
   if (pp->timers)
     mpgi_fixmem_free(pp->timers, pp->timers_cap * sizeof *bigger, 0);
   pp->timers = bigger;

@@ -92,8 +92,7 @@ MPG_API void mpg_free(void *p);
  *
  * Returns, Owner, Context: as mpg_alloc.  Since: 0.1.
  */
-MPG_API char *mpg_strdup(const char *s)
-    __attribute__((warn_unused_result));
+MPG_API char *mpg_strdup(const char *s) __attribute__((warn_unused_result));
 
 /* The object that an address belongs to.
  *
