@@ -4,12 +4,15 @@
 
 #include <arch/x86_64/offsets.h>
 
+/* Assembler, not C: */
+/* clang-format off */
+
 /* Entry stubs live in one section; the signal handler knows its range. */
 #define RT_TEXT .section mpg_rt_text, "ax", @progbits
 
-#define FUNCTION(name)   \
-  .p2align 4;            \
-  .globl name;           \
+#define FUNCTION(name) \
+  .p2align 4;          \
+  .globl name;         \
   .type name, @function; \
   name:
 
@@ -22,12 +25,12 @@
 /* The static linker must not think that calling us needs a large stack, nor
  * that our functions have prologues to rewrite (common/splitnote.h), nor that
  * we need an executable stack. */
-#define OBJECT_NOTES                                     \
-  .section.note.GNU - split - stack, "", @progbits;      \
-  .section.note.GNU - no - split - stack, "", @progbits; \
-  .section.note.GNU - stack, "", @progbits
+#define OBJECT_NOTES                                  \
+  .section .note.GNU-split-stack, "", @progbits;      \
+  .section .note.GNU-no-split-stack, "", @progbits;   \
+  .section .note.GNU-stack, "", @progbits
 
 /* reg = the thread's offset of mpgi_tls; use as %fs:TLS_x(reg). */
-#define TLS_BASE(reg) mov mpgi_tls @gottpoff(% rip), reg
+#define TLS_BASE(reg) mov mpgi_tls@gottpoff(%rip), reg
 
 #endif /* MPGI_ASM_H */
