@@ -152,6 +152,7 @@ struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
   gp->goid = 1 + atomic_fetch_add_explicit(&mpgi_sched.next_goid, 1,
                                            memory_order_relaxed);
   gp->wait_reason = MPGI_WAIT_NONE;
+  gp->last_tp = 0;
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
   *error = 0;
   return gp;

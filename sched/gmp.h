@@ -107,6 +107,7 @@ struct mpg_g {
   uint8_t wait_reason;                 /* enum mpgi_wait_reason */
   uint8_t fixed;                       /* runs on a fixed stack */
   uint8_t is_main;
+  uintptr_t last_tp;   /* owner: thread pointer of the last M; 0 never ran */
   int32_t saved_errno; /* async preemption: errno is the goroutine's then */
   uint8_t tracked;     /* sched latency is sampled for this wake-up */
   int64_t ready_at;    /* when tracked: ns when made runnable */
@@ -393,15 +394,29 @@ MPGI_HIDDEN void mpgi_thunk_main_done(void);
 /* roots.c */
 MPGI_HIDDEN extern const struct mpgi_world mpgi_world;
 
+/* cfi.c: signal-safe */
+struct mpgi_frame {
+  uintptr_t pc, sp, fp;
+  bool is_return; /* pc is a return address, not an interrupted PC */
+};
+enum mpgi_step { MPGI_STEP_UP, MPGI_STEP_END, MPGI_STEP_UNKNOWN };
+/* Replace f by its caller's frame, reading only stack words in [lo, hi). */
+MPGI_HIDDEN enum mpgi_step mpgi_cfi_step(struct mpgi_frame *f, uintptr_t lo,
+                                         uintptr_t hi);
+
 /* sigpreempt.c, text.c */
 MPGI_HIDDEN void mpgi_sigpreempt_init(void);
 MPGI_HIDDEN void mpgi_sigpreempt_restore(void);
-MPGI_HIDDEN bool mpgi_frames_are_user(const struct mpg_g *gp, uintptr_t sp,
-                                      uintptr_t fp);
+/* Is every frame from f (at an interrupted PC or a return address in user
+ * code) down to the first user code? */
+MPGI_HIDDEN bool mpgi_frames_are_user(const struct mpg_g *gp,
+                                      struct mpgi_frame f);
 MPGI_HIDDEN void mpgi_text_init(void);
 MPGI_HIDDEN void mpgi_text_refresh(void); /* sysmon */
 MPGI_HIDDEN bool mpgi_text_is_user(uintptr_t pc);    /* signal-safe */
 MPGI_HIDDEN bool mpgi_text_is_foreign(uintptr_t pc); /* signal-safe */
+/* .eh_frame_hdr of the object that contains pc; signal-safe. */
+MPGI_HIDDEN const unsigned char *mpgi_text_eh_hdr(uintptr_t pc);
 MPGI_HIDDEN void mpgi_leaf_init(void);
 MPGI_HIDDEN bool mpgi_text_is_leaf(uintptr_t pc); /* signal-safe */
 

@@ -106,7 +106,7 @@ void mpgi_m_exit(struct mpg_m *mp) {
 static int m_new(struct mpg_p *pp, bool spinning) {
   struct mpg_m *mp = m_make();
   if (!mp) return -ENOMEM;
-  mp->next_p = pp;
+  atomic_store(&mp->next_p, pp);
   mp->spinning = spinning;
   mpgi_mutex_lock(&mpgi_sched.lock);
   mp->id = mpgi_sched.next_mid++;
@@ -179,9 +179,9 @@ void mpgi_m_start(struct mpg_p *pp, bool spinning) {
     return;
   }
   mpgi_mutex_unlock(&mpgi_sched.lock);
-  MPG_ASSERT(!mp->spinning && !mp->next_p);
+  MPG_ASSERT(!mp->spinning && !atomic_load(&mp->next_p));
   mp->spinning = spinning;
-  mp->next_p = pp;
+  atomic_store(&mp->next_p, pp);
   mpgi_note_wake(&mp->park);
 }
 
@@ -195,7 +195,7 @@ void mpgi_m_stop(struct mpg_m *mp) {
   mpgi_checkdead_locked();
   mpgi_mutex_unlock(&mpgi_sched.lock);
   /* A stray wake-up (proc.c, poll_timers) comes without a P. */
-  while (!mp->next_p && !atomic_load(&mpgi_sched.exiting)) {
+  while (!atomic_load(&mp->next_p) && !atomic_load(&mpgi_sched.exiting)) {
     mp->blocked = true;
     mpgi_note_sleep(&mp->park);
     mp->blocked = false;

@@ -105,6 +105,44 @@ static void execute_account(struct mpg_g *gp) {
   }
 }
 
+/* ---- TLS-safe migration ----
+ *
+ * Compilers keep addresses of thread-local variables in registers and on the
+ * stack across calls, and so across a switch to another thread.  The static
+ * TLS block has the same layout in every thread, so such a word is moved by
+ * the difference of the thread pointers.  The saved registers are on the
+ * stack; of a deep one the top is searched, where live copies are. */
+
+#define TLS_SEARCH_BYTES (64 << 10)
+
+struct tls_move {
+  uintptr_t lo, hi; /* old block, and the old thread pointer itself */
+  uintptr_t delta;
+  size_t left; /* bytes still to search */
+};
+
+static void tls_move_words(void *arg, const void *lo, const void *hi) {
+  struct tls_move *t = arg;
+  size_t n = (size_t) ((const char *) hi - (const char *) lo);
+  if (n > t->left) n = t->left;
+  t->left -= n;
+  uintptr_t *w = (uintptr_t *) (uintptr_t) lo;
+  for (size_t i = 0; i < n / sizeof *w; i++)
+    if (w[i] - t->lo <= t->hi - t->lo) w[i] += t->delta;
+}
+
+static void tls_migrate(struct mpg_g *gp, const struct mpg_m *mp) {
+  uintptr_t old = gp->last_tp, now = mp->thread_pointer;
+  gp->last_tp = now;
+  if (!old) return; /* new: never ran */
+  struct tls_move t = {.delta = now - old, .left = TLS_SEARCH_BYTES};
+  mpgi_os_tls_static(old, &t.lo, &t.hi);
+  t.hi = old;
+  if (gp->ctx.pc == (uintptr_t) mpgi_resume_thunk && gp->ctx.ret - t.lo <= t.hi - t.lo)
+    gp->ctx.ret += t.delta;
+  mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, tls_move_words, &t);
+}
+
 static void new_slice(struct mpg_p *pp) {
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
   atomic_store_explicit(&pp->schedtick, tick + 1, memory_order_relaxed);
@@ -122,6 +160,7 @@ void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
   gp->preempt_at = 0;
   if (MPGI_UNLIKELY(gp->tracked)) execute_account(gp);
+  if (MPGI_UNLIKELY(gp->last_tp != mp->thread_pointer)) tls_migrate(gp, mp);
   if (gp->ctx.xsave) errno = gp->saved_errno;
   if (gp->on_resume) {
     void (*fn)(struct mpg_g *) = gp->on_resume;
@@ -419,11 +458,9 @@ static uint32_t take_preempt(struct mpg_m *mp, struct mpg_g *gp) {
   return why;
 }
 
-/* A request that can't be met now: leave it for the next safe point. */
-static void postpone(struct mpg_g *gp) {
-  atomic_fetch_or(&gp->ctx.preempt, MPGI_PREEMPT_SLICE);
-}
-
+/* A request that can't be met here (a comparator under qsort) is dropped:
+ * left standing it would send every further prologue through the slow path.
+ * sysmon asks again. */
 void mpgi_async_preempted(struct mpgi_context *ctx) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
@@ -446,13 +483,13 @@ void mpgi_thunk_preempted(struct mpgi_context *ctx) {
   const uintptr_t *frame = (const uintptr_t *) ctx->sp;
   if (why & MPGI_PREEMPT_SLICE) {
     /* frame: r15 r14 r13 r12 rbx rbp return-address (thunks.S) */
-    if (gp->preempt_off == 0 && mpgi_text_is_user(frame[6]) &&
-        mpgi_frames_are_user(gp, ctx->sp + 7 * sizeof *frame, frame[5])) {
+    struct mpgi_frame f = {frame[6], ctx->sp + 56, frame[5], true};
+    if (gp->preempt_off == 0 && mpgi_text_is_user(f.pc) &&
+        mpgi_frames_are_user(gp, f)) {
       ctx->pc = (uintptr_t) mpgi_resume_thunk;
       record_preempted(gp);
       mpgi_requeue(mp, gp, true);
     }
-    postpone(gp);
   }
   mpgi_arch_guard_set(atomic_load(&ctx->preempt) ? MPGI_GUARD_POISON
                                                  : ctx->guard);
@@ -465,13 +502,13 @@ bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx, uintptr_t fp) {
   if (!(why & MPGI_PREEMPT_SLICE)) return false;
   /* [fp] saved rbp, [fp+8] return into the prologue, [fp+16] caller */
   const uintptr_t *frame = (const uintptr_t *) fp;
-  if (gp->preempt_off == 0 && mp->xsave_free &&
-      mpgi_text_is_user(frame[1]) && mpgi_text_is_user(frame[2]) &&
-      mpgi_frames_are_user(gp, fp + 24, frame[0])) {
-    postpone(gp); /* mpgi_async_preempted takes it again */
+  struct mpgi_frame f = {frame[2], fp + 24, frame[0], true};
+  if (gp->preempt_off == 0 && mp->xsave_free && mpgi_text_is_user(frame[1]) &&
+      mpgi_text_is_user(f.pc) && mpgi_frames_are_user(gp, f)) {
+    /* for mpgi_async_preempted, which takes it again */
+    atomic_fetch_or(&ctx->preempt, MPGI_PREEMPT_SLICE);
     return true;
   }
-  postpone(gp);
   return false;
 }
 

@@ -29,7 +29,8 @@ static int init_once_locked(void) {
   mpgi_arch_init();
   atomic_store(&mpgi_os_mem_fail_countdown, mpgi_opt.failmap);
   atomic_store(&mpgi_os_thread_fail_countdown, mpgi_opt.failthread);
-  int err = mpgi_stack_init();
+  int err = mpgi_os_roots_refresh();
+  if (!err) err = mpgi_stack_init();
   if (!err) err = mpgi_gc_init(&mpgi_world);
   if (err) return err;
   if ((err = mpgi_metrics_init())) return err;

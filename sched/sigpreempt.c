@@ -16,11 +16,12 @@
  * called (leaf.c); every frame below is user code.  The
  * last is what keeps mpg from taking the CPU away from code that may hold a
  * lock of libc's: a comparator called by qsort is user code above foreign
- * code.  It is decided by the frame-pointer chain on segmented stacks (their
- * code keeps frame pointers), and by looking at every word of a fixed stack
- * (its code may not: any word that could be a return address into foreign
- * text forbids).  Words at the top of the stack count as return addresses in
- * both, because the PC may be in a prologue or an epilogue.
+ * code.  The interrupted function's own return address comes from the unwind
+ * tables (cfi.c: it may be in a prologue or an epilogue, or have no frame); the
+ * rest from the frame-pointer chain on segmented stacks, whose code keeps
+ * frame pointers, and from the tables again on fixed stacks, whose code may
+ * not.  Where the tables say nothing, the words at the top of the stack count
+ * as return addresses.
  */
 #include <sched/sched.h>
 
@@ -31,30 +32,35 @@
 
 #define FRAMES_MAX 1024
 #define TOP_WORDS 2
-#define FIXED_SCAN_BYTES (64 << 10)
 
 /* ---- are the frames below user code? ---- */
 
-static bool top_is_user(const struct mpgi_context *ctx, uintptr_t sp) {
-  const uintptr_t *w = (const uintptr_t *) sp;
-  for (int i = 0; i < TOP_WORDS && (uintptr_t) (w + i + 1) <= ctx->hi; i++)
-    if (mpgi_text_is_foreign(w[i])) return false;
+/* Without tables for this PC: words at the top count as return addresses. */
+static bool top_is_user(const struct mpgi_segment *seg, uintptr_t sp) {
+  for (int i = 0; i < TOP_WORDS && sp + 8 <= seg->hi; i++, sp += 8)
+    if (mpgi_text_is_foreign(*(const uintptr_t *) sp)) return false;
   return true;
 }
 
-static bool fixed_is_user(const struct mpgi_context *ctx, uintptr_t sp) {
-  if (ctx->hi - sp > FIXED_SCAN_BYTES) return false;
-  for (uintptr_t at = (sp + 7) & ~(uintptr_t) 7; at + 8 <= ctx->hi; at += 8)
-    if (mpgi_text_is_foreign(*(const uintptr_t *) at)) return false;
+/* The interrupted function's return address, if the chain from fp hasn't got
+ * it: then f becomes its caller's frame. */
+static bool top_frame(struct mpgi_frame *f, const struct mpgi_segment *seg) {
+  struct mpgi_frame up = *f;
+  switch (mpgi_cfi_step(&up, seg->lo, seg->hi)) {
+    case MPGI_STEP_END: return true;
+    case MPGI_STEP_UNKNOWN: return top_is_user(seg, f->sp);
+    default: break;
+  }
+  if (!mpgi_text_is_user(up.pc)) return false;
+  *f = up;
   return true;
 }
 
 /* Follow the chain from fp; each frame is [fp] = caller's fp, [fp+8] = return
  * address, at rising addresses in a segment, then in older segments. */
-static bool chain_is_user(const struct mpgi_context *ctx, uintptr_t sp,
-                          uintptr_t fp) {
-  const struct mpgi_segment *seg = ctx->seg;
-  uintptr_t floor = sp;
+static bool chain_is_user(const struct mpgi_segment *seg,
+                          const struct mpgi_frame *f) {
+  uintptr_t floor = f->sp, fp = f->fp;
   for (int i = 0; i < FRAMES_MAX; i++) {
     if (fp == 0) return true;
     while (seg && (fp < floor || fp < seg->lo || fp + 16 > seg->hi)) {
@@ -70,31 +76,46 @@ static bool chain_is_user(const struct mpgi_context *ctx, uintptr_t sp,
   return false;
 }
 
-bool mpgi_frames_are_user(const struct mpg_g *gp, uintptr_t sp, uintptr_t fp) {
-  const struct mpgi_context *ctx = &gp->ctx;
-  if (sp < ctx->lo || sp >= ctx->hi) {
-    /* A thunk's caller or __morestack's may be on the older segment. */
-    const struct mpgi_segment *seg = mpgi_stack_find(ctx, sp);
-    if (!seg) return false;
-  } else if (!top_is_user(ctx, sp)) {
-    return false;
+/* Code on fixed stacks may keep no frame pointers: by the tables alone. */
+static bool unwinds_as_user(const struct mpgi_segment *seg,
+                            struct mpgi_frame f) {
+  for (int i = 0; i < FRAMES_MAX; i++) {
+    if (mpgi_arch_pc_in_rt(f.pc)) return true; /* mpgi_goroutine_start */
+    if (!mpgi_text_is_user(f.pc)) return false;
+    switch (mpgi_cfi_step(&f, seg->lo, seg->hi)) {
+      case MPGI_STEP_END: return true;
+      case MPGI_STEP_UNKNOWN: return false;
+      default: break;
+    }
   }
-  if (gp->fixed) return fixed_is_user(ctx, sp);
-  return chain_is_user(ctx, sp, fp);
+  return false;
 }
 
-static bool pc_is_safe(const struct mpgi_sigregs *r) {
+bool mpgi_frames_are_user(const struct mpg_g *gp, struct mpgi_frame f) {
+  const struct mpgi_segment *seg = mpgi_stack_find(&gp->ctx, f.sp);
+  if (!seg) return false;
+  if (gp->fixed) return unwinds_as_user(seg, f);
+  return top_frame(&f, seg) && chain_is_user(seg, &f);
+}
+
+/* A PC in user text; or in a leaf whose return address (at SP) is: then f is
+ * the caller's frame. */
+static bool pc_is_safe(const struct mpgi_sigregs *r, struct mpgi_frame *f) {
+  *f = (struct mpgi_frame){.pc = r->pc, .sp = r->sp, .fp = r->fp};
   if (mpgi_text_is_user(r->pc)) return true;
-  return mpgi_text_is_leaf(r->pc) &&
-         mpgi_text_is_user(*(const uintptr_t *) r->sp);
+  if (!mpgi_text_is_leaf(r->pc)) return false;
+  uintptr_t ra = *(const uintptr_t *) r->sp;
+  *f = (struct mpgi_frame){ra, r->sp + 8, r->fp, true};
+  return mpgi_text_is_user(ra);
 }
 
 static bool async_safe_point(const struct mpg_m *mp, const struct mpg_g *gp,
                              const struct mpgi_sigregs *r) {
+  struct mpgi_frame f;
   return !mpgi_opt.asyncpreemptoff && gp->preempt_off == 0 &&
          mp->xsave_free != NULL && !r->unsaveable &&
          r->sp - gp->ctx.lo >= MPGI_INJECT_BYTES + 64 &&
-         pc_is_safe(r) && mpgi_frames_are_user(gp, r->sp, r->fp);
+         pc_is_safe(r, &f) && mpgi_frames_are_user(gp, f);
 }
 
 /* ---- the handler ---- */

@@ -25,6 +25,7 @@
 
 struct text_range {
   uintptr_t lo, hi;
+  const unsigned char *eh_hdr; /* .eh_frame_hdr, or NULL */
   bool user;
 };
 
@@ -63,6 +64,11 @@ bool mpgi_text_is_user(uintptr_t pc) {
   return r && r->user;
 }
 
+const unsigned char *mpgi_text_eh_hdr(uintptr_t pc) {
+  const struct text_range *r = find(pc);
+  return r ? r->eh_hdr : NULL;
+}
+
 bool mpgi_text_is_foreign(uintptr_t pc) {
   const struct text_range *r = find(pc);
   return r && !r->user && !mpgi_arch_pc_in_rt(pc);
@@ -83,12 +89,20 @@ static bool is_declared(uintptr_t lo) {
   return false;
 }
 
+static const unsigned char *eh_hdr_of(const struct dl_phdr_info *info) {
+  for (int i = 0; i < info->dlpi_phnum; i++)
+    if (info->dlpi_phdr[i].p_type == PT_GNU_EH_FRAME)
+      return (const unsigned char *) (info->dlpi_addr +
+                                      info->dlpi_phdr[i].p_vaddr);
+  return NULL;
+}
+
 static void collect_range(struct collect *c, uintptr_t lo, uintptr_t hi,
-                          bool user) {
+                          const unsigned char *eh_hdr, bool user) {
   if (c->n == TEXT_MAX) return;
   size_t i = c->n++;
   for (; i > 0 && c->out[i - 1].lo > lo; i--) c->out[i] = c->out[i - 1];
-  c->out[i] = (struct text_range){lo, hi, user};
+  c->out[i] = (struct text_range){lo, hi, eh_hdr, user};
 }
 
 static int collect_object(struct dl_phdr_info *info, size_t size, void *arg) {
@@ -102,7 +116,8 @@ static int collect_object(struct dl_phdr_info *info, size_t size, void *arg) {
     if (ph->p_type != PT_LOAD || !(ph->p_flags & PF_X)) continue;
     uintptr_t lo = info->dlpi_addr + ph->p_vaddr, hi = lo + ph->p_memsz;
     bool has_libc = libc >= lo && libc < hi;
-    collect_range(c, lo, hi, (main_program && !has_libc) || is_declared(lo));
+    collect_range(c, lo, hi, eh_hdr_of(info),
+                  (main_program && !has_libc) || is_declared(lo));
   }
   return 0;
 }
