@@ -16,7 +16,7 @@
  * of, and the system-call CAS for one taken.  The fetch_sub(acq_rel) orders
  * everything the mutator wrote before everything the stopper reads.
  *
- * Start: P statuses back to running, waiting = 0, seq bumped, sleepers woken.
+ * Start: waiting = 0, P statuses back to running, seq bumped, sleepers woken.
  * An M that sleeps through a start and a further stop sees seq changed,
  * leaves, finds waiting set again at its caller's loop and arrives anew.
  *
@@ -183,8 +183,10 @@ void mpgi_world_start(void) {
   if (mp) atomic_store(&mp->stop, MPGI_M_GOING);
   atomic_store(&mpgi_stw.tickets, 0);
   mpgi_mutex_lock(&mpgi_sched.lock);
-  resume_ps(&orphans);
+  /* Before the statuses: an M that helped looks at its P at any time, and
+   * one that leaves must not find itself asked to arrive again. */
   atomic_store(&mpgi_stw.waiting, 0);
+  resume_ps(&orphans);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   atomic_fetch_add(&mpgi_stw.seq, 1);
   mpgi_os_futex_wake(&mpgi_stw.seq, INT32_MAX);
