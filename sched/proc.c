@@ -39,7 +39,9 @@ struct mpgi_sched mpgi_sched = {
 
 #define GLOBAL_FIRST_EVERY 61
 #define TIMERS_EVERY 8
+#ifndef STEAL_ROUNDS /* models have fewer */
 #define STEAL_ROUNDS 4
+#endif
 #define LATENCY_SAMPLE_EVERY 64
 
 /* ---- who may run ---- */
@@ -414,11 +416,7 @@ void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp, bool global) {
 }
 
 void mpgi_yield_g0(void) {
-  struct mpg_m *mp = mpgi_tls_m();
-  if (!mp || !mp->curg) {
-    mpgi_os_yield();
-    return;
-  }
+  struct mpg_m *mp = mpgi_current_g("mpg_yield")->m;
   struct mpg_p *pp = mp->p;
   if (mpgi_runq_empty(pp) &&
       atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed) == 0 &&

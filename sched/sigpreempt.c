@@ -42,18 +42,16 @@ static bool top_is_user(const struct mpgi_segment *seg, uintptr_t sp) {
   return true;
 }
 
-/* The interrupted function's return address, if the chain from fp hasn't got
- * it: then f becomes its caller's frame. */
-static bool top_frame(struct mpgi_frame *f, const struct mpgi_segment *seg) {
+/* The interrupted function's return address, which the chain from fp may not
+ * have yet.  (Where it hasn't, rbp is still or again the caller's.) */
+static bool top_frame(const struct mpgi_frame *f,
+                      const struct mpgi_segment *seg) {
   struct mpgi_frame up = *f;
   switch (mpgi_cfi_step(&up, seg->lo, seg->hi)) {
     case MPGI_STEP_END: return true;
     case MPGI_STEP_UNKNOWN: return top_is_user(seg, f->sp);
-    default: break;
+    default: return mpgi_text_is_user(up.pc);
   }
-  if (!mpgi_text_is_user(up.pc)) return false;
-  *f = up;
-  return true;
 }
 
 /* Follow the chain from fp; each frame is [fp] = caller's fp, [fp+8] = return

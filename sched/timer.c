@@ -135,14 +135,8 @@ int64_t mpgi_timers_first(void) {
 
 /* ---- sleeping ---- */
 
-static void sleep_until(int64_t when) {
-  struct mpg_m *mp = mpgi_tls_m();
-  if (!mp || !mp->curg) {
-    int64_t now;
-    while ((now = mpgi_os_now()) < when) mpgi_os_sleep(when - now);
-    return;
-  }
-  struct mpg_g *gp = mp->curg;
+static void sleep_until(struct mpg_g *gp, int64_t when) {
+  struct mpg_m *mp = gp->m;
   struct mpg_p *pp = mp->p;
   gp->timer.when = when;
   gp->timer.g = gp;
@@ -156,12 +150,14 @@ static void sleep_until(int64_t when) {
 }
 
 void mpgi_sleep_g0(int64_t ns) {
+  struct mpg_g *gp = mpgi_current_g("mpg_sleep");
   if (ns <= 0) return;
   int64_t now = mpgi_os_now();
-  sleep_until(ns > INT64_MAX - 1 - now ? INT64_MAX - 1 : now + ns);
+  sleep_until(gp, ns > INT64_MAX - 1 - now ? INT64_MAX - 1 : now + ns);
 }
 
 void mpgi_sleep_until_g0(int64_t deadline_ns) {
-  if (deadline_ns < 0) deadline_ns = INT64_MAX - 1;
-  if (deadline_ns > mpgi_os_now()) sleep_until(deadline_ns);
+  struct mpg_g *gp = mpgi_current_g("mpg_sleep_until");
+  if (deadline_ns < 0) deadline_ns = INT64_MAX - 1; /* none: for ever */
+  if (deadline_ns > mpgi_os_now()) sleep_until(gp, deadline_ns);
 }
