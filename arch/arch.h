@@ -174,6 +174,15 @@ static inline bool mpgi_arch_pc_in_rt(uintptr_t pc) {
          pc < (uintptr_t) mpgi_rt_text_stop;
 }
 
+/* A return address in __morestack or __morestack_non_split.  The frame it
+ * leads to is theirs: [fp] caller's fp, [fp+8] return into the prologue of the
+ * function already seen, [fp+16] return into its caller. */
+MPGI_HIDDEN extern const char mpgi_morestack_start[], mpgi_morestack_stop[];
+static inline bool mpgi_arch_pc_in_morestack(uintptr_t pc) {
+  return pc >= (uintptr_t) mpgi_morestack_start &&
+         pc < (uintptr_t) mpgi_morestack_stop;
+}
+
 /* ---- upcalls: called by the assembler, on g0, defined by sched ---- */
 /* An entry thunk's way out saw preempt set: park or stop in place, or return
  * to let it go on. */

@@ -126,11 +126,14 @@ static void dump_pc(int fd, uintptr_t pc) {
 static void dump_frames(int fd, const struct mpgi_context *ctx, uintptr_t sp,
                         uintptr_t fp) {
   const struct mpgi_segment *seg = mpgi_stack_find(ctx, sp);
+  bool grown = false; /* fp is a frame of __morestack */
   for (int i = 0; seg && fp && i < 64; i++) {
     while (seg && (fp < seg->lo || fp + 16 > seg->hi)) seg = seg->prev;
     if (!seg || (fp & 7)) return;
     const uintptr_t *frame = (const uintptr_t *) fp;
-    if (!mpgi_arch_pc_in_rt(frame[1])) dump_pc(fd, frame[1]);
+    uintptr_t pc = frame[grown ? 2 : 1];
+    if (!mpgi_arch_pc_in_rt(pc)) dump_pc(fd, pc);
+    grown = mpgi_arch_pc_in_morestack(frame[1]);
     fp = frame[0];
   }
 }

@@ -162,6 +162,7 @@ struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
 void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
   MPG_ASSERT(mpgi_g_status(gp) == MPGI_G_DEAD);
   if (gp->fixed) {
+    mpgi_stack_reset(&pp->stacks, &gp->ctx); /* alloca memory */
     mpgi_stack_fixed_free(&pp->stacks, gp->ctx.seg);
     mpgi_stack_first(&gp->ctx, &gp->seg0, gp->seg0.lo, gp->seg0.hi);
     gp->fixed = 0;

@@ -123,6 +123,7 @@ struct mpg_g {
   struct mpgi_timer timer;
   struct mpgi_segment *syscall_seg; /* at mpg_syscall_enter: scan from here */
   uintptr_t syscall_sp;             /* in syscall_seg */
+  struct mpgi_segment *syscall_dynamic; /* ctx.dynamic at that time */
   uintptr_t syscall_regs[6]; /* callee-saved registers at mpg_syscall_enter */
   struct mpgi_segment seg0;  /* record of the first segment */
 };
@@ -337,6 +338,8 @@ MPGI_HIDDEN void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
  * when the caller has none). */
 MPGI_HIDDEN void mpgi_ready(struct mpg_g *gp);
 MPGI_HIDDEN void mpgi_wakep(void);
+/* Does some run queue have work (that others may take)? */
+MPGI_HIDDEN bool mpgi_work_anywhere(void);
 /* Put the running gp at the back and schedule. */
 MPGI_HIDDEN _Noreturn void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp,
                                         bool global);

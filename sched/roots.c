@@ -41,7 +41,8 @@ static void scan_syscall(const struct mpg_g *gp, struct visit *v) {
   /* Its thread runs: only what was fixed at mpg_syscall_enter may be read. */
   struct mpgi_context at = {.seg = gp->syscall_seg,
                             .lo = gp->syscall_seg->lo,
-                            .hi = gp->syscall_seg->hi};
+                            .hi = gp->syscall_seg->hi,
+                            .dynamic = gp->syscall_dynamic};
   visit_words(v, gp->syscall_regs, gp->syscall_regs + 6);
   mpgi_stack_ranges(&at, gp->syscall_sp, visit_words, v);
 }

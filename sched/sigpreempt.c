@@ -55,10 +55,13 @@ static bool top_frame(const struct mpgi_frame *f,
 }
 
 /* Follow the chain from fp; each frame is [fp] = caller's fp, [fp+8] = return
- * address, at rising addresses in a segment, then in older segments. */
+ * address, at rising addresses in a segment, then in older segments.  In a
+ * frame of __morestack the function's caller is at [fp+16]: a comparator that
+ * grew its stack under qsort is recognised by nothing else. */
 static bool chain_is_user(const struct mpgi_segment *seg,
                           const struct mpgi_frame *f) {
   uintptr_t floor = f->sp, fp = f->fp;
+  bool grown = mpgi_arch_pc_in_morestack(f->pc);
   for (int i = 0; i < FRAMES_MAX; i++) {
     if (fp == 0) return true;
     while (seg && (fp < floor || fp < seg->lo || fp + 16 > seg->hi)) {
@@ -68,6 +71,8 @@ static bool chain_is_user(const struct mpgi_segment *seg,
     if (!seg || (fp & 7)) return false;
     const uintptr_t *frame = (const uintptr_t *) fp;
     if (!mpgi_text_is_user(frame[1])) return false;
+    if (grown && !mpgi_text_is_user(frame[2])) return false;
+    grown = mpgi_arch_pc_in_morestack(frame[1]);
     floor = fp + 16;
     fp = frame[0];
   }

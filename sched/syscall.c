@@ -28,6 +28,7 @@ void mpgi_syscall_enter_g0(void) {
   memcpy(gp->syscall_regs, (const void *) gp->ctx.sp, sizeof gp->syscall_regs);
   gp->syscall_sp = gp->ctx.sp;
   gp->syscall_seg = gp->ctx.seg;
+  gp->syscall_dynamic = gp->ctx.dynamic;
   mp->old_p = mpgi_p_release(mp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_SYSCALL);
   atomic_store_explicit(

@@ -26,8 +26,9 @@
  *   -40 to -80   rdi rsi rdx rcx r8 r9           (slow path only)
  *   -88 to -120  rbx r12 r13 r14 r15             (slow path only)
  *
- * A frame-pointer walk that meets this frame finds the caller's address at
- * 16(%rbp), not at 8(%rbp).
+ * A frame-pointer walk comes to this frame by a return address between
+ * mpgi_morestack_start and _stop, and finds the function's caller at 16(%rbp),
+ * not at 8(%rbp).
  *
  * The body is always called, never jumped to, also where it stays on the
  * stack it came from: call and ret stay paired, which the return predictor
@@ -134,7 +135,8 @@
     cmp SEG_GUARD(%r10), %rax
     .endm
 
-/* Make r10, the next segment, the current one of r11, all but guard and SP. */
+/* Make r10, the next segment, the current one of r11, all but guard and SP.
+ * rax = hi */
     .macro switch_segment
     mov %rbp, SEG_PREV_SP(%r10)
     mov %r10, CTX_SEG(%r11)
@@ -180,6 +182,10 @@
     mov \slot(%rbp), %\reg
     .endm
 
+    .globl mpgi_morestack_start
+    .hidden mpgi_morestack_start
+mpgi_morestack_start:
+
 FUNCTION(__morestack)
     .cfi_startproc
     .cfi_personality 0x1b, mpgi_morestack_personality
@@ -192,6 +198,7 @@ FUNCTION(__morestack)
     push %r10
     push %r11
     push %rax
+    add %r11, %r10
     TLS_BASE(%r11)
     mov %fs:TLS_G(%r11), %r11
     test %r11, %r11
@@ -206,23 +213,33 @@ FUNCTION(__morestack)
     mov CTX_SEG(%r11), %rax
     cmpq $0, CTX_DYNAMIC(%r11)
     jne .Ldynamic
-    compare_stay
+    /* compare_stay and compare_next in one, with what is needed in r10 */
+    add $STAY_BYTES, %r10
+    add SEG_GUARD(%rax), %r10
+    cmp %r10, %rbp
     jae .Lfits
-    mov SEG_NEXT(%rax), %r10
-    test %r10, %r10
+    sub SEG_GUARD(%rax), %r10
+    mov SEG_NEXT(%rax), %rax
+    test %rax, %rax
     jz .Lslow
-    compare_next
+    add SEG_GUARD(%rax), %r10
+    cmp %r10, SEG_HI(%rax)
     jb .Lslow
 
-/* hot: r10 = next segment, r11 = context */
-    switch_segment
-    mov SEG_GUARD(%r10), %rax
-    mov %rax, CTX_GUARD(%r11)
-    mov %rax, %fs:GUARD_OFFSET
+/* hot: rax = next segment, r11 = context */
+    mov SEG_LO(%rax), %r10
+    mov %rbp, SEG_PREV_SP(%rax)
+    mov %rax, CTX_SEG(%r11)
+    mov %r10, CTX_LO(%r11)
+    mov SEG_GUARD(%rax), %r10
+    mov SEG_HI(%rax), %rax
+    mov %r10, CTX_GUARD(%r11)
+    mov %rax, CTX_HI(%r11)
+    mov %r10, %fs:GUARD_OFFSET
     cmpl $0, CTX_PREEMPT(%r11)
     jne .Lpoison_switched
-.Lenter_switched:
-    mov SEG_HI(%r10), %rsp
+.Lenter_switched: /* rax = hi */
+    mov %rax, %rsp
     cmpq $0, F_ARGS(%rbp)
     jne .Lcopy_switched
 .Lcall_switched:
@@ -253,8 +270,8 @@ FUNCTION(__morestack)
     .cfi_restore_state
 
 .Lpoison_switched:
-    movabs $GUARD_POISON, %rax
-    mov %rax, %fs:GUARD_OFFSET
+    movabs $GUARD_POISON, %r10
+    mov %r10, %fs:GUARD_OFFSET
     jmp .Lenter_switched
 .Lpoison_returned:
     movabs $GUARD_POISON, %r9
@@ -466,8 +483,11 @@ FUNCTION(__morestack_non_split)
     sub $8, %rsp
     inc %r10
     call *%r10
-    leave
-    .cfi_def_cfa %rsp, 16
+    /* Not leave: SP would wait for the rbp that the body popped. */
+    add $8, %rsp
+    .cfi_def_cfa %rsp, 24
+    pop %rbp
+    .cfi_def_cfa_offset 16
     .cfi_restore %rbp
     ret
 1:  neg %r10
@@ -475,6 +495,10 @@ FUNCTION(__morestack_non_split)
     jmp __morestack
     .cfi_endproc
 END_FUNCTION(__morestack_non_split)
+
+    .globl mpgi_morestack_stop
+    .hidden mpgi_morestack_stop
+mpgi_morestack_stop:
 
 /* -mcmodel=large: frame in the low half of r10, arguments in the high. */
 FUNCTION(__morestack_large_model)
