@@ -86,10 +86,20 @@ void unit_stack_setup(void) {
   unit_m.fpucw = 0x37f;
 }
 
+/* Small stacks lie below the arena, large ones may lie above: comparing
+ * addresses of different segments by mistake shows in one of them. */
+static _Alignas(64) unsigned char low[8192];
+static bool low_used;
+
 void unit_stack_open(struct unit_stack *s, size_t bytes) {
   memset(s, 0, sizeof *s);
   s->bytes = UNIT_STACK_CANARY_BYTES + bytes;
-  s->mem = aligned_alloc(64, (s->bytes + 63) & ~(size_t) 63);
+  if (s->bytes <= sizeof low && !low_used) {
+    s->mem = low;
+    low_used = true;
+  } else {
+    s->mem = aligned_alloc(64, (s->bytes + 63) & ~(size_t) 63);
+  }
   assert_non_null(s->mem);
   uintptr_t lo = (uintptr_t) s->mem + UNIT_STACK_CANARY_BYTES;
   mpgi_stack_first(&s->ctx, &s->first, lo, lo + bytes);
@@ -97,7 +107,10 @@ void unit_stack_open(struct unit_stack *s, size_t bytes) {
 
 void unit_stack_close(struct unit_stack *s, struct mpgi_stack_cache *c) {
   mpgi_stack_reset(c, &s->ctx);
-  free(s->mem);
+  if (s->mem == low)
+    low_used = false;
+  else
+    free(s->mem);
 }
 
 void unit_stack_watch(struct mpgi_segment *seg) {

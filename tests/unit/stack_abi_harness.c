@@ -70,8 +70,17 @@ static void clobber(void) {
 
 /* ---- upcalls ---- */
 
+/* No case has more alloca memory at a time: what is dead must be freed. */
+#define DYNAMIC_MAX 40
+static unsigned dynamic_count(const struct mpgi_context *ctx) {
+  unsigned n = 0;
+  for (const struct mpgi_segment *d = ctx->dynamic; d; d = d->next) n++;
+  return n;
+}
+
 void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args) {
   assert_null(mpgi_tls_g());
+  assert_true(dynamic_count(ctx) <= DYNAMIC_MAX);
   struct mpgi_segment *old = ctx->seg->next;
   int r = mpgi_stack_grow(&cache, ctx, frame + args, MPGI_STACK_LIMIT_DEFAULT);
   assert_int_equal(r, 0);

@@ -137,15 +137,18 @@ struct overaligned {
   _Alignas(64) uint64_t a[8];
 };
 static NOINLINE uint64_t take_overaligned(uint64_t a, struct overaligned v,
-                                          uint64_t b) {
-  uint64_t h = pad(a);
-  h = mix(h, ((uintptr_t) &v & 63) == 0);
+                                          uint64_t b, uint64_t c, uint64_t d,
+                                          uint64_t e, uint64_t f, uint64_t g) {
+  uint64_t h = mix(mix(mix(pad(a), c), d), mix(mix(e, f), g));
+  uintptr_t at = (uintptr_t) &v;
+  __asm__("" : "+r"(at)); /* else it is known to be aligned */
+  h = mix(h, at & 63);
   return mix(mixbytes(h, &v, sizeof v), b);
 }
 static uint64_t case_overaligned(uint64_t s) {
   struct overaligned v;
   for (int i = 0; i < 8; i++) v.a[i] = s * (uint64_t) i;
-  return take_overaligned(s, v, s + 1);
+  return take_overaligned(s, v, s + 1, s + 2, s + 3, s + 4, s + 5, s + 6);
 }
 
 /* ---- results ---- */
