@@ -243,8 +243,7 @@ void mpgi_gc_collect_fully(enum mpgi_gc_cause cause) {
       atomic_store_explicit(&gc.elected, false, memory_order_release);
       break;
     }
-    mpgi_gc_world.stop(MPGI_STOP_GC); /* wait as one who can be stopped */
-    mpgi_gc_world.start();
+    mpgi_gc_world.give_way();
   }
   mpgi_sweep_finish();
 }

@@ -30,6 +30,8 @@ struct mpgi_world {
    * may take a lock a stopped thread can hold. */
   void (*stop)(enum mpgi_stop_reason reason);
   void (*start)(void);
+  /* Wait a moment for somebody else's stop, as one who can be stopped. */
+  void (*give_way)(void);
   /* With the world stopped: the number of root jobs (stacks, registers,
    * thread-local blocks, runtime references), then each of them, from any
    * worker, in any order, each once. */

@@ -375,6 +375,7 @@ MPGI_HIDDEN void mpgi_p_retire(struct mpg_m *mp); /* mp lets go of its P */
 /* stw.c */
 MPGI_HIDDEN void mpgi_world_stop(enum mpgi_stop_reason reason);
 MPGI_HIDDEN void mpgi_world_start(void);
+MPGI_HIDDEN void mpgi_world_give_way(void);
 /* On g0 with a P while the world stops: wait in place until it runs again. */
 MPGI_HIDDEN void mpgi_stop_here(struct mpg_m *mp);
 /* In a signal handler: the same. */

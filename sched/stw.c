@@ -81,16 +81,21 @@ static bool all_stopped(void) {
 
 /* ---- the initiator ---- */
 
-static void take_semaphore(struct mpg_m *mp) {
+void mpgi_world_give_way(void) {
+  struct mpg_m *mp = mpgi_tls_m();
+  if (mp && mp->p && mpgi_stw_waiting())
+    mpgi_stop_here(mp);
+  else
+    mpgi_os_yield();
+  /* At exit the semaphore is never given back. */
+  if (atomic_load(&mpgi_sched.exiting) && mp && !mp->p) mpgi_m_exit(mp);
+}
+
+static void take_semaphore(void) {
   uint32_t free = 0;
   while (!atomic_compare_exchange_weak(&mpgi_stw.sema, &free, 1)) {
     free = 0;
-    if (mp && mp->p && mpgi_stw_waiting())
-      mpgi_stop_here(mp);
-    else
-      mpgi_os_yield();
-    /* At exit the semaphore is never given back. */
-    if (atomic_load(&mpgi_sched.exiting) && mp && !mp->p) mpgi_m_exit(mp);
+    mpgi_world_give_way();
   }
 }
 
@@ -138,8 +143,8 @@ static void wait_arrivals(void) {
 
 void mpgi_world_stop(enum mpgi_stop_reason reason) {
   struct mpg_m *mp = mpgi_tls_m();
+  take_semaphore();
   int64_t requested = mpgi_os_now();
-  take_semaphore(mp);
   struct mpg_p *own = mp ? mp->p : NULL;
   mpgi_stw.reason = reason;
   mpgi_stw.requested_at = requested;

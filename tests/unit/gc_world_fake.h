@@ -124,6 +124,11 @@ static void world_start(void) {
   pthread_mutex_unlock(&world.initiator);
 }
 
+static void world_give_way(void) {
+  if (self != NULL) world_poll();
+  sched_yield();
+}
+
 static size_t world_root_jobs(void) {
   size_t n = 1;
   for (struct mutator *m = world.list; m != NULL; m = m->next) n++;
@@ -167,6 +172,7 @@ static int world_procs(void) { return (int) world.parallelism; }
 static const struct mpgi_world world_table = {
     .stop = world_stop,
     .start = world_start,
+    .give_way = world_give_way,
     .root_jobs = world_root_jobs,
     .root_job = world_root_job,
     .recruit = world_recruit,
