@@ -60,15 +60,35 @@ static void use_in_a_stopped_world_is_caught(void **state) {
   (void) state;
   void *p = mpgi_fixmem_alloc(32, 0);
   mpgi_fixmem_forbid(1);
-  assert_fatal("forbidden", (void) mpgi_fixmem_alloc(32, 0));
-  assert_fatal("forbidden", mpgi_fixmem_free(p, 32, 0));
+  assert_fatal("stopped == 0", (void) mpgi_fixmem_alloc(32, 0));
+  assert_fatal("stopped == 0", mpgi_fixmem_free(p, 32, 0));
   mpgi_fixmem_forbid(1);
   mpgi_fixmem_forbid(-1);
-  assert_fatal("forbidden", (void) mpgi_fixmem_alloc(32, 0));
+  assert_fatal("stopped == 0", (void) mpgi_fixmem_alloc(32, 0));
   mpgi_fixmem_forbid(-1);
   mpgi_fixmem_free(p, 32, 0);
   assert_fatal("delta", mpgi_fixmem_forbid(-1));
   mpgi_fixmem_forbid(1); /* undo: the count was taken before the check */
+}
+
+static void *use_outside(void *arg) {
+  (void) arg;
+  mpgi_fixmem_outside();
+  void *p = mpgi_fixmem_alloc(32, 0);
+  if (p) mpgi_fixmem_free(p, 32, 0);
+  return p;
+}
+
+static void a_thread_outside_the_world_may_use_it(void **state) {
+  (void) state;
+  pthread_t t;
+  void *p = NULL;
+  mpgi_fixmem_forbid(1);
+  assert_int_equal(pthread_create(&t, NULL, use_outside, NULL), 0);
+  pthread_join(t, &p);
+  assert_fatal("stopped == 0", (void) mpgi_fixmem_alloc(32, 0));
+  mpgi_fixmem_forbid(-1);
+  assert_non_null(p);
 }
 
 static void bad_arguments_are_caught(void **state) {
@@ -121,6 +141,7 @@ int main(void) {
       cmocka_unit_test(absurd_sizes_give_null),
       cmocka_unit_test(failpoint_is_sticky),
       cmocka_unit_test(use_in_a_stopped_world_is_caught),
+      cmocka_unit_test(a_thread_outside_the_world_may_use_it),
       cmocka_unit_test(bad_arguments_are_caught),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
