@@ -88,7 +88,8 @@ static void trace_detail(struct line *l) {
   size_t n = atomic_load(&mpgi_sched.nallg);
   for (size_t i = 0; i < n; i++) {
     struct mpg_g *gp = mpgi_allg_get(i);
-    if (mpgi_g_status(gp) == MPGI_G_DEAD || mpgi_g_status(gp) == MPGI_G_IDLE)
+    if (gp->goid == 0 || mpgi_g_status(gp) == MPGI_G_DEAD ||
+        mpgi_g_status(gp) == MPGI_G_IDLE)
       continue;
     trace_g(l, gp);
     put(2, l);
@@ -179,7 +180,7 @@ static void dump_all(int fd, const struct mpg_g *but) {
   for (size_t i = 0; i < n; i++) {
     const struct mpg_g *gp = mpgi_allg_get(i);
     uint32_t s = mpgi_g_status(gp);
-    if (gp != but && s != MPGI_G_DEAD && s != MPGI_G_IDLE)
+    if (gp != but && gp->goid != 0 && s != MPGI_G_DEAD && s != MPGI_G_IDLE)
       mpgi_goroutine_dump(fd, gp);
   }
 }

@@ -58,6 +58,7 @@ enum mpgi_wait_reason {
   MPGI_WAIT_WAITGROUP,
   MPGI_WAIT_SEM,
   MPGI_WAIT_SLEEP,
+  MPGI_WAIT_IDLE_GC,
   MPGI_WAIT_REASONS
 };
 
@@ -259,6 +260,7 @@ struct mpgi_sched {
   _Atomic int64_t sysmon_until; /* when it will look next; INT64_MAX asleep */
   /* metrics.c; fixmem, so that the collector doesn't scan them */
   struct mpgi_metrics *metrics;
+  _Atomic(struct mpg_g *) idle_gc; /* parked until sysmon wakes it */
   /* timed idle wait: one M sleeps until the first timer */
   _Atomic(struct mpg_m *) poller;
   _Atomic int64_t poll_until;
@@ -392,6 +394,9 @@ MPGI_HIDDEN int mpgi_procs_want(int n);
 MPGI_HIDDEN _Noreturn void mpgi_run_finish(struct mpg_m *mp);
 /* In a signal handler while exiting: this thread runs no more. */
 MPGI_HIDDEN _Noreturn void mpgi_freeze_for_ever_sig(struct mpg_m *mp);
+MPGI_HIDDEN void mpgi_idle_gc_g0(void);
+MPGI_HIDDEN void mpgi_thunk_idle_gc(void);
+MPGI_HIDDEN void mpgi_idle_gc_wake(void); /* sysmon */
 MPGI_HIDDEN void mpgi_main_done_g0(void);
 MPGI_HIDDEN void mpgi_thunk_main_done(void);
 

@@ -149,19 +149,19 @@ static struct mpg_m *idle_m_pop_locked(void) {
 static void start_undo(struct mpg_p *pp, bool spinning) {
   mpgi_mutex_lock(&mpgi_sched.lock);
   mpgi_sched.nm--;
+  if (spinning) atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
   /* Its work must stay visible: an idle P is not looked at. */
   mpgi_runq_drain_locked(pp);
   mpgi_p_idle_put_locked(pp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
-  if (spinning) atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
 }
 
 void mpgi_m_start(struct mpg_p *pp, bool spinning) {
   mpgi_mutex_lock(&mpgi_sched.lock);
   if (!pp) pp = mpgi_p_idle_get_locked();
   if (!pp) {
-    mpgi_mutex_unlock(&mpgi_sched.lock);
     if (spinning) atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
+    mpgi_mutex_unlock(&mpgi_sched.lock);
     return;
   }
   struct mpg_m *mp = idle_m_pop_locked();
@@ -226,7 +226,10 @@ void mpgi_m_handoff(struct mpg_p *pp) {
   bool work = mpgi_sched.runq.n != 0;
   if (!work) mpgi_p_idle_put_locked(pp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
-  if (work) mpgi_m_start(pp, false);
+  if (work)
+    mpgi_m_start(pp, false);
+  else if (mpgi_work_anywhere()) /* as every M that goes idle: proc.c */
+    mpgi_wakep();
 }
 
 int mpgi_set_max_threads_g0(int n) {

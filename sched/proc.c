@@ -11,13 +11,16 @@
  *   submitter   1. put the G on a run queue
  *               2. full fence                                  [wake.fence]
  *               3. if some P is idle and no M spins, start one spinning
- *   last        1. nmspinning -= 1 (sequentially consistent)   [wake.fence]
- *   spinner     2. look at every run queue once more
- * So either the submitter sees no spinner and wakes one, or the spinner that
- * was seen looks after the put.  An M that leaves spinning because it found
- * work starts another spinner in its place (the submitter relied on one).
- * An M that goes idle without having spun needs no second look: work it could
- * have missed was put by somebody who does step 3 himself.
+ *   M that      1. its P to the idle list: npidle += 1         [wake.fence]
+ *   goes idle   2. when it was spinning: nmspinning -= 1       [wake.fence]
+ *               3. look at every run queue once more
+ * So either the submitter sees an idle P and no spinner and wakes one, or
+ * whoever it relied on looks after the put.  That M need not have spun: with
+ * enough spinners it goes idle at once, and they may find work and leave
+ * before its P counts as idle (Go up to 1.19 forgets wake-ups there).
+ * An M that leaves spinning because it found work starts another spinner in
+ * its place (the submitter relied on one).  Who takes nmspinning back without
+ * having looked does so under sched.lock, with no P idle or before one is.
  * Model-checked by tests/model/wake_model.c.
  *
  * Fairness: every 61st slice looks at the global queue first; runnext inherits
@@ -242,22 +245,25 @@ static bool reacquire_idle_p(struct mpg_m *mp) {
   return true;
 }
 
-static bool work_anywhere(void) {
+bool mpgi_work_anywhere(void) {
   if (atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed))
     return true;
+  if (mpgi_opt.nosteal) return false;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++)
     if (!mpgi_runq_empty(mpgi_sched.allp[i])) return true;
   return false;
 }
 
-/* The last look of a spinner (head of file).  True: mp has a P and spins. */
-static bool spinner_leaves(struct mpg_m *mp) {
-  MPG_ASSERT(mp->spinning && !mp->p);
-  mp->spinning = false;
-  int32_t n = atomic_fetch_sub(&mpgi_sched.nmspinning, 1); /* [wake.fence] */
-  MPG_VERIFY(n > 0);
-  if (mpgi_opt.nosteal || !work_anywhere() || !reacquire_idle_p(mp))
-    return false;
+/* The last look of an M that let go of its P (head of file).  True: mp has a
+ * P again and spins. */
+static bool last_look(struct mpg_m *mp) {
+  MPG_ASSERT(!mp->p);
+  if (mp->spinning) {
+    mp->spinning = false;
+    int32_t n = atomic_fetch_sub(&mpgi_sched.nmspinning, 1); /* [wake.fence] */
+    MPG_VERIFY(n > 0);
+  }
+  if (!mpgi_work_anywhere() || !reacquire_idle_p(mp)) return false;
   spinning_begin(mp);
   return true;
 }
@@ -343,7 +349,7 @@ static struct mpg_g *find_runnable(struct mpg_m *mp, bool *inherit) {
       if (gp) return gp;
       continue;
     }
-    if (mp->spinning && spinner_leaves(mp)) continue;
+    if (last_look(mp)) continue;
     if (poll_timers(mp)) continue;
     mpgi_m_stop(mp);
   }

@@ -77,6 +77,46 @@ MPGI_RT_TEXT static void run_main(void *arg) {
 
 void mpgi_main_done_g0(void) { mpgi_run_finish(mpgi_tls_m()); }
 
+/* ---- the goroutine that collects when sysmon says so ----
+ *
+ * sysmon has no P and must not wait for the world; so it only wakes this one.
+ * It is not the user's: not counted, not listed, without a number. */
+
+MPGI_RT_TEXT static void run_idle_gc(void *arg) {
+  (void) arg;
+  for (;;) mpgi_thunk_idle_gc();
+}
+
+static void idle_gc_resumed(struct mpg_g *gp) {
+  (void) gp;
+  mpgi_gc_collect(MPGI_GC_IDLE);
+}
+
+void mpgi_idle_gc_g0(void) {
+  struct mpg_m *mp = mpgi_tls_m();
+  struct mpg_g *gp = mp->curg;
+  gp->on_resume = idle_gc_resumed;
+  mpgi_park_begin(mp, gp, MPGI_WAIT_IDLE_GC);
+  atomic_store(&mpgi_sched.idle_gc, gp);
+  mpgi_schedule(mp);
+}
+
+void mpgi_idle_gc_wake(void) {
+  struct mpg_g *gp = atomic_exchange(&mpgi_sched.idle_gc, NULL);
+  if (gp) mpgi_ready(gp);
+}
+
+static int make_idle_gc(struct mpg_p *pp) {
+  int err;
+  struct mpg_g *gp = mpgi_g_new(pp, run_idle_gc, NULL, NULL, false, &err);
+  if (!gp) return err;
+  atomic_fetch_sub(&mpgi_sched.next_goid, 1);
+  gp->goid = 0;
+  mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
+  mpgi_runq_put(pp, gp, false);
+  return 0;
+}
+
 /* ---- starting ---- */
 
 static void reset_state(void) {
@@ -91,6 +131,7 @@ static void reset_state(void) {
   atomic_store(&s->nmspinning, 0);
   atomic_store(&s->ngoroutines, 0);
   atomic_store(&s->poller, NULL);
+  atomic_store(&s->idle_gc, NULL);
   atomic_store(&s->poll_until, INT64_MAX);
   atomic_store(&s->exiting, 0);
   atomic_store(&s->sysmon_wait, 0);
@@ -115,6 +156,7 @@ static int make_main(struct main_call *call, bool fixed) {
   mpgi_mutex_lock(&mpgi_sched.lock);
   struct mpg_p *pp = mpgi_p_idle_get_locked();
   mpgi_mutex_unlock(&mpgi_sched.lock);
+  if ((err = make_idle_gc(pp))) return err;
   struct mpg_g *gp = mpgi_g_new(pp, run_main, call, NULL, fixed, &err);
   if (!gp) return err;
   gp->is_main = 1;

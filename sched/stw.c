@@ -180,6 +180,14 @@ static void resume_ps(struct mpg_p **orphans) {
   }
 }
 
+/* No P could be taken off the idle list meanwhile: whoever wanted one went to
+ * sleep and relies on this. */
+static void wake_idle(void) {
+  bool timers = mpgi_timers_first() != INT64_MAX &&
+                atomic_load(&mpgi_sched.poller) == NULL;
+  if (timers || mpgi_work_anywhere()) mpgi_wakep();
+}
+
 void mpgi_world_start(void) {
   struct mpg_m *mp = mpgi_tls_m();
   MPG_ASSERT(mpgi_stw_waiting() && all_stopped());
@@ -204,7 +212,7 @@ void mpgi_world_start(void) {
     pp->link = NULL;
     mpgi_m_handoff(pp);
   }
-  mpgi_wakep(); /* idle Ps may have work: gomaxprocs, global queue */
+  wake_idle();
 }
 
 /* ---- the stopped ---- */

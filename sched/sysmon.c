@@ -20,7 +20,6 @@
 #define ASK_MIN_NS (100 * 1000)
 #define ASK_MAX_NS (1000 * 1000)
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
-#define DEEP_NS ((int64_t) 60 * 1000 * 1000 * 1000)
 
 struct sysmon {
   int64_t now, delay;
@@ -70,7 +69,8 @@ static void sleep_deeply(struct sysmon *s) {
   }
   mpgi_mutex_unlock(&mpgi_sched.lock);
   if (!deep) return;
-  int64_t until = s->now + DEEP_NS;
+  /* the idle collection must not be late by more than half its period */
+  int64_t until = s->now + mpgi_opt.gcperiod * 1000000 / 2;
   if (s->next_trace < until) until = s->next_trace;
   if (!atomic_load(&mpgi_sched.exiting) && until > s->now)
     mpgi_note_sleep_timed(&mpgi_sched.sysmon_note, until - s->now);
@@ -206,7 +206,7 @@ static void round_of_duty(struct sysmon *s) {
     s->next_text = s->now + TEXT_EVERY_NS;
   }
   trace(s);
-  if (mpgi_gc_tick(s->now)) mpgi_gc_collect(MPGI_GC_IDLE);
+  if (mpgi_gc_tick(s->now)) mpgi_idle_gc_wake();
 }
 
 void mpgi_sysmon_main(void *arg) {
@@ -216,6 +216,7 @@ void mpgi_sysmon_main(void *arg) {
                                      : INT64_MAX;
   s.next_text = s.now + TEXT_EVERY_NS;
   mpgi_os_timer_slack_lower();
+  mpgi_fixmem_outside(); /* no stop waits for sysmon */
   while (!atomic_load(&mpgi_sched.exiting)) {
     sleep_tick(&s);
     if (atomic_load(&mpgi_sched.exiting)) break;
