@@ -122,6 +122,10 @@ struct mpgi_range {
  * of thread-local blocks.  Takes the dynamic linker's lock: never with the
  * world stopped.  0 or -ENOMEM (the old list stays). */
 MPGI_HIDDEN int mpgi_os_roots_refresh(void);
+/* From the next refresh on leave out the segments of the library that contains
+ * addr, which holds no reference to collected memory.  At most one; the main
+ * program is never left out. */
+MPGI_HIDDEN void mpgi_os_roots_skip(const void *addr);
 /* Tests: rows that need no memory; at most, and by default, 128. */
 MPGI_HIDDEN extern size_t mpgi_os_roots_static_rows;
 /* The list made by the last refresh; stable until the next. Signal-safe. */

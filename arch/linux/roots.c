@@ -190,11 +190,32 @@ static bool add_tls(struct lists *l, const struct dl_phdr_info *info,
   return module_add(l, &m);
 }
 
+/* An address in the library to leave out; 0: none. */
+static uintptr_t skip_addr;
+
+void mpgi_os_roots_skip(const void *addr) { skip_addr = (uintptr_t) addr; }
+
+static bool contains(const struct dl_phdr_info *info, uintptr_t addr) {
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+    uintptr_t lo = info->dlpi_addr + ph->p_vaddr;
+    if (ph->p_type == PT_LOAD && addr >= lo && addr < lo + ph->p_memsz)
+      return true;
+  }
+  return false;
+}
+
+/* Linked into the main program or with us, it is not a library of its own. */
+static bool is_skipped(const struct dl_phdr_info *info) {
+  return skip_addr && info->dlpi_name && info->dlpi_name[0] &&
+         contains(info, skip_addr) && !contains(info, (uintptr_t) &lists);
+}
+
 static int visit_object(struct dl_phdr_info *info, size_t size, void *arg) {
   struct lists *l = arg;
   /* Older C libraries pass a shorter structure, without the TLS fields. */
   MPG_VERIFY(size >= offsetof(struct dl_phdr_info, dlpi_tls_data) + 8);
-  if (!add_segments(l, info)) return -ENOMEM;
+  if (!is_skipped(info) && !add_segments(l, info)) return -ENOMEM;
   for (int i = 0; i < info->dlpi_phnum; i++)
     if (info->dlpi_phdr[i].p_type == PT_TLS && info->dlpi_tls_modid &&
         !add_tls(l, info, &info->dlpi_phdr[i]))
@@ -321,16 +342,6 @@ struct text_query {
   struct mpgi_range *out;
   int max, n;
 };
-
-static bool contains(const struct dl_phdr_info *info, uintptr_t addr) {
-  for (int i = 0; i < info->dlpi_phnum; i++) {
-    const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-    uintptr_t lo = info->dlpi_addr + ph->p_vaddr;
-    if (ph->p_type == PT_LOAD && addr >= lo && addr < lo + ph->p_memsz)
-      return true;
-  }
-  return false;
-}
 
 static int text_visit(struct dl_phdr_info *info, size_t size, void *arg) {
   struct text_query *q = arg;
