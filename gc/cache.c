@@ -153,19 +153,26 @@ static uint32_t hole_cells_max(const struct mpgi_span *s) {
   return n > 0 ? n : 1;
 }
 
+static void hole_zero(const struct mpgi_span *s, uintptr_t lo, size_t bytes) {
+  if (s->kind != MPGI_KIND_NOSCAN && !s->zero) memset((void *) lo, 0, bytes);
+}
+
+/* A marker may look as soon as the bits are set: at stale words, which keep
+ * something needlessly, but never at a stale type.  Otherwise bits come first,
+ * because an atomic operation after clearing would wait for the clearing. */
 static void hole_set(struct mpgi_cache *c, struct mpgi_span *s,
                      struct mpgi_hole *h, uint32_t lo, uint32_t hi) {
   uintptr_t from = mpgi_span_cell(s, lo);
   size_t bytes = (size_t) (hi - lo) * h->bytes;
-  if (s->kind != MPGI_KIND_NOSCAN && !s->zero) memset((void *) from, 0, bytes);
+  bool typed = s->kind == MPGI_KIND_TYPED;
+  if (typed) hole_zero(s, from, bytes);
   write_begin(c);
-  /* Zeroes before bits: a marker may look at once. */
-  atomic_thread_fence(memory_order_release);
   mpgi_span_bits_set(s, lo, hi);
   h->start = from;
   h->end = from + bytes;
   atomic_store_explicit(&h->ptr, from, memory_order_relaxed);
   write_end(c);
+  if (!typed) hole_zero(s, from, bytes);
   s->cursor = hi;
 }
 

@@ -28,9 +28,8 @@
 #include <arch/os.h>
 #include <gc/mark_private.h>
 
-/* Below this nobody is woken to help: it would cost more than it saves. */
-#define PARALLEL_MIN_BYTES ((uint64_t) 512 << 10)
-#define FORCE_PERIOD_NS (INT64_C(120) * 1000000000)
+/* Below this the collector starts no threads of its own. */
+#define PARALLEL_MIN_BYTES ((uint64_t) 1 << 20)
 #define RELEASE_PERIOD_NS (INT64_C(1) * 1000000000)
 
 struct mpgi_world mpgi_gc_world;
@@ -259,5 +258,6 @@ bool mpgi_gc_tick(int64_t now) {
     keep = keep == UINT64_MAX ? 0 : keep / 10;
     if (idle > keep) mpgi_heap_release((idle - keep) / 2);
   }
-  return now - atomic_load(&gc.ended_at) >= FORCE_PERIOD_NS;
+  return mpgi_pacer_goal() != UINT64_MAX &&
+         now - atomic_load(&gc.ended_at) >= mpgi_opt.gcperiod * 1000000;
 }

@@ -281,17 +281,17 @@ static uint32_t release_run(enum mpgi_sort sort, uint32_t max) {
 }
 
 uint64_t mpgi_heap_release(uint64_t max) {
-  uint64_t done = 0;
+  uint64_t pages = max >> MPGI_PAGE_LOG2, done = 0;
   for (int sort = 0; sort < MPGI_SORT_COUNT; sort++)
-    while (done < max) {
-      uint64_t left = (max - done + MPGI_PAGE_BYTES - 1) >> MPGI_PAGE_LOG2;
+    while (done < pages) {
+      uint64_t left = pages - done;
       uint32_t n = release_run((enum mpgi_sort) sort, left < MPGI_CHUNK_PAGES
                                                           ? (uint32_t) left
                                                           : MPGI_CHUNK_PAGES);
       if (n == 0) break;
-      done += (uint64_t) n << MPGI_PAGE_LOG2;
+      done += n;
     }
-  return done;
+  return done << MPGI_PAGE_LOG2;
 }
 
 uint64_t mpgi_heap_idle_bytes(void) {

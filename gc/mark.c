@@ -40,6 +40,7 @@
 #include <gc/mark_private.h>
 
 #define KEEP_BYTES ((size_t) 1 << 20) /* of buffers, between cycles */
+#define CALL_ITEMS 4096               /* scanned before others are called */
 #define SPINS_BUSY 200
 #define SPINS_YIELD 400
 #define NAP_NS 100000
@@ -58,7 +59,7 @@ static struct {
   mpgi_mark_job *job; /* constant during a phase, like n */
   size_t n;
   _Atomic size_t next_job;
-  bool alone;
+  unsigned wanted; /* markers, until they have been called; the leader */
   _Atomic uint64_t objects, bytes, root_bytes, cpu_ns;
   struct mpgi_marker *marker; /* MPGI_MARKERS_MAX of them; no heap address */
 } phase;
@@ -157,9 +158,7 @@ bool mpgi_mark_refill(struct mpgi_marker *m) {
 
 /* Somebody is idle and the pool is empty: give half of what we have, the
  * oldest half, which leads to most. */
-void mpgi_mark_share(struct mpgi_marker *m) {
-  uint64_t s = mpgi_load(&phase.state);
-  if (m->alone || state_idle(s) == 0 || mpgi_workbuf_full_any()) return;
+static void share(struct mpgi_marker *m) {
   uint32_t half = m->buf->n / 2;
   if (m->spare->n == 0 && half == 0) return;
   struct mpgi_workbuf *b = mpgi_workbuf_empty_get();
@@ -178,6 +177,25 @@ void mpgi_mark_share(struct mpgi_marker *m) {
   pool_announce();
 }
 
+/* The leader marks alone until there is enough to do: waking a thread costs as
+ * much as marking a thousand objects. */
+static void helpers_call(struct mpgi_marker *m) {
+  unsigned n = phase.wanted - 1;
+  m->alone = false;
+  phase.wanted = 1;
+  unsigned got = mpgi_gc_world.recruit(n);
+  if (got < n) mpgi_workers_wake(n - got);
+}
+
+void mpgi_mark_look(struct mpgi_marker *m) {
+  if (m->alone) {
+    if (m->busy >= CALL_ITEMS && phase.wanted > 1) helpers_call(m);
+  } else if (state_idle(mpgi_load(&phase.state)) > 0 &&
+             !mpgi_workbuf_full_any()) {
+    share(m);
+  }
+}
+
 /* ---- a marker's life ---- */
 
 /* The calling thread's marker; NULL: there are no buffers for one more. */
@@ -193,7 +211,6 @@ static struct mpgi_marker *marker_begin(void) {
     if (m->spare != NULL) mpgi_workbuf_empty_put(m->spare);
     return NULL;
   }
-  m->alone = phase.alone;
   m->clock = mpgi_os_thread_clock();
   m->clock_start = mpgi_os_clock_read(m->clock);
   return m;
@@ -307,7 +324,8 @@ static void rescan_span(void *arg, struct mpgi_span *s) {
 
 static unsigned recover(struct mpgi_marker *m) {
   unsigned walks = 0;
-  m->alone = true;
+  m->alone = true; /* the others are over */
+  phase.wanted = 1;
   while (atomic_exchange(&phase.overflow, false)) {
     mpgi_span_each(rescan_span, m);
     walks++;
@@ -330,7 +348,7 @@ void mpgi_mark_run(mpgi_mark_job *job, size_t n, unsigned wanted,
   MPG_ASSERT(wanted >= 1);
   phase.job = job;
   phase.n = n;
-  phase.alone = wanted == 1;
+  phase.wanted = wanted;
   atomic_store(&phase.next_job, 0);
   atomic_store(&phase.arrivals, 0);
   atomic_store(&phase.overflow, false);
@@ -340,11 +358,8 @@ void mpgi_mark_run(mpgi_mark_job *job, size_t n, unsigned wanted,
   mpgi_store(&phase.cpu_ns, 0);
   struct mpgi_marker *m = marker_begin();
   MPG_VERIFY(m != NULL); /* workbuf_init committed two */
+  m->alone = true;
   atomic_store(&phase.state, 1);
-  if (wanted > 1) {
-    unsigned got = mpgi_gc_world.recruit(wanted - 1);
-    if (got < wanted - 1) mpgi_workers_wake(wanted - 1 - got);
-  }
   work(m);
   out->recoveries = recover(m);
   marker_end(m);

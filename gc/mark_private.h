@@ -61,8 +61,8 @@ MPGI_HIDDEN void mpgi_workbuf_empty_put(struct mpgi_workbuf *b);
 MPGI_HIDDEN struct mpgi_workbuf *mpgi_workbuf_full_get(void);
 MPGI_HIDDEN void mpgi_workbuf_full_put(struct mpgi_workbuf *b);
 MPGI_HIDDEN bool mpgi_workbuf_full_any(void);
-/* At most so many buffers exist from now on (tests force overflow);
- * UINT32_MAX: as many as there is room for. */
+/* Nobody holds a buffer: at most so many exist from now on (tests force
+ * overflow); UINT32_MAX: as many as there is room for. */
 MPGI_HIDDEN void mpgi_workbuf_limit(uint32_t n);
 MPGI_HIDDEN uint64_t mpgi_workbuf_bytes(void);
 /* Nobody holds a buffer: forget them all, keep memory of `keep` bytes. */
@@ -72,6 +72,7 @@ MPGI_HIDDEN void mpgi_workbuf_reset(size_t keep);
 
 #define MPGI_MARKERS_MAX 64
 #define MPGI_RING 16 /* slots; a power of two */
+#define MPGI_MARK_LOOK 256
 
 /* A candidate whose mark bit is being fetched. */
 struct mpgi_pending {
@@ -85,7 +86,7 @@ struct mpgi_marker {
   struct mpgi_workbuf *spare; /* full or empty; never NULL */
   uint32_t pending_at, grey_at;
   bool alone;    /* no other marker, no mutator: bits need no atomics */
-  uint32_t busy; /* items popped: every so often, look after others */
+  uint32_t busy; /* items popped; every MPGI_MARK_LOOK, look after others */
   int clock;     /* CPU clock of the thread; -1: none */
   int64_t clock_start;
   uint64_t objects, bytes; /* marked; handed over when it goes idle */
@@ -112,7 +113,8 @@ MPGI_HIDDEN extern const struct mpgi_mark_ops *mpgi_mark_ops;
 /* Called by the processor-specific half. */
 MPGI_HIDDEN void mpgi_mark_push_slow(struct mpgi_marker *m, mpgi_item it);
 MPGI_HIDDEN bool mpgi_mark_refill(struct mpgi_marker *m);
-MPGI_HIDDEN void mpgi_mark_share(struct mpgi_marker *m);
+/* Every MPGI_MARK_LOOK items: get help, or give some of the work away. */
+MPGI_HIDDEN void mpgi_mark_look(struct mpgi_marker *m);
 /* Mark the object at this heap offset, far inside a huge one; at once. */
 MPGI_HIDDEN void mpgi_mark_far(struct mpgi_marker *m, uintptr_t offset);
 
@@ -127,7 +129,8 @@ struct mpgi_mark_result {
 };
 MPGI_HIDDEN int mpgi_mark_init(size_t heap_bytes);
 /* Mark everything reachable from jobs [0, n), each run once by some marker,
- * with up to `wanted` markers.  With the world stopped. */
+ * with up to `wanted` markers: others are called once there is work for them.
+ * With the world stopped. */
 typedef void mpgi_mark_job(size_t i, mpgi_visit *visit, void *arg);
 MPGI_HIDDEN void mpgi_mark_run(mpgi_mark_job *job, size_t n, unsigned wanted,
                                struct mpgi_mark_result *out);

@@ -226,7 +226,9 @@ HOT void grey_in(struct mpgi_marker *m, mpgi_item it) {
   mpgi_item *slot = &m->grey[m->grey_at++ % MPGI_RING];
   mpgi_item old = *slot;
   *slot = it;
-  __builtin_prefetch((void *) (mpgi_heap.lo + mpgi_item_offset(it)));
+  uintptr_t lo = mpgi_heap.lo + mpgi_item_offset(it);
+  __builtin_prefetch((void *) lo);
+  __builtin_prefetch((void *) (lo + 32));
   if (MPGI_LIKELY(old != 0)) scan_item(m, old);
 }
 
@@ -248,7 +250,7 @@ COLD void drain(struct mpgi_marker *m) {
     struct mpgi_workbuf *b = m->buf;
     if (MPGI_LIKELY(b->n > 0)) {
       grey_in(m, b->item[--b->n]);
-      if (MPGI_UNLIKELY(++m->busy % 256 == 0)) mpgi_mark_share(m);
+      if (MPGI_UNLIKELY(++m->busy % MPGI_MARK_LOOK == 0)) mpgi_mark_look(m);
       continue;
     }
     pending_flush(m);

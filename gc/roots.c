@@ -6,7 +6,8 @@
  * a large array is scanned by several markers.
  *
  * The collector's own words are left out: section mpg_noroot is cut out of
- * the segment it lies in.
+ * the segment it lies in, and jemalloc, which has 2 MiB of data and keeps no
+ * reference of the program's in them, is left out altogether.
  *
  * Concurrency: `registered` is sorted by lo and guarded by the lock
  * (GC_ROOTS); with the world stopped nobody holds it.  `global` belongs to the
@@ -104,6 +105,7 @@ int mpgi_roots_prepare(void) {
   uintptr_t cut_lo = (uintptr_t) mpgi_noroot_start;
   uintptr_t cut_hi = (uintptr_t) mpgi_noroot_stop;
   size_t n;
+  mpgi_os_roots_skip(mpgi_fixmem_library());
   int rc = mpgi_os_roots_refresh();
   if (rc != 0) return rc; /* an old list may lack a new library */
   const struct mpgi_range *seg = mpgi_os_roots(&n);

@@ -147,6 +147,7 @@ bool mpgi_workbuf_full_any(void) {
 }
 
 void mpgi_workbuf_limit(uint32_t n) {
+  mpgi_workbuf_reset(0);
   atomic_store(&pool.limit, n < pool.max ? n : pool.max);
 }
 

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include <arch/common/fixmem.h>
 #include <arch/common/options.h>
 #include <arch/os.h>
 #include <arch/tls.h>
@@ -217,6 +218,22 @@ UNIT_UNUSED static void mutator_end(void) {
   pthread_mutex_unlock(&world.lock);
   munmap(self, 4096);
   self = NULL;
+}
+
+/* Around a blocking call of a mutator: it counts as stopped. */
+UNIT_UNUSED static void world_leave(void) {
+  pthread_mutex_lock(&world.lock);
+  world.running--;
+  pthread_cond_broadcast(&world.changed);
+  pthread_mutex_unlock(&world.lock);
+}
+
+UNIT_UNUSED static void world_return(void) {
+  pthread_mutex_lock(&world.lock);
+  while (atomic_load(&world.stopping))
+    pthread_cond_wait(&world.changed, &world.lock);
+  world.running++;
+  pthread_mutex_unlock(&world.lock);
 }
 
 /* Once per process (or child): the collector, and the main thread in it. */

@@ -1,0 +1,544 @@
+/* Marking against a shadow model: random graphs of all kinds and sizes, with
+ * start, interior and one-past-the-end references, large objects, typed
+ * arrays; by 1, 2 and 4 markers, with every vector width, with too few
+ * buffers.  Roots are exactly known, so is what must be freed. */
+#include <tests/unit/gc_world_fake.h>
+
+static uint64_t seed;
+static uint32_t draw(uint32_t below) {
+  seed = seed * 6364136223846793005u + 1442695040888963407u;
+  return (uint32_t) (seed >> 33) % below;
+}
+
+/* ---- the model: in malloc memory, which is no root ---- */
+
+#define OBJECTS 6000
+#define REFS 6
+#define NONE (-1)
+
+struct shadow {
+  unsigned char *addr;
+  size_t bytes;
+  int kind;
+  int refs; /* words that may refer */
+  int to[REFS];
+  size_t at[REFS];    /* offset of the word in this object */
+  size_t delta[REFS]; /* where in the target it points */
+  bool live, reached;
+};
+
+static struct shadow *model;
+static int roots[64];
+static const mpg_type *pair_type; /* words 0 and 2 of 3 are pointers */
+
+static size_t random_bytes(void) {
+  switch (draw(40)) {
+  case 0: return 30000 + draw(300000); /* large */
+  case 1: return 1024 + draw(8192);
+  default: return 24 + draw(300);
+  }
+}
+
+/* A filler that is no pointer into the heap and says whose it is. */
+static uint64_t filler(int id, size_t i) {
+  return UINT64_C(0xf100000000000000) + (uint64_t) id * 65536 + i % 65536;
+}
+
+static bool is_ref(const struct shadow *s, size_t offset) {
+  for (int r = 0; r < s->refs; r++)
+    if (s->at[r] == offset) return true;
+  return false;
+}
+
+static void fill(int id) {
+  struct shadow *s = &model[id];
+  for (size_t i = 0; i + 8 <= s->bytes; i += 8)
+    if (!is_ref(s, i)) *(uint64_t *) (s->addr + i) = filler(id, i);
+}
+
+static void make(int id) {
+  struct shadow *s = &model[id];
+  s->kind = (int) draw(MPGI_KIND_COUNT);
+  s->bytes = random_bytes() / 8 * 8;
+  s->refs = 0;
+  if (s->kind == MPGI_KIND_TYPED) {
+    size_t n = s->bytes / 24;
+    s->bytes = n * 24;
+    s->addr = mpgi_alloc_typed_g0(pair_type, n);
+    for (int r = 0; r < REFS && r < (int) n * 2; r++) {
+      size_t i = draw((uint32_t) n);
+      s->at[s->refs] = i * 24 + (r % 2) * 16;
+      if (!is_ref(s, s->at[s->refs])) s->refs++;
+    }
+  } else {
+    s->addr = mpgi_gc_alloc(s->bytes, (enum mpgi_kind) s->kind);
+    for (int r = 0; s->kind == MPGI_KIND_SCAN && r < REFS; r++) {
+      s->at[s->refs] = draw((uint32_t) (s->bytes / 8)) * 8;
+      if (!is_ref(s, s->at[s->refs])) s->refs++;
+    }
+  }
+  assert_non_null(s->addr);
+  for (int r = 0; r < s->refs; r++) s->to[r] = NONE;
+  s->live = true;
+  fill(id);
+}
+
+static void point(int from, int r, int to) {
+  struct shadow *s = &model[from];
+  size_t bytes = to == NONE ? 0 : model[to].bytes;
+  size_t delta = draw(3) == 0 ? 0 : draw(3) == 0 ? bytes : draw(bytes + 1);
+  s->to[r] = to;
+  s->delta[r] = delta;
+  *(void **) (s->addr + s->at[r]) = to == NONE ? NULL : model[to].addr + delta;
+}
+
+static int random_live(void) {
+  for (int tries = 0; tries < 100; tries++) {
+    int id = (int) draw(OBJECTS);
+    if (model[id].live) return id;
+  }
+  return NONE;
+}
+
+static void set_root(unsigned i, int id) {
+  roots[i] = id;
+  world.root[i] =
+      id == NONE ? NULL : model[id].addr + draw(model[id].bytes + 1);
+}
+
+static void reach(void) {
+  int *stack = malloc(OBJECTS * sizeof *stack), n = 0;
+  for (int i = 0; i < OBJECTS; i++) model[i].reached = false;
+  for (unsigned i = 0; i < 64; i++)
+    if (roots[i] != NONE && !model[roots[i]].reached) {
+      model[roots[i]].reached = true;
+      stack[n++] = roots[i];
+    }
+  while (n > 0) {
+    const struct shadow *s = &model[stack[--n]];
+    for (int r = 0; r < s->refs; r++)
+      if (s->to[r] != NONE && !model[s->to[r]].reached) {
+        model[s->to[r]].reached = true;
+        stack[n++] = s->to[r];
+      }
+  }
+  free(stack);
+}
+
+static void check_intact(int id) {
+  const struct shadow *s = &model[id];
+  assert_ptr_equal(mpgi_base_g0(s->addr), s->addr);
+  for (size_t i = 0; i + 8 <= s->bytes; i += 8)
+    if (!is_ref(s, i) && *(uint64_t *) (s->addr + i) != filler(id, i))
+      fail_msg("object %d of %zu bytes, kind %d: damaged at %zu", id, s->bytes,
+               s->kind, i);
+  for (int r = 0; r < s->refs; r++)
+    assert_ptr_equal(
+        *(void **) (s->addr + s->at[r]),
+        s->to[r] == NONE ? NULL : model[s->to[r]].addr + s->delta[r]);
+}
+
+static void collect_and_check(void) {
+  uint64_t live = 0;
+  struct mpg_gc_stats st = {.size = sizeof st};
+  reach();
+  mpgi_gc_g0();
+  for (int i = 0; i < OBJECTS; i++) {
+    if (!model[i].live) continue;
+    if (model[i].reached) {
+      check_intact(i);
+      live++;
+    } else {
+      assert_null(mpgi_base_g0(model[i].addr));
+      model[i].live = false;
+    }
+  }
+  assert_int_equal(mpgi_gc_stats_read_g0(&st), 0);
+  assert_int_equal(st.heap_objects, live);
+}
+
+static void random_step(void) {
+  int id = (int) draw(OBJECTS), from = random_live();
+  switch (draw(8)) {
+  case 0: set_root(draw(64), draw(4) == 0 ? NONE : random_live()); break;
+  case 1:
+  case 2:
+    if (from != NONE && model[from].refs > 0)
+      point(from, (int) draw((uint32_t) model[from].refs),
+            draw(4) == 0 ? NONE : random_live());
+    break;
+  default:
+    if (model[id].live) break;
+    make(id);
+    if (from != NONE && model[from].refs > 0 && draw(8) != 0)
+      point(from, (int) draw((uint32_t) model[from].refs), id);
+    else
+      set_root(draw(64), id);
+    break;
+  }
+}
+
+static void forget(void) {
+  for (unsigned i = 0; i < 64; i++) set_root(i, NONE);
+  if (model != NULL)
+    for (int i = 0; i < OBJECTS; i++) model[i].live = false;
+}
+
+static void run(unsigned rounds) {
+  if (model == NULL) model = calloc(OBJECTS, sizeof *model);
+  forget();
+  mpgi_gc_percent_g0(-1); /* collections only where the model expects them */
+  mpgi_gc_g0();
+  for (unsigned i = 0; i < rounds; i++) {
+    for (int k = 0; k < 4000; k++) random_step();
+    collect_and_check();
+  }
+  forget();
+  mpgi_gc_percent_g0(100);
+}
+
+/* ---- the tests ---- */
+
+static void random_graph_one_marker(void **state) {
+  (void) state;
+  seed = 1;
+  run(40);
+}
+
+static void random_graph_every_width(void **state) {
+  (void) state;
+  const struct mpgi_mark_ops *own = mpgi_mark_ops;
+  const struct mpgi_mark_ops *all[] = {&mpgi_mark_scalar, &mpgi_mark_avx2,
+                                       &mpgi_mark_avx512};
+  for (int i = 0; i < 3; i++) {
+    seed = 2 + (uint64_t) i;
+    mpgi_mark_ops = all[i];
+    run(8);
+    if (all[i] == own) break; /* no wider ones here */
+  }
+  mpgi_mark_ops = own;
+}
+
+static void random_graph_verified(void **state) {
+  (void) state;
+  seed = 7;
+  mpgi_opt.gcverify = 1;
+  mpgi_opt.clobberfree = 1;
+  run(15);
+  mpgi_opt.gcverify = 0;
+  mpgi_opt.clobberfree = 0;
+}
+
+static void random_graph_own_workers(void **state) {
+  (void) state;
+  for (unsigned n = 2; n <= 4; n += 2) {
+    seed = 10 + n;
+    world.parallelism = n;
+    run(12);
+  }
+  world.parallelism = 1;
+}
+
+static _Atomic bool stop_helping;
+static void *helper(void *arg) {
+  (void) arg;
+  mutator_begin();
+  while (!atomic_load(&stop_helping)) {
+    world_poll();
+    sched_yield();
+  }
+  mutator_end();
+  return NULL;
+}
+
+static void random_graph_recruited_threads(void **state) {
+  (void) state;
+  pthread_t t[3];
+  atomic_store(&stop_helping, false);
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(pthread_create(&t[i], NULL, helper, NULL), 0);
+  world.parallelism = 4;
+  world.lend = 3;
+  seed = 20;
+  run(15);
+  atomic_store(&stop_helping, true);
+  for (int i = 0; i < 3; i++) pthread_join(t[i], NULL);
+  world.parallelism = 1;
+  world.lend = 0;
+}
+
+/* ---- long and wide shapes ---- */
+
+struct node {
+  struct node *left, *right, *other;
+  uint64_t id;
+};
+
+/* A random binary tree over n nodes in heap order of a random permutation. */
+static struct node *tree(uint32_t n) {
+  struct node **v = malloc(n * sizeof *v);
+  for (uint32_t i = 0; i < n; i++) {
+    v[i] = mpg_alloc(sizeof(struct node));
+    world.root[i % 64 == 0 ? i / 64 : WORLD_ROOTS - 1] = v[i];
+    v[i]->id = i;
+    if (i == 0) continue;
+    struct node *up = v[draw(i)];
+    for (;;) { /* hang it somewhere below */
+      struct node **side = draw(2) ? &up->left : &up->right;
+      if (*side == NULL) {
+        *side = v[i];
+        break;
+      }
+      up = *side;
+    }
+  }
+  struct node *top = v[0];
+  free(v);
+  memset(world.root, 0, WORLD_ROOTS * sizeof *world.root);
+  return top;
+}
+
+static uint64_t heap_objects(void) {
+  struct mpg_gc_stats st = {.size = sizeof st};
+  assert_int_equal(mpgi_gc_stats_read_g0(&st), 0);
+  return st.heap_objects;
+}
+
+/* Every node reachable, and random edges: depth-first order keeps a large part
+ * of it waiting. */
+static struct node *graph(uint32_t n) {
+  struct node **v = malloc(n * sizeof *v);
+  for (uint32_t i = 0; i < n; i++) {
+    v[i] = mpg_alloc(sizeof(struct node));
+    world.root[WORLD_ROOTS - 1] = v[i]; /* no collection is due anyway */
+  }
+  for (uint32_t i = n - 1; i > 0; i--) {
+    uint32_t j = draw(i + 1);
+    struct node *t = v[i];
+    v[i] = v[j];
+    v[j] = t;
+  }
+  for (uint32_t i = 1; i < n; i++)
+    *(i % 2 ? &v[(i - 1) / 2]->left : &v[(i - 1) / 2]->right) = v[i];
+  for (uint32_t i = 0; i < n; i++) v[i]->other = v[draw(n)];
+  struct node *top = v[0];
+  free(v);
+  world.root[WORLD_ROOTS - 1] = NULL;
+  return top;
+}
+
+static void mark_shapes(void) {
+  enum { N = 200000 };
+  mpgi_gc_percent_g0(-1);
+  mpgi_gc_g0();
+  assert_int_equal(heap_objects(), 0);
+  world.root[0] = graph(N);
+  mpgi_gc_g0();
+  assert_int_equal(heap_objects(), N);
+  world.root[0] = NULL;
+  struct node *list = NULL;
+  for (uint64_t i = 0; i < N; i++) {
+    struct node *n = mpg_alloc(sizeof *n);
+    n->left = list;
+    list = n;
+  }
+  void **wide = mpg_alloc(N * sizeof *wide);
+  for (uint64_t i = 0; i < N; i++) wide[i] = mpg_alloc(16);
+  world.root[1] = list;
+  world.root[2] = wide;
+  mpgi_gc_g0();
+  assert_int_equal(heap_objects(), 2 * N + 1);
+  memset(world.root, 0, WORLD_ROOTS * sizeof *world.root);
+  struct node *top = tree(N);
+  world.root[0] = top;
+  mpgi_gc_g0();
+  assert_int_equal(heap_objects(), N);
+  world.root[0] = NULL;
+  mpgi_gc_g0();
+  assert_int_equal(heap_objects(), 0);
+  mpgi_gc_percent_g0(100);
+}
+
+static void shapes_by_1_2_and_4_markers(void **state) {
+  (void) state;
+  for (unsigned n = 1; n <= 4; n *= 2) {
+    seed = n;
+    world.parallelism = n;
+    mark_shapes();
+  }
+  world.parallelism = 1;
+}
+
+/* With so few buffers that items are dropped; nothing may be lost. */
+static void overflow_is_recovered_from(void **state) {
+  (void) state;
+  for (unsigned n = 1; n <= 4; n *= 2) {
+    world.parallelism = n;
+    for (uint32_t limit = 2; limit <= 16; limit += 7) {
+      mpgi_workbuf_limit(limit);
+      seed = limit;
+      mark_shapes();
+    }
+  }
+  mpgi_workbuf_limit(UINT32_MAX);
+  world.parallelism = 1;
+}
+
+static void job_none(size_t i, mpgi_visit *visit, void *arg) {
+  visit(arg, &world.root[i], &world.root[i + 1]);
+}
+
+/* Mark from two roots; every object is found, none is freed. */
+static void mark_two_roots(struct mpgi_mark_result *r) {
+  mpgi_sweep_finish();
+  world_stop(MPGI_STOP_GC);
+  mpgi_cache_flush_all_stw();
+  mpgi_mark_run(job_none, 2, world.parallelism, r);
+  mpgi_sweep_begin_stw(mpgi_central_flip_stw());
+  world_start();
+}
+
+static void overflow_happens_in_that_test(void **state) {
+  (void) state;
+  struct mpgi_mark_result r;
+  mpgi_gc_percent_g0(-1);
+  mpgi_gc_g0();
+  world.root[0] = graph(200000);
+  mark_two_roots(&r);
+  assert_int_equal(r.recoveries, 0);
+  assert_int_equal(r.objects, 200000);
+  mpgi_workbuf_limit(2);
+  mark_two_roots(&r);
+  mpgi_workbuf_limit(UINT32_MAX);
+  assert_true(r.recoveries > 0);
+  assert_int_equal(r.objects, 200000);
+  memset(world.root, 0, 2 * sizeof *world.root);
+  mpgi_gc_percent_g0(100);
+}
+
+/* The system refuses memory for buffers in the middle of marking: in a child,
+ * where no more than the first are there. */
+static void child_refused_buffers(void *arg) {
+  struct mpgi_mark_result r;
+  world.parallelism = *(unsigned *) arg;
+  mpgi_gc_percent_g0(-1);
+  world.root[0] = graph(400000);
+  atomic_store(&mpgi_os_mem_fail_countdown, 1);
+  mark_two_roots(&r);
+  atomic_store(&mpgi_os_mem_fail_countdown, 0);
+  child_check(r.recoveries > 0);
+  child_check(r.objects == 400000);
+}
+
+static void refused_buffers_are_an_overflow(void **state) {
+  (void) state;
+  struct child_result r;
+  for (unsigned n = 1; n <= 2; n++) {
+    child_run(child_refused_buffers, &n, &r);
+    assert_child_ok(r);
+  }
+}
+
+/* ---- objects of many pieces ---- */
+
+static void large_objects_are_scanned_to_the_last_word(void **state) {
+  (void) state;
+  mpgi_gc_percent_g0(-1);
+  for (unsigned n = 1; n <= 4; n += 3) {
+    world.parallelism = n;
+    for (size_t words = 4000; words < 700000; words = words * 3 + 1) {
+      mpgi_gc_g0();
+      void **big = mpg_alloc(words * 8);
+      for (size_t i = 0; i < words; i += words / 97) big[i] = mpg_alloc(40);
+      big[words - 1] = mpg_alloc(40);
+      world.root[0] = big + words; /* one past the end */
+      uint64_t before = heap_objects();
+      mpgi_gc_g0();
+      assert_int_equal(heap_objects(), before);
+      world.root[0] = NULL;
+      mpgi_gc_g0();
+      assert_int_equal(heap_objects(), 0);
+    }
+  }
+  world.parallelism = 1;
+  mpgi_gc_percent_g0(100);
+}
+
+static void typed_arrays_show_named_words_only(void **state) {
+  (void) state;
+  size_t offset = 8;
+  const mpg_type *t = mpgi_type_new_g0(24, &offset, 1);
+  mpgi_gc_percent_g0(-1);
+  for (size_t n = 1; n < 60000; n = n * 4 + 1) {
+    mpgi_gc_g0();
+    void **a = mpgi_alloc_typed_g0(t, n);
+    for (size_t i = 0; i < n * 3; i++) a[i] = mpg_alloc(16);
+    world.root[0] = a;
+    mpgi_gc_g0();
+    assert_int_equal(heap_objects(), n + 1);
+    world.root[0] = NULL;
+  }
+  mpgi_gc_percent_g0(100);
+}
+
+/* A mark that is missing, or one too many, is caught. */
+static void child_wrong_mark(void *arg) {
+  bool missing = *(bool *) arg;
+  struct mpgi_mark_result r;
+  struct mpgi_cell cell;
+  mpgi_gc_percent_g0(-1);
+  mpgi_gc_g0();
+  void **p = mpg_alloc(64), **q = mpg_alloc(64);
+  if (missing) p[0] = q;
+  world.root[0] = p;
+  mpgi_sweep_finish();
+  world_stop(MPGI_STOP_GC);
+  mpgi_cache_flush_all_stw();
+  size_t kept = mpgi_verify_begin_stw(job_none, 1);
+  mpgi_mark_run(mpgi_verify_root, kept, 1, &r);
+  child_check(r.objects == (missing ? 2 : 1));
+  child_check(mpgi_cell_find((uintptr_t) q, &cell));
+  struct mpgi_pair *pair = &mpgi_span_pairs(cell.span)[cell.index / 64];
+  mpgi_store(&pair->mark, mpgi_load(&pair->mark) ^ UINT64_C(1)
+                                                       << cell.index % 64);
+  mpgi_verify_end_stw();
+}
+
+static void verification_sees_wrong_marks(void **state) {
+  (void) state;
+  struct child_result r;
+  for (int missing = 0; missing < 2; missing++) {
+    bool which = missing != 0;
+    child_run(child_wrong_mark, &which, &r);
+    assert_int_equal(r.status, 2);
+    assert_non_null(strstr(r.err, "the markers differ about 1 objects"));
+    assert_non_null(strstr(
+        r.err, which ? "reachable, not marked" : "marked, but not reachable"));
+  }
+}
+
+static int setup(void **state) {
+  (void) state;
+  size_t offsets[] = {0, 16};
+  world_begin();
+  pair_type = mpgi_type_new_g0(24, offsets, 2);
+  return pair_type == NULL;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(refused_buffers_are_an_overflow), /* new heap */
+      cmocka_unit_test(random_graph_one_marker),
+      cmocka_unit_test(random_graph_every_width),
+      cmocka_unit_test(random_graph_verified),
+      cmocka_unit_test(random_graph_own_workers),
+      cmocka_unit_test(random_graph_recruited_threads),
+      cmocka_unit_test(shapes_by_1_2_and_4_markers),
+      cmocka_unit_test(overflow_is_recovered_from),
+      cmocka_unit_test(overflow_happens_in_that_test),
+      cmocka_unit_test(large_objects_are_scanned_to_the_last_word),
+      cmocka_unit_test(typed_arrays_show_named_words_only),
+      cmocka_unit_test(verification_sees_wrong_marks),
+  };
+  return cmocka_run_group_tests(tests, setup, NULL);
+}
