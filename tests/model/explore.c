@@ -1063,6 +1063,7 @@ static uint32_t explore(const struct explore_config *c) {
   unsigned char *setup = grow(NULL, bytes);
   memcpy(setup, data_begin(), bytes);
   live_ranges();
+  for (int t = 0; t < x->nthreads; t++) run_on(t); /* to their first steps */
   x->start = state_save();
   search();
   if (!x->failed && (trap = find_trap()) != UINT32_MAX) {

@@ -29,9 +29,13 @@
     memcpy(&model_b_, &model_v_, sizeof model_v_); \
     model_b_;                                      \
   })
-#define MODEL_RMW(p, op, v, order)                                       \
-  ((MODEL_TYPE(p)) explore_rmw((p), sizeof *(p), (op), MODEL_BITS(p, v), \
-                               (order), __func__))
+#define MODEL_RMW(p, op, v, order)                                    \
+  __extension__({                                                     \
+    MODEL_TYPE(p)                                                     \
+    model_r_ = (MODEL_TYPE(p)) explore_rmw(                           \
+        (p), sizeof *(p), (op), MODEL_BITS(p, v), (order), __func__); \
+    model_r_;                                                         \
+  })
 
 #undef atomic_load
 #undef atomic_load_explicit
