@@ -126,10 +126,8 @@ static void preemptions_are_counted(void *arg) {
   mpg_gomaxprocs(1);
   mpg_waitgroup_add(&done, 2);
   for (int i = 0; i < 2; i++) CHECK_GO(spin, NULL);
-#if defined(MPG_SPLIT_STACK)
   uint64_t preempted = count_of(MPG_METRIC_PREEMPT_LATENCY);
   while (count_of(MPG_METRIC_PREEMPT_LATENCY) < preempted + 4) mpg_yield();
-#endif
   atomic_store(&quit, true);
   mpg_waitgroup_wait(&done);
 }

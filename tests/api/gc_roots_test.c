@@ -361,9 +361,7 @@ static void registers_of_running_goroutines_are_roots(void *arg) {
 
 static void registers_of_preempted_goroutines_are_roots(void *arg) {
   (void) arg;
-#if defined(MPG_SPLIT_STACK)
   on_procs(1);
-#endif
 }
 
 /* Under the C library's frames a goroutine can't be switched out: its thread

@@ -229,7 +229,6 @@ static void keep_flags(void *arg) {
 
 /* ---- the cases ---- */
 
-#if defined(MPG_SPLIT_STACK)
 static uint64_t preemptions(void) {
   struct mpg_histogram *h;
   CHECK_EQ(mpg_metric_read(MPG_METRIC_PREEMPT_LATENCY, &h), 0);
@@ -266,7 +265,6 @@ static void flags_survive(void *arg) {
   (void) arg;
   preempt_often(keep_flags);
 }
-#endif
 
 /* The same while the collector freezes the threads in place. */
 static void freeze_often(mpg_func fn) {
@@ -344,11 +342,9 @@ static void new_goroutines_get_default_control_words(void *arg) {
 }
 
 static const struct check_case cases[] = {
-#if defined(MPG_SPLIT_STACK)
     INSIDE(vector_mask_and_x87_registers_survive),
     INSIDE(general_registers_survive),
     INSIDE(flags_survive),
-#endif
     INSIDE(registers_survive_collections),
     INSIDE(control_words_belong_to_the_goroutine),
     INSIDE(new_goroutines_get_default_control_words),

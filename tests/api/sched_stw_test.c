@@ -81,10 +81,8 @@ static void several_collect_at_once(void *arg) {
 /* On one P the loop is switched out; the collector finds it on a queue. */
 static void on_one_p(void *arg) {
   (void) arg;
-#if defined(MPG_SPLIT_STACK)
   static const char *const names[] = {"leaf", "calls", "avx512", "memset"};
   for (int i = 0; i < 4; i++) collect_beside(names[i], 1, 1);
-#endif
 }
 
 static const struct check_case cases[] = {
