@@ -38,7 +38,9 @@ struct mpgi_stw mpgi_stw;
 #define SPIN_NS (30 * 1000)
 #define RESEND_NS (50 * 1000)
 #define RESEND_MAX_NS (1000 * 1000)
+#ifndef HERE_SPINS /* models have none */
 #define HERE_SPINS 200
+#endif
 
 /* ---- asking ---- */
 
