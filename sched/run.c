@@ -90,6 +90,7 @@ MPGI_RT_TEXT static void run_idle_gc(void *arg) {
 static void idle_gc_resumed(struct mpg_g *gp) {
   (void) gp;
   mpgi_gc_collect(MPGI_GC_IDLE);
+  mpgi_stack_release();
 }
 
 void mpgi_idle_gc_g0(void) {

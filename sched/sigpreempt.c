@@ -30,7 +30,7 @@
 
 #include <sched/gmp.h>
 
-#define FRAMES_MAX 1024
+#define FRAMES_MAX 16384 /* some 50 us, once in a slice at most */
 #define TOP_WORDS 2
 
 /* ---- are the frames below user code? ---- */
