@@ -202,13 +202,17 @@ static void keep_general(void *arg) {
 /* Carry, zero, sign, overflow, parity, direction: set before, read after. */
 static __attribute__((noinline)) uint64_t spin_flags(uint64_t set) {
   uint64_t after;
+  /* The red zone is the compiler's; lea and jrcxz leave flags alone.  SP is
+   * where the unwind tables expect it while the loop runs. */
   __asm__ volatile(
       "mov $200000, %%rcx\n\t"
-      "lea -128(%%rsp), %%rsp\n\t" /* the red zone is the compiler's */
-      "push %[set]\n\tpopfq\n"
-      "1:\tlea -1(%%rcx), %%rcx\n\t" /* lea and jrcxz leave flags alone */
+      "lea -128(%%rsp), %%rsp\n\t"
+      "push %[set]\n\tpopfq\n\t"
+      "lea 128(%%rsp), %%rsp\n"
+      "1:\tlea -1(%%rcx), %%rcx\n\t"
       "jrcxz 2f\n\tjmp 1b\n"
-      "2:\tpushfq\n\tpop %[after]\n\tcld\n\t"
+      "2:\tlea -128(%%rsp), %%rsp\n\t"
+      "pushfq\n\tpop %[after]\n\tcld\n\t"
       "lea 128(%%rsp), %%rsp\n\t"
       : [after] "=&r"(after)
       : [set] "r"(set)
