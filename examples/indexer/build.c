@@ -214,7 +214,7 @@ static int build_and_rebuild(struct run *run) {
   run->build_seconds = (double) (built - begin) / 1e9;
   if (!compare_all()) return -EBADMSG;
   int64_t compared = mpg_now();
-  e = rebuild_some(run, begin + settings.seconds * 1000000000);
+  e = rebuild_some(run, compared + settings.seconds * 1000000000);
   if (e != 0) return e;
   run->seconds = (double) (mpg_now() - compared + built - begin) / 1e9;
   run->bytes_read = atomic_load(&work.bytes);

@@ -10,7 +10,7 @@
 #include "indexer.h"
 
 struct settings settings = {
-    .procs = {3, {1, 2, 8}}, .loops = -1, .rounds = 1, .seconds = 8};
+    .procs = {3, {1, 2, 8}}, .loops = -1, .rounds = 1, .seconds = 4};
 
 static const struct cli_option options[] = {
     {"procs", CLI_LIST, &settings.procs, 1, 256, "Ps of each run (1,2,8)"},
@@ -21,7 +21,7 @@ static const struct cli_option options[] = {
     {"rounds", CLI_NUMBER, &settings.rounds, 0, 1000,
      "times half of the table is dropped and rebuilt (1)"},
     {"seconds", CLI_NUMBER, &settings.seconds, 0, 3600,
-     "no new part is rebuilt this long after a run began (8)"},
+     "no new part is rebuilt this long after the first (4)"},
     {"files", CLI_NUMBER, &settings.files, 0, 1000000000,
      "use only so many files, evenly spread (0: all)"},
     {"json", CLI_FLAG, &settings.json, 0, 0, "report as JSON"},
