@@ -30,6 +30,8 @@ MPGI_HIDDEN void mpgi_os_mem_decommit(void *lo, size_t bytes);
 MPGI_HIDDEN void mpgi_os_mem_unmap(void *lo, size_t bytes);
 /* reserve + commit; NULL on failure. */
 MPGI_HIDDEN void *mpgi_os_mem_map(size_t bytes, size_t align);
+/* Could this much be mapped just now?  Counts for no failpoint. */
+MPGI_HIDDEN bool mpgi_os_mem_available(size_t bytes);
 /* Advise huge pages; best effort. */
 MPGI_HIDDEN void mpgi_os_mem_huge(void *lo, size_t bytes);
 /* Make a guard region: any access faults.  Doesn't split the mapping where

@@ -12,6 +12,11 @@
  * The arena is made at first use, by whoever comes first:
  *   arena_state   0 none, 1 being made, 2 + index
  *
+ * A thread that is new to jemalloc is given one of the application's arenas,
+ * made on the spot if need be; jemalloc 5.3 dereferences NULL when that fails.
+ * So a thread's first use asks the system for as much memory first, and
+ * counts as exhausted when there is none [arch.fixmem.first].
+ *
  * errno is put back: it belongs to user code on the same thread.
  */
 #include <arch/common/check.h>
@@ -22,6 +27,8 @@
 #include <string.h>
 
 #define ALIGN_DEFAULT 16
+/* More than a new arena maps: a 2 MiB block, 2 MiB-aligned. */
+#define FIRST_USE_BYTES ((size_t) 8 << 20)
 
 enum { ARENA_NONE, ARENA_MAKING, ARENA_BASE };
 
@@ -30,7 +37,13 @@ static _Atomic uint64_t live_bytes;
 static _Atomic int forbidden;
 /* Set once by a thread that no stop waits for and none freezes. */
 static _Thread_local bool outside;
+/* jemalloc knows this thread [arch.fixmem.first]. */
+static _Thread_local bool known;
 _Atomic int64_t mpgi_fixmem_fail_countdown;
+
+static bool thread_is_ready(void) {
+  return known || mpgi_os_mem_available(FIRST_USE_BYTES);
+}
 
 /* The index of a new arena + ARENA_BASE, or ARENA_NONE. */
 static unsigned arena_create(void) {
@@ -76,11 +89,13 @@ void *mpgi_fixmem_alloc(size_t bytes, size_t align) {
   check_context(bytes, align);
   if (mpgi_os_failpoint(&mpgi_fixmem_fail_countdown, true)) return NULL;
   if (bytes > (size_t) PTRDIFF_MAX) return NULL; /* mallocx would object */
+  if (!thread_is_ready()) return NULL;
   int saved = errno;
   void *p = NULL;
   unsigned arena = arena_get();
   if (arena != ARENA_NONE)
     p = mallocx(bytes, flags_of(arena, align) | MALLOCX_ZERO);
+  known = true;
   errno = saved;
   if (p) atomic_fetch_add_explicit(&live_bytes, bytes, memory_order_relaxed);
   MPG_ASSERT_INTERNAL(((uintptr_t) p & (align ? align - 1 : 15)) == 0);
@@ -90,11 +105,13 @@ void *mpgi_fixmem_alloc(size_t bytes, size_t align) {
 void mpgi_fixmem_free(void *p, size_t bytes, size_t align) {
   check_context(bytes, align);
   if (!p) return;
+  if (!thread_is_ready()) return; /* rather leaked than torn */
   int flags = flags_of(arena_get(), align);
   MPG_ASSERT(sallocx(p, flags) >= bytes);
   if (MPG_CHECK >= 2) memset(p, 0xdf, bytes); /* dangling uses show */
   int saved = errno;
   sdallocx(p, bytes, flags);
+  known = true;
   errno = saved;
   uint64_t was =
       atomic_fetch_sub_explicit(&live_bytes, bytes, memory_order_relaxed);

@@ -82,6 +82,11 @@ void *mpgi_os_mem_map(size_t bytes, size_t align) {
   return map_aligned(bytes, align, PROT_READ | PROT_WRITE, 0);
 }
 
+bool mpgi_os_mem_available(size_t bytes) {
+  long r = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, 0);
+  return r >= 0 && sys_munmap((uintptr_t) r, bytes) == 0;
+}
+
 int mpgi_os_mem_commit(void *lo, size_t bytes) {
   MPG_ASSERT(page_aligned(lo, bytes));
   if (fail()) return -ENOMEM;

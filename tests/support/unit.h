@@ -103,7 +103,7 @@ UNIT_UNUSED static void child_run(void (*fn)(void *), void *arg,
     signal(SIGBUS, SIG_DFL);
     signal(SIGILL, SIG_DFL);
     signal(SIGFPE, SIG_DFL);
-    alarm(30);
+    alarm(100);
     fn(arg);
     _exit(0);
   }

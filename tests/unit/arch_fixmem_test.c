@@ -5,6 +5,7 @@
 #include <arch/os.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 static void memory_is_zeroed_aligned_and_counted(void **state) {
   (void) state;
@@ -91,6 +92,42 @@ static void a_thread_outside_the_world_may_use_it(void **state) {
   assert_non_null(p);
 }
 
+/* A new thread's first use when there is no address space left. */
+static void *first_use_of_a_thread(void *arg) {
+  void **p = arg;
+  child_check(mpgi_fixmem_alloc(100, 0) == NULL);
+  mpgi_fixmem_free(*p, 100, 0); /* leaked, not torn */
+  return NULL;
+}
+
+static void exhausted_process(void *arg) {
+  pthread_t t[8];
+  static void *p;
+  (void) arg;
+  p = mpgi_fixmem_alloc(100, 0);
+  struct rlimit lim = {(size_t) 128 << 20, (size_t) 128 << 20};
+  child_check(setrlimit(RLIMIT_AS, &lim) == 0);
+  pthread_attr_t attr;
+  pthread_attr_init(&attr);
+  pthread_attr_setstacksize(&attr, 65536);
+  while (mpgi_os_mem_available((size_t) 4 << 20))
+    child_check(mpgi_os_mem_map((size_t) 2 << 20, 4096));
+  for (int i = 0; i < 8; i++) {
+    child_check(pthread_create(&t[i], &attr, first_use_of_a_thread, &p) == 0);
+    pthread_join(t[i], NULL);
+  }
+  void *q = mpgi_fixmem_alloc(100, 0); /* this thread is known */
+  child_check(q && q != p);
+}
+
+static void first_use_without_memory_is_an_error(void **state) {
+  (void) state;
+  if (UNIT_ASAN || UNIT_TSAN) skip();
+  struct child_result r;
+  child_run(exhausted_process, NULL, &r);
+  assert_child_ok(r);
+}
+
 static void bad_arguments_are_caught(void **state) {
   (void) state;
   assert_fatal("bytes", (void) mpgi_fixmem_alloc(0, 0));
@@ -142,6 +179,7 @@ int main(void) {
       cmocka_unit_test(failpoint_is_sticky),
       cmocka_unit_test(use_in_a_stopped_world_is_caught),
       cmocka_unit_test(a_thread_outside_the_world_may_use_it),
+      cmocka_unit_test(first_use_without_memory_is_an_error),
       cmocka_unit_test(bad_arguments_are_caught),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
