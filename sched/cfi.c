@@ -101,8 +101,7 @@ struct hdr_entry {
   int32_t loc, fde; /* relative to the header */
 };
 
-static const unsigned char *fde_search(const unsigned char *hdr,
-                                       uintptr_t pc) {
+static const unsigned char *fde_search(const unsigned char *hdr, uintptr_t pc) {
   uint32_t n;
   if (!hdr || hdr[0] != 1 || hdr[1] != ENC_PCREL_SDATA4 ||
       hdr[2] != ENC_UDATA4 || hdr[3] != ENC_DATAREL_SDATA4)
@@ -168,50 +167,51 @@ static void set_cfa(struct program *p, uint64_t reg, int64_t offset) {
 static bool run_extended(struct program *p, struct cursor *c, unsigned op) {
   uint64_t reg;
   switch (op) {
-    case 0x00: return true;                        /* nop */
-    case 0x02: return advance(p, get(c, 1));       /* advance_loc1 */
-    case 0x03: return advance(p, get(c, 2));       /* advance_loc2 */
-    case 0x04: return advance(p, get(c, 4));       /* advance_loc4 */
-    case 0x05:                                     /* offset_extended */
-      reg = uleb(c);
-      rule(p, reg, SAVED_AT, (int64_t) uleb(c) * p->data_align);
-      return true;
-    case 0x06: restore(p, uleb(c)); return true;   /* restore_extended */
-    case 0x07: rule(p, uleb(c), SAVED_LOST, 0); return true; /* undefined */
-    case 0x08: rule(p, uleb(c), SAVED_SAME, 0); return true; /* same_value */
-    case 0x09:                                     /* register */
-      rule(p, uleb(c), SAVED_LOST, 0);
-      uleb(c);
-      return true;
-    case 0x0a: remember(p, c); return true;        /* remember_state */
-    case 0x0b: recall(p, c); return true;          /* restore_state */
-    case 0x0c:                                     /* def_cfa */
-      reg = uleb(c);
-      set_cfa(p, reg, (int64_t) uleb(c));
-      return true;
-    case 0x0d: set_cfa(p, uleb(c), p->row.cfa_offset); return true;
-    case 0x0e: set_cfa(p, p->row.cfa_reg, (int64_t) uleb(c)); return true;
-    case 0x0f:                                     /* def_cfa_expression */
-      set_cfa(p, UINT32_MAX, 0);
-      skip(c, uleb(c));
-      return true;
-    case 0x10: case 0x16:                          /* (val_)expression */
-      rule(p, uleb(c), SAVED_LOST, 0);
-      skip(c, uleb(c));
-      return true;
-    case 0x11:                                     /* offset_extended_sf */
-      reg = uleb(c);
-      rule(p, reg, SAVED_AT, sleb(c) * p->data_align);
-      return true;
-    case 0x12:                                     /* def_cfa_sf */
-      reg = uleb(c);
-      set_cfa(p, reg, sleb(c) * p->data_align);
-      return true;
-    case 0x13:                                     /* def_cfa_offset_sf */
-      set_cfa(p, p->row.cfa_reg, sleb(c) * p->data_align);
-      return true;
-    case 0x2e: uleb(c); return true;               /* GNU_args_size */
-    default: c->bad = true; return false;
+  case 0x00: return true;                  /* nop */
+  case 0x02: return advance(p, get(c, 1)); /* advance_loc1 */
+  case 0x03: return advance(p, get(c, 2)); /* advance_loc2 */
+  case 0x04: return advance(p, get(c, 4)); /* advance_loc4 */
+  case 0x05:                               /* offset_extended */
+    reg = uleb(c);
+    rule(p, reg, SAVED_AT, (int64_t) uleb(c) * p->data_align);
+    return true;
+  case 0x06: restore(p, uleb(c)); return true; /* restore_extended */
+  case 0x07: rule(p, uleb(c), SAVED_LOST, 0); return true; /* undefined */
+  case 0x08: rule(p, uleb(c), SAVED_SAME, 0); return true; /* same_value */
+  case 0x09:                                               /* register */
+    rule(p, uleb(c), SAVED_LOST, 0);
+    uleb(c);
+    return true;
+  case 0x0a: remember(p, c); return true; /* remember_state */
+  case 0x0b: recall(p, c); return true;   /* restore_state */
+  case 0x0c:                              /* def_cfa */
+    reg = uleb(c);
+    set_cfa(p, reg, (int64_t) uleb(c));
+    return true;
+  case 0x0d: set_cfa(p, uleb(c), p->row.cfa_offset); return true;
+  case 0x0e: set_cfa(p, p->row.cfa_reg, (int64_t) uleb(c)); return true;
+  case 0x0f: /* def_cfa_expression */
+    set_cfa(p, UINT32_MAX, 0);
+    skip(c, uleb(c));
+    return true;
+  case 0x10:
+  case 0x16: /* (val_)expression */
+    rule(p, uleb(c), SAVED_LOST, 0);
+    skip(c, uleb(c));
+    return true;
+  case 0x11: /* offset_extended_sf */
+    reg = uleb(c);
+    rule(p, reg, SAVED_AT, sleb(c) * p->data_align);
+    return true;
+  case 0x12: /* def_cfa_sf */
+    reg = uleb(c);
+    set_cfa(p, reg, sleb(c) * p->data_align);
+    return true;
+  case 0x13: /* def_cfa_offset_sf */
+    set_cfa(p, p->row.cfa_reg, sleb(c) * p->data_align);
+    return true;
+  case 0x2e: uleb(c); return true; /* GNU_args_size */
+  default: c->bad = true; return false;
   }
 }
 
@@ -220,10 +220,10 @@ static void run(struct program *p, struct cursor *c) {
     unsigned op = (unsigned) get(c, 1), low = op & 0x3f;
     bool on = true;
     switch (op >> 6) {
-      case 1: on = advance(p, low); break;
-      case 2: rule(p, low, SAVED_AT, (int64_t) uleb(c) * p->data_align); break;
-      case 3: restore(p, low); break;
-      default: on = run_extended(p, c, op);
+    case 1: on = advance(p, low); break;
+    case 2: rule(p, low, SAVED_AT, (int64_t) uleb(c) * p->data_align); break;
+    case 3: restore(p, low); break;
+    default: on = run_extended(p, c, op);
     }
     if (!on) return;
   }
@@ -300,8 +300,7 @@ static bool load(uintptr_t at, uintptr_t lo, uintptr_t hi, uintptr_t *out) {
   return true;
 }
 
-enum mpgi_step mpgi_cfi_step(struct mpgi_frame *f, uintptr_t lo,
-                             uintptr_t hi) {
+enum mpgi_step mpgi_cfi_step(struct mpgi_frame *f, uintptr_t lo, uintptr_t hi) {
   struct row row;
   /* A return address may be one past its function: look at the call. */
   uintptr_t pc = f->is_return ? f->pc - 1 : f->pc;

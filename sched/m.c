@@ -183,10 +183,11 @@ void mpgi_m_start(struct mpg_p *pp, bool spinning) {
   struct mpg_m *mp = idle_m_pop_locked();
   if (!mp) {
     if (mpgi_sched.nm >= mpgi_sched.max_m)
-      mpgi_fatal("thread exhaustion: %d threads, the limit; raise it with "
-                 "mpg_set_max_threads, or look for goroutines stuck in "
-                 "system calls",
-                 (int) mpgi_sched.nm);
+      mpgi_fatal(
+          "thread exhaustion: %d threads, the limit; raise it with "
+          "mpg_set_max_threads, or look for goroutines stuck in "
+          "system calls",
+          (int) mpgi_sched.nm);
     mpgi_sched.nm++;
     mpgi_mutex_unlock(&mpgi_sched.lock);
     /* No thread to be had now: the work waits for the threads that run, and
@@ -232,8 +233,8 @@ void mpgi_m_handoff(struct mpg_p *pp) {
     return;
   }
   int32_t none = 0;
-  if (atomic_load(&mpgi_sched.nmspinning) +
-              atomic_load(&mpgi_sched.npidle) == 0 &&
+  if (atomic_load(&mpgi_sched.nmspinning) + atomic_load(&mpgi_sched.npidle) ==
+          0 &&
       atomic_compare_exchange_strong(&mpgi_sched.nmspinning, &none, 1)) {
     mpgi_m_start(pp, true);
     return;

@@ -143,7 +143,8 @@ static void tls_migrate(struct mpg_g *gp, const struct mpg_m *mp) {
   struct tls_move t = {.delta = now - old, .left = TLS_SEARCH_BYTES};
   mpgi_os_tls_static(old, &t.lo, &t.hi);
   t.hi = old;
-  if (gp->ctx.pc == (uintptr_t) mpgi_resume_thunk && gp->ctx.ret - t.lo <= t.hi - t.lo)
+  if (gp->ctx.pc == (uintptr_t) mpgi_resume_thunk &&
+      gp->ctx.ret - t.lo <= t.hi - t.lo)
     gp->ctx.ret += t.delta;
   mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, tls_move_words, &t);
 }
@@ -313,7 +314,8 @@ static bool may_spin(struct mpg_m *mp) {
   int32_t busy = atomic_load_explicit(&mpgi_sched.procs, memory_order_relaxed) -
                  atomic_load_explicit(&mpgi_sched.npidle, memory_order_relaxed);
   return 2 * atomic_load_explicit(&mpgi_sched.nmspinning,
-                                  memory_order_relaxed) < busy;
+                                  memory_order_relaxed) <
+         busy;
 }
 
 /* Stop for the world, or let go of a P beyond gomaxprocs; on return mp has a
@@ -401,8 +403,8 @@ void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
                      enum mpgi_wait_reason reason) {
   gp->ctx.pc = (uintptr_t) mpgi_resume_thunk;
   gp->wait_reason = (uint8_t) reason;
-  gp->wait_since = atomic_load_explicit(&mpgi_sched.coarse_now,
-                                        memory_order_relaxed);
+  gp->wait_since =
+      atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
   mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_WAITING);
 }
@@ -426,8 +428,7 @@ void mpgi_yield_g0(void) {
   struct mpg_p *pp = mp->p;
   if (mpgi_runq_empty(pp) &&
       atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed) == 0 &&
-      atomic_load_explicit(&pp->timer_first, memory_order_relaxed) ==
-          INT64_MAX)
+      atomic_load_explicit(&pp->timer_first, memory_order_relaxed) == INT64_MAX)
     return;
   mp->curg->ctx.pc = (uintptr_t) mpgi_resume_thunk;
   mpgi_requeue(mp, mp->curg, false);

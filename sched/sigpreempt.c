@@ -48,9 +48,9 @@ static bool top_frame(const struct mpgi_frame *f,
                       const struct mpgi_segment *seg) {
   struct mpgi_frame up = *f;
   switch (mpgi_cfi_step(&up, seg->lo, seg->hi)) {
-    case MPGI_STEP_END: return true;
-    case MPGI_STEP_UNKNOWN: return top_is_user(seg, f->sp);
-    default: return mpgi_text_is_user(up.pc);
+  case MPGI_STEP_END: return true;
+  case MPGI_STEP_UNKNOWN: return top_is_user(seg, f->sp);
+  default: return mpgi_text_is_user(up.pc);
   }
 }
 
@@ -86,9 +86,9 @@ static bool unwinds_as_user(const struct mpgi_segment *seg,
     if (mpgi_arch_pc_in_rt(f.pc)) return true; /* mpgi_goroutine_start */
     if (!mpgi_text_is_user(f.pc)) return false;
     switch (mpgi_cfi_step(&f, seg->lo, seg->hi)) {
-      case MPGI_STEP_END: return true;
-      case MPGI_STEP_UNKNOWN: return false;
-      default: break;
+    case MPGI_STEP_END: return true;
+    case MPGI_STEP_UNKNOWN: return false;
+    default: break;
     }
   }
   return false;
@@ -117,15 +117,14 @@ static bool async_safe_point(const struct mpg_m *mp, const struct mpg_g *gp,
   struct mpgi_frame f;
   return !mpgi_opt.asyncpreemptoff && gp->preempt_off == 0 &&
          mp->xsave_free != NULL && !r->unsaveable &&
-         r->sp - gp->ctx.lo >= MPGI_INJECT_BYTES + 64 &&
-         pc_is_safe(r, &f) && mpgi_frames_are_user(gp, f);
+         r->sp - gp->ctx.lo >= MPGI_INJECT_BYTES + 64 && pc_is_safe(r, &f) &&
+         mpgi_frames_are_user(gp, f);
 }
 
 /* ---- the handler ---- */
 
 static bool in_runtime(const struct mpg_m *mp, const struct mpgi_sigregs *r) {
-  return mpgi_arch_pc_in_rt(r->pc) ||
-         (r->sp >= mp->g0_lo && r->sp < mp->g0_hi);
+  return mpgi_arch_pc_in_rt(r->pc) || (r->sp >= mp->g0_lo && r->sp < mp->g0_hi);
 }
 
 /* Foreign code may hold a lock that somebody needs after mpg_run; one that is

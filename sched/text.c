@@ -36,8 +36,8 @@ struct text_table {
 
 static _Atomic(struct text_table *) current;
 static struct mpgi_mutex text_lock = MPGI_MUTEX_INIT(MPGI_RANK_TEXT);
-static struct mpgi_range declared[64]; /* text_lock */
-static size_t ndeclared;               /* text_lock */
+static struct mpgi_range declared[64];          /* text_lock */
+static size_t ndeclared;                        /* text_lock */
 static unsigned long long seen_adds, seen_subs; /* text_lock */
 
 /* ---- lookup: signal-safe ---- */
@@ -123,8 +123,8 @@ static int collect_object(struct dl_phdr_info *info, size_t size, void *arg) {
 }
 
 static int rebuild_locked(void) {
-  struct text_table *t = mpgi_fixmem_alloc(
-      sizeof *t + TEXT_MAX * sizeof t->range[0], 0);
+  struct text_table *t =
+      mpgi_fixmem_alloc(sizeof *t + TEXT_MAX * sizeof t->range[0], 0);
   if (!t) return -ENOMEM;
   struct collect c = {.out = t->range};
   dl_iterate_phdr(collect_object, &c);
