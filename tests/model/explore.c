@@ -203,13 +203,17 @@ static struct thread *self(void) { return &x->machine.thread[x->current]; }
 /* Give the explorer the turn, at the step described in at. */
 static void leave(void) { explore_switch(&self()->sp, x->own_sp); }
 
-static void thread_main(void) {
-  const struct explore_thread *c = &x->config->thread[x->current];
-  c->run(c->arg);
+_Noreturn void explore_done(void) {
   memset(&self()->at, 0, sizeof self()->at);
   self()->at.kind = DONE;
   leave();
   abort();
+}
+
+static void thread_main(void) {
+  const struct explore_thread *c = &x->config->thread[x->current];
+  c->run(c->arg);
+  explore_done();
 }
 
 static void thread_make(int t) {

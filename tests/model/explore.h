@@ -116,6 +116,8 @@ bool explore_trylock(_Atomic uint32_t *word);
 bool explore_sleep(_Atomic uint32_t *word, uint32_t expected, int64_t deadline,
                    const char *func);
 void explore_wake(_Atomic uint32_t *word, int n, const char *func);
+/* End the running thread here. */
+_Noreturn void explore_done(void);
 /* Moves on only by deadlines. */
 int64_t explore_now(void);
 
