@@ -446,6 +446,10 @@ MPGI_HIDDEN int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t);
  * INT64_MAX when none.  now 0: read the clock if needed. */
 MPGI_HIDDEN int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now);
 MPGI_HIDDEN int64_t mpgi_timers_first(void); /* of every P */
+/* The same as mpgi_timers_run, by sysmon; and, under sched.lock: is it about
+ * to make somebody runnable? */
+MPGI_HIDDEN void mpgi_timers_run_outside(struct mpg_p *pp, int64_t now);
+MPGI_HIDDEN bool mpgi_timers_running_outside(void);
 
 /* sema.c */
 MPGI_HIDDEN void mpgi_sema_reset(void);

@@ -188,6 +188,19 @@ static void retry_wake(void) {
     mpgi_wakep();
 }
 
+/* Timers of Ps that run nothing (idle, dead), and of those that have not
+ * looked for a slice (in foreign code): the other Ps may be too busy to steal,
+ * for ever. */
+static void fire_overdue(struct sysmon *s) {
+  for (int32_t i = 0; i < mpgi_sched.nallp && !mpgi_stw_waiting(); i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    int64_t first = atomic_load(&pp->timer_first);
+    bool runs = atomic_load(&pp->status) == MPGI_P_RUNNING;
+    if (first <= (runs ? s->now - MPGI_SLICE_NS : s->now))
+      mpgi_timers_run_outside(pp, s->now);
+  }
+}
+
 /* ---- the loop ---- */
 
 static void trace(struct sysmon *s) {
@@ -200,6 +213,7 @@ static void round_of_duty(struct sysmon *s) {
   s->now = mpgi_os_now();
   atomic_store_explicit(&mpgi_sched.coarse_now, s->now, memory_order_relaxed);
   s->idle = retake(s) ? 0 : s->idle + 1;
+  fire_overdue(s);
   retry_wake();
   if (s->now >= s->next_text) {
     mpgi_text_refresh();

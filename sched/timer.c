@@ -124,6 +124,18 @@ int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now) {
   return first;
 }
 
+/* Between a timer's removal and its goroutine's place in the global queue
+ * nothing else tells that somebody will run [deadlock.timer]. */
+static _Atomic int32_t outside;
+
+void mpgi_timers_run_outside(struct mpg_p *pp, int64_t now) {
+  atomic_fetch_add(&outside, 1);
+  mpgi_timers_run(pp, now);
+  atomic_fetch_sub(&outside, 1);
+}
+
+bool mpgi_timers_running_outside(void) { return atomic_load(&outside) != 0; }
+
 int64_t mpgi_timers_first(void) {
   int64_t first = INT64_MAX;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
