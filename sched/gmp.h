@@ -160,7 +160,10 @@ struct mpg_p {
   /* sysmon's observations */
   uint32_t mon_schedtick, mon_syscalltick;
   int64_t mon_schedwhen, mon_syscallwhen;
-  int64_t mon_cpu;   /* CPU time of the thread at half a slice; -1: not read */
+  int64_t mon_cpu;   /* CPU time of the thread at mon_cpuwhen; -1: not read */
+  int64_t mon_cpuwhen;
+  bool mon_burns;    /* it used the CPU between the last two readings */
+  bool mon_stuck;    /* its thread is blocked in the kernel */
   int64_t mon_asked; /* when it was last asked to yield; 0: not in this slice */
 };
 
@@ -373,7 +376,12 @@ MPGI_HIDDEN bool mpgi_p_idle_take_locked(struct mpg_p *pp); /* this one */
 /* With the world stopped (or before it runs). 0 or -ENOMEM. */
 MPGI_HIDDEN int mpgi_p_resize_prepare(int n);
 MPGI_HIDDEN void mpgi_p_resize_stw(int n);
+/* Let go of one P: dead at once when idle, else retiring. */
+MPGI_HIDDEN void mpgi_p_shrink_locked(struct mpg_p *pp);
 MPGI_HIDDEN void mpgi_p_retire(struct mpg_m *mp); /* mp lets go of its P */
+
+/* compensate.c: sysmon.  So many Ps are stuck in blocking calls. */
+MPGI_HIDDEN void mpgi_compensate(int stuck);
 
 /* stw.c */
 MPGI_HIDDEN void mpgi_world_stop(enum mpgi_stop_reason reason);

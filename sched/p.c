@@ -128,7 +128,7 @@ int mpgi_p_resize_prepare(int n) {
   return 0;
 }
 
-static void p_shrink_locked(struct mpg_p *pp) {
+void mpgi_p_shrink_locked(struct mpg_p *pp) {
   switch (atomic_load(&pp->status)) {
   case MPGI_P_DEAD: return;
   case MPGI_P_IDLE: {
@@ -149,7 +149,7 @@ void mpgi_p_resize_stw(int n) {
   for (int i = 0; i < mpgi_sched.nallp_made; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     if (i >= n) {
-      p_shrink_locked(pp);
+      mpgi_p_shrink_locked(pp);
       continue;
     }
     pp->retire = false;

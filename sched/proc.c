@@ -496,8 +496,10 @@ void mpgi_thunk_preempted(struct mpgi_context *ctx) {
       mpgi_requeue(mp, gp, true);
     }
   }
-  mpgi_arch_guard_set(atomic_load(&ctx->preempt) ? MPGI_GUARD_POISON
-                                                 : ctx->guard);
+  /* The word first, then the flag, as in mpgi_arch_resume: a request in
+   * between must find its poison there to stay (tests/model/guard_model.c). */
+  mpgi_arch_guard_set(ctx->guard);
+  if (atomic_load(&ctx->preempt)) mpgi_arch_guard_set(MPGI_GUARD_POISON);
 }
 
 bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx, uintptr_t fp) {

@@ -19,6 +19,7 @@
 #define TICKS_BEFORE_BACKOFF 50
 #define ASK_MIN_NS (100 * 1000)
 #define ASK_MAX_NS (1000 * 1000)
+#define CPU_EVERY_NS (MPGI_FAIR_NS / 2)
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
 
 struct sysmon {
@@ -116,25 +117,30 @@ static bool retake_syscall(struct sysmon *s, struct mpg_p *pp) {
   return true;
 }
 
-/* A goroutine that burns no CPU is blocked in the kernel: a signal would only
- * fail its poll or nanosleep with EINTR. */
-static bool burns_cpu(struct mpg_p *pp) {
-  struct mpg_m *mp = pp->m;
-  if (!mp || pp->mon_cpu < 0) return true;
-  return mpgi_os_clock_read(mp->cpu_clock) - pp->mon_cpu > MPGI_FAIR_NS / 8;
-}
-
-static void read_cpu(struct sysmon *s, struct mpg_p *pp) {
-  struct mpg_m *mp = pp->m;
-  if (pp->mon_cpu < 0 && mp && s->now - pp->mon_schedwhen >= MPGI_FAIR_NS / 2)
-    pp->mon_cpu = mpgi_os_clock_read(mp->cpu_clock);
-}
-
 static bool slice_is_over(const struct sysmon *s, struct mpg_p *pp) {
   int64_t ran = s->now - pp->mon_schedwhen;
   if (ran >= MPGI_SLICE_NS) return true;
   if (ran < MPGI_FAIR_NS || !nobody_free()) return false;
   return atomic_load(&pp->woken) || atomic_load(&pp->timer_first) <= s->now;
+}
+
+/* A goroutine that burns no CPU is blocked in the kernel: a signal would only
+ * fail its poll or nanosleep with EINTR.  The thread's CPU clock is read every
+ * CPU_EVERY_NS of its slice; a thread that got no CPU may also just wait for
+ * one, which the kernel knows. */
+static void watch_cpu(struct sysmon *s, struct mpg_p *pp) {
+  struct mpg_m *mp = pp->m;
+  int64_t since = pp->mon_cpu < 0 ? pp->mon_schedwhen : pp->mon_cpuwhen;
+  if (!mp || s->now - since < CPU_EVERY_NS) return;
+  int64_t cpu = mpgi_os_clock_read(mp->cpu_clock);
+  if (pp->mon_cpu >= 0) {
+    /* our own signals cost it some per cent */
+    pp->mon_burns = cpu - pp->mon_cpu > (s->now - pp->mon_cpuwhen) / 8;
+    pp->mon_stuck = !pp->mon_burns && (pp->mon_stuck || slice_is_over(s, pp)) &&
+                    mpgi_os_thread_blocked(mp->tid);
+  }
+  pp->mon_cpu = cpu;
+  pp->mon_cpuwhen = s->now;
 }
 
 /* Asked already and still there: it was at no safe point.  Ask again soon,
@@ -155,14 +161,16 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
     pp->mon_schedwhen = s->now;
     pp->mon_cpu = -1;
     pp->mon_asked = 0;
+    pp->mon_burns = pp->mon_stuck = false;
   }
   if (mpgi_opt.preemptall) {
     mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
     return true;
   }
-  read_cpu(s, pp);
-  if (!slice_is_over(s, pp) || !ask_now(s, pp) || !burns_cpu(pp))
-    return pp->mon_asked != 0;
+  watch_cpu(s, pp);
+  if (pp->mon_stuck || !slice_is_over(s, pp) || !pp->mon_burns ||
+      !ask_now(s, pp))
+    return pp->mon_stuck || pp->mon_asked != 0;
   pp->mon_asked = s->now;
   mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
   return true;
@@ -170,14 +178,19 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
 
 static bool retake(struct sysmon *s) {
   bool any = false;
+  int stuck = 0;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     switch (atomic_load(&pp->status)) {
     case MPGI_P_SYSCALL: any |= retake_syscall(s, pp); break;
-    case MPGI_P_RUNNING: any |= retake_running(s, pp); break;
+    case MPGI_P_RUNNING:
+      any |= retake_running(s, pp);
+      stuck += pp->mon_stuck && !pp->retire;
+      break;
     default: break;
     }
   }
+  mpgi_compensate(stuck);
   return any;
 }
 

@@ -59,6 +59,13 @@ static void read_in_blocking(void *arg) {
   mpg_waitgroup_done(&done);
 }
 
+/* Nobody is told: the P stays with the blocked thread. */
+static void read_raw(void *arg) {
+  atomic_fetch_add(&entered, 1);
+  read_a_byte(arg);
+  mpg_waitgroup_done(&done);
+}
+
 static void let_others_run_beside(mpg_func fn) {
   mpg_gomaxprocs(1);
   struct blocked *b = blocked_new();
@@ -87,6 +94,11 @@ static void blocking_hands_the_p_off(void *arg) {
   let_others_run_beside(read_in_blocking);
 }
 
+static void a_raw_read_stops_nobody(void *arg) {
+  (void) arg;
+  let_others_run_beside(read_raw);
+}
+
 static void many_block(mpg_func fn, int n) {
   struct blocked **b = mpg_alloc((size_t) n * sizeof(*b));
   mpg_gomaxprocs(1);
@@ -107,6 +119,13 @@ static void a_hundred_block_at_once(void *arg) {
   (void) arg;
   many_block(read_in_syscall, 100);
   many_block(read_in_blocking, 100);
+}
+
+static void raw_reads_at_once_stop_nobody(void *arg) {
+  (void) arg;
+  many_block(read_raw, 20);
+  /* The surplus goes when the threads have come back: one P is left. */
+  CHECK_EQ(mpg_gomaxprocs(0), 1);
 }
 
 /* Short ones: the same P is taken back. */
@@ -195,6 +214,8 @@ static const struct check_case cases[] = {
     INSIDE(syscall_hands_the_p_off),
     INSIDE(blocking_hands_the_p_off),
     INSIDE(a_hundred_block_at_once),
+    INSIDE(a_raw_read_stops_nobody),
+    INSIDE(raw_reads_at_once_stop_nobody),
     INSIDE(short_syscalls),
     INSIDE(the_stack_grows_in_there),
     INSIDE(the_number_of_ps_changes_meanwhile),

@@ -1,0 +1,84 @@
+/* compensate.c - raw blocking calls must not stop the others.
+ *
+ * A goroutine that calls straight into libc and blocks keeps its P: nobody
+ * may take it away, the thread can come back at any instruction.  Instead,
+ * while sysmon finds a P stuck (its thread has burnt no CPU for a while and
+ * its slice is over), one compensating P more than gomaxprocs may run.  When
+ * the thread comes back, one of them is retired (p.c): it ends at its next
+ * visit to the scheduler.  The stuck P's queue is stolen from as usual.
+ *
+ * [compensate.inv.count] Compensating Ps are those of allp beyond procs that
+ * are neither dead nor retiring; sysmon alone makes them, so that there are
+ * never more than stuck Ps, but for the moment until it looks again.
+ */
+#include <sched/sched.h>
+
+#include <sched/gmp.h>
+
+static bool is_extra(const struct mpg_p *pp) {
+  return pp->id >= atomic_load(&mpgi_sched.procs) && !pp->retire &&
+         atomic_load(&pp->status) != MPGI_P_DEAD;
+}
+
+static int extras(void) {
+  int n = 0;
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++)
+    n += is_extra(mpgi_sched.allp[i]);
+  return n;
+}
+
+/* A dead P beyond procs, running (in transit); NULL: none, or a stop. */
+static struct mpg_p *revive(void) {
+  struct mpg_p *pp = NULL;
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  int32_t procs = atomic_load(&mpgi_sched.procs);
+  for (int32_t i = procs; !mpgi_stw_waiting() && i < mpgi_sched.nallp_made;
+       i++) {
+    pp = mpgi_sched.allp[i];
+    if (atomic_load(&pp->status) != MPGI_P_DEAD) {
+      pp = NULL;
+      continue;
+    }
+    atomic_store(&pp->status, MPGI_P_RUNNING);
+    if (mpgi_sched.nallp <= i) mpgi_sched.nallp = i + 1;
+    break;
+  }
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  return pp;
+}
+
+/* Retiring Ps still hold their entries: then one more is made. */
+static struct mpg_p *make_another(void) {
+  mpgi_mutex_lock(&mpgi_sched.resize_lock);
+  int want = mpgi_sched.nallp_made + 1;
+  int err = want > MPGI_PROCS_MAX ? -1 : mpgi_p_resize_prepare(want);
+  mpgi_mutex_unlock(&mpgi_sched.resize_lock);
+  return err ? NULL : revive(); /* no memory: sysmon tries again */
+}
+
+static bool add_one(void) {
+  struct mpg_p *pp = revive();
+  if (!pp && !mpgi_stw_waiting()) pp = make_another();
+  if (pp) mpgi_m_start(pp, false);
+  return pp != NULL;
+}
+
+static void remove_one(void) {
+  struct mpg_p *running = NULL;
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  for (int32_t i = mpgi_sched.nallp; !mpgi_stw_waiting() && i-- > 0;) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    if (!is_extra(pp)) continue;
+    mpgi_p_shrink_locked(pp);
+    if (pp->retire) running = pp;
+    break;
+  }
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  if (running) mpgi_preempt_one(running, MPGI_PREEMPT_SLICE);
+}
+
+void mpgi_compensate(int stuck) {
+  int have = extras();
+  while (have < stuck && add_one()) have++;
+  for (; have > stuck; have--) remove_one();
+}
