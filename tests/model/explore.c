@@ -41,7 +41,7 @@
 #define RANGES_MAX 64
 #define DEPTH_MAX 20000
 #define STATES_MAX (6u << 20)
-#define LOCAL_STEPS_MAX 100000
+#define LOCAL_STEPS_MAX 16 /* a loop on an own store must take steps */
 
 /* Transitions: which of its alternatives a thread takes, or ... */
 #define TAKE(t, k) ((uint8_t) ((t) *16 + (k)))
@@ -118,7 +118,7 @@ struct explorer {
   struct machine machine;
   const struct explore_config *config; /* a copy: data is put back */
   struct explore_config copy;
-  int nthreads, current;
+  int nthreads, current, local_steps;
   uintptr_t own_sp;
   unsigned char *stacks;
   jmp_buf in_callback;
@@ -231,6 +231,7 @@ static void run_on(int t) {
   if (sp < lo + CLEAR_BYTES) broken("a thread's stack overflows");
   memset(sp - CLEAR_BYTES, 0, CLEAR_BYTES);
   x->current = t;
+  x->local_steps = 0;
   explore_switch(&x->own_sp, th->sp);
   x->current = -1;
 }
@@ -408,7 +409,7 @@ uint64_t explore_load(const volatile void *p, size_t bytes, int order,
                       const char *func) {
   if (direct() || is_constant(p)) return memory_get(p, bytes);
   const struct store *own = buffered(self(), p, bytes);
-  if (own) return own->value;
+  if (own && ++x->local_steps < LOCAL_STEPS_MAX) return own->value;
   struct step *s =
       step_begin(AT_LOAD, (volatile void *) (uintptr_t) p, bytes, order, func);
   leave();
