@@ -1,0 +1,278 @@
+/* sema_model.c - semaphores, mutexes, wait groups: nobody sleeps for ever.
+ *
+ * The real sema.c and sync.c.  A thread is a goroutine together with whatever
+ * M runs it: parked, it waits until somebody readies it; then it does what
+ * mpgi_execute would (on_resume) and goes on behind the call that parked.
+ * Mutexes let one in at a time; at the end nothing is held, counted or queued.
+ *
+ * A waiter's clock either hasn't moved or has passed the starvation limit.
+ */
+#include "model.h"
+
+#include <setjmp.h>
+
+struct mpgi_sched mpgi_sched;
+
+#include <sched/sema.c>
+#include <sched/sync.c>
+
+#define THREADS 4
+
+static struct mpg_m m[THREADS];
+static struct mpg_g g[THREADS];
+static bool readied[THREADS];
+static jmp_buf behind[THREADS]; /* the call that parked */
+
+static mpg_mutex mutex;
+static mpg_sem sem;
+static mpg_waitgroup group;
+/* Two words that share a bucket. */
+static uint64_t words[513];
+#define WORD_A ((_Atomic uint32_t *) &words[0])
+#define WORD_B ((_Atomic uint32_t *) &words[512])
+static int inside, dones;
+static bool may_starve;
+
+static struct mpg_m *model_m(void) { return &m[explore_self()]; }
+static struct mpg_g *self(void) { return &g[explore_self()]; }
+
+struct mpg_g *mpgi_current_g(const char *what) {
+  (void) what;
+  return self();
+}
+
+/* ---- parking and waking ---- */
+
+void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
+                     enum mpgi_wait_reason reason) {
+  (void) reason;
+  explore_require(mp == model_m() && gp == self());
+  explore_require(!readied[gp - g]);
+  gp->m = NULL;
+}
+
+void mpgi_ready(struct mpg_g *gp) {
+  explore_require(gp->m == NULL && !readied[gp - g]);
+  explore_step("ready");
+  readied[gp - g] = true;
+}
+
+static bool is_ready(const void *arg) { return *(const bool *) arg; }
+
+/* Parked: off to other goroutines until it is this one's turn again. */
+void mpgi_schedule(struct mpg_m *mp) {
+  int t = explore_self();
+  struct mpg_g *gp = self();
+  explore_await(is_ready, &readied[t]);
+  readied[t] = false;
+  gp->m = mp;
+  if (gp->on_resume) {
+    void (*fn)(struct mpg_g *) = gp->on_resume;
+    gp->on_resume = NULL;
+    fn(gp);
+  }
+  longjmp(behind[t], 1);
+}
+
+#define PARKS(call)                                  \
+  do {                                               \
+    if (setjmp(behind[explore_self()]) == 0) (call); \
+  } while (0)
+
+void mpgi_thunk_mutex_lock_slow(mpg_mutex *mu) {
+  PARKS(mpgi_mutex_lock_slow_g0(mu));
+}
+void mpgi_thunk_mutex_unlock_slow(mpg_mutex *mu, uint32_t left) {
+  mpgi_mutex_unlock_slow_g0(mu, left);
+}
+void mpgi_thunk_sem_acquire_slow(mpg_sem *s) {
+  PARKS(mpgi_sem_acquire_slow_g0(s));
+}
+void mpg_waitgroup_add(mpg_waitgroup *wg, int n) {
+  mpgi_waitgroup_add_g0(wg, n);
+}
+void mpgi_thunk_sem_wake(mpg_sem *s) { mpgi_sem_wake_g0(s); }
+
+int64_t mpgi_os_now(void) {
+  bool begins = self()->wait.since == 0;
+  return 1 + (!begins && may_starve && explore_choose(2) ? 2 * STARVE_NS : 0);
+}
+
+/* ---- threads ---- */
+
+static void locks(int times) {
+  while (times--) {
+    mpg_mutex_lock(&mutex);
+    explore_require(inside++ == 0);
+    explore_step("inside");
+    inside--;
+    mpg_mutex_unlock(&mutex);
+  }
+}
+
+static void tries(int times) {
+  while (times--) {
+    if (!mpg_mutex_trylock(&mutex)) continue;
+    explore_require(inside++ == 0);
+    explore_step("inside");
+    inside--;
+    mpg_mutex_unlock(&mutex);
+  }
+}
+
+static void acquires(int times) {
+  while (times--) mpg_sem_acquire(&sem);
+}
+static void releases_sem(int times) {
+  while (times--) mpg_sem_release(&sem);
+}
+
+static void waits(int arg) {
+  (void) arg;
+  PARKS(mpgi_waitgroup_wait_g0(&group));
+  explore_require(dones == 2);
+}
+static void done(int arg) {
+  (void) arg;
+  dones++;
+  mpgi_waitgroup_add_g0(&group, -1);
+}
+
+static void acquire_word(int which) {
+  _Atomic uint32_t *word = which ? WORD_B : WORD_A;
+  if (setjmp(behind[explore_self()])) return;
+  if (!mpgi_sema_acquire(model_m(), word, MPGI_WAIT_SEM, false, NULL))
+    mpgi_schedule(model_m());
+}
+static void release_words(int arg) {
+  (void) arg;
+  mpgi_sema_release(WORD_B);
+  mpgi_sema_release(WORD_A);
+}
+
+/* ---- setup ---- */
+
+/* All but the bucket of this word is constant. */
+static void one_bucket(const void *word) {
+  struct bucket *b = bucket_of((const _Atomic uint32_t *) word);
+  explore_constant(table, (size_t) ((char *) b - (char *) table));
+  explore_constant(b + 1,
+                   (size_t) ((char *) (table + BUCKETS) - (char *) (b + 1)));
+  explore_name(&b->lock, 4, "bucket.lock");
+  explore_name(&b->nwait, 4, "bucket.nwait");
+}
+
+static void setup(void) {
+  for (int t = 0; t < THREADS; t++) {
+    g[t].m = &m[t];
+    m[t].curg = &g[t];
+    explore_constant(&g[t].ctx, sizeof g[t].ctx);
+    explore_constant(&g[t].timer,
+                     (size_t) ((char *) (&g[t] + 1) - (char *) &g[t].timer));
+  }
+  explore_constant(&mpgi_sched, sizeof mpgi_sched);
+  explore_constant(&words[1], sizeof words - 2 * sizeof words[0]);
+  explore_name(&mutex.state, 4, "mutex.state");
+  explore_name(&mutex.sema, 4, "mutex.sema");
+  explore_name(&sem.count, 4, "sem.count");
+  explore_name(&group.state, 8, "group.state");
+  explore_name(&group.sema, 4, "group.sema");
+  explore_name(words, sizeof words, "words");
+}
+static void setup_mutex(void) {
+  setup();
+  one_bucket(&mutex.sema);
+}
+static void setup_starving(void) {
+  setup_mutex();
+  may_starve = true;
+}
+static void setup_sem(void) {
+  setup();
+  one_bucket(&sem.count);
+}
+static void setup_group(void) {
+  setup();
+  one_bucket(&group.sema);
+  mpgi_waitgroup_add_g0(&group, 2);
+}
+static void setup_words(void) {
+  setup();
+  explore_require(bucket_of(WORD_A) == bucket_of(WORD_B));
+  one_bucket(WORD_A);
+}
+
+static void nothing_left(void) {
+  explore_require(mutex.state == 0 && mutex.sema == 0 && sem.count == 0);
+  explore_require(group.state == 0 && group.sema == 0);
+  explore_require(words[0] == 0 && words[512] == 0);
+  for (int i = 0; i < BUCKETS; i++)
+    explore_require(table[i].nwait == 0 && !table[i].first);
+}
+
+/* ---- configurations ---- */
+
+static const struct explore_config configs[] = {
+    {.name = "sema.as_many_acquired_as_released",
+     .setup = setup_sem,
+     .thread = {{"acquirer", acquires, 1, false},
+                {"acquirer2", acquires, 1, false},
+                {"releaser", releases_sem, 2, false}}},
+    {.name = "sema.two_words_in_a_bucket",
+     .setup = setup_words,
+     .thread = {{"acquirer", acquire_word, 0, false},
+                {"acquirer2", acquire_word, 1, false},
+                {"releaser", release_words, 0, false}}},
+    {.name = "sema.mutex_lets_one_in",
+     .setup = setup_mutex,
+     .thread = {{"locker", locks, 2, false}, {"locker2", locks, 2, false}}},
+    {.name = "sema.mutex_of_three",
+     .setup = setup_mutex,
+     .thread = {{"locker", locks, 1, false},
+                {"locker2", locks, 1, false},
+                {"trier", tries, 1, false}}},
+    {.name = "sema.mutex_starves_nobody",
+     .setup = setup_starving,
+     .thread = {{"locker", locks, 1, false},
+                {"locker2", locks, 1, false},
+                {"locker3", locks, 1, false}}},
+    {.name = "sema.wait_group_wakes_all",
+     .setup = setup_group,
+     .thread = {{"waiter", waits, 0, false},
+                {"waiter2", waits, 0, false},
+                {"done", done, 0, false},
+                {"done2", done, 0, false}}},
+};
+
+static const struct {
+  int config;
+  struct explore_mutant mutant;
+  const char *message;
+} wrong[] = {
+    {0, {"mpgi_sema_acquire", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {0, {"mpgi_sema_release", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {0, {"try_take", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
+    {2, {"mpg_mutex_lock", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
+    {2, {"mpg_mutex_unlock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {2, {"lock_compete", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
+    {4, {"lock_resumed", EXPLORE_RMW, EXPLORE_SKIP, NULL}, ""},
+    {5, {"mpgi_waitgroup_add_g0", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+};
+
+int main(void) {
+  struct explore_config c;
+  for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+    c = configs[i];
+    c.at_end = nothing_left;
+    c.memory = EXPLORE_TSO;
+    explore_pass(&c);
+  }
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    c = configs[wrong[i].config];
+    c.at_end = nothing_left;
+    c.memory = EXPLORE_TSO;
+    c.mutant = &wrong[i].mutant;
+    explore_fail_with(&c, wrong[i].message);
+  }
+  return explore_status();
+}
