@@ -108,12 +108,12 @@ struct mpg_g {
   uint8_t wait_reason;                 /* enum mpgi_wait_reason */
   uint8_t fixed;                       /* runs on a fixed stack */
   uint8_t is_main;
-  uintptr_t last_tp;   /* owner: thread pointer of the last M; 0 never ran */
-  int32_t saved_errno; /* async preemption: errno is the goroutine's then */
-  uint8_t tracked;     /* sched latency is sampled for this wake-up */
-  int64_t ready_at;    /* when tracked: ns when made runnable */
-  int64_t preempt_at;  /* sysmon: ns when preemption was asked for; 0 none */
-  int64_t wait_since;  /* park: ns, only with tracebacks (approximate) */
+  uintptr_t last_tp;    /* owner: thread pointer of the last M; 0 never ran */
+  int32_t saved_errno;  /* async preemption: errno is the goroutine's then */
+  uint8_t tracked;      /* sched latency is sampled for this wake-up */
+  int64_t ready_at;     /* when tracked: ns when made runnable */
+  int64_t preempt_at;   /* sysmon: ns when preemption was asked for; 0 none */
+  int64_t wait_since;   /* park: ns, only with tracebacks (approximate) */
   uintptr_t creator_pc; /* return address of mpg_go */
   uint64_t creator;     /* goid */
   mpg_func fn;
@@ -132,9 +132,9 @@ _Static_assert(sizeof(struct mpg_g) <= 576, "G leaves too little stack");
 
 struct mpg_p {
   int32_t id;
-  _Atomic uint32_t status; /* enum mpgi_p_status */
-  struct mpg_m *m;         /* owner, or NULL; stale while in a syscall */
-  struct mpg_p *link;      /* sched.lock: idle list */
+  _Atomic uint32_t status;      /* enum mpgi_p_status */
+  struct mpg_m *m;              /* owner, or NULL; stale while in a syscall */
+  struct mpg_p *link;           /* sched.lock: idle list */
   _Atomic uint32_t schedtick;   /* owner: +1 at every new slice */
   _Atomic uint32_t syscalltick; /* owner: +1 at every system call */
   _Atomic uint32_t woken; /* owner: somebody made ready waits in the queue */
@@ -160,7 +160,7 @@ struct mpg_p {
   /* sysmon's observations */
   uint32_t mon_schedtick, mon_syscalltick;
   int64_t mon_schedwhen, mon_syscallwhen;
-  int64_t mon_cpu;   /* CPU time of the thread at mon_cpuwhen; -1: not read */
+  int64_t mon_cpu; /* CPU time of the thread at mon_cpuwhen; -1: not read */
   int64_t mon_cpuwhen;
   bool mon_burns;    /* it used the CPU between the last two readings */
   bool mon_stuck;    /* its thread is blocked in the kernel */
@@ -169,9 +169,9 @@ struct mpg_p {
 
 /* What a thread is for the stopper. */
 enum mpgi_m_stop {
-  MPGI_M_GOING,   /* not stopped */
-  MPGI_M_ON_G0,   /* waiting in mpgi_stop_here: can help with marking */
-  MPGI_M_FROZEN,  /* waiting in a signal handler; frozen_uc is valid */
+  MPGI_M_GOING,  /* not stopped */
+  MPGI_M_ON_G0,  /* waiting in mpgi_stop_here: can help with marking */
+  MPGI_M_FROZEN, /* waiting in a signal handler; frozen_uc is valid */
 };
 
 /* How an M's thread ended (the run is over). */
@@ -188,23 +188,23 @@ struct mpg_m {
   uintptr_t g0_sp, g0_base, g0_lo, g0_hi;
   void *gsignal;
   void *held_back; /* maker, then itself: address space for its start (m.c) */
-  struct mpg_g *curg;     /* itself */
-  struct mpg_p *p;        /* itself; the stopper while it is stopped */
+  struct mpg_g *curg;             /* itself */
+  struct mpg_p *p;                /* itself; the stopper while it is stopped */
   _Atomic(struct mpg_p *) next_p; /* whoever wakes it: the P to start with */
-  struct mpg_p *old_p;    /* itself: P before the system call */
-  struct mpgi_note park;  /* idle */
-  struct mpg_m *link;     /* sched.lock: idle list */
-  struct mpg_m *all_link; /* sched.lock: every M */
-  bool spinning;          /* itself; counted in sched.nmspinning */
-  bool blocked;           /* itself: sleeping on park */
+  struct mpg_p *old_p;            /* itself: P before the system call */
+  struct mpgi_note park;          /* idle */
+  struct mpg_m *link;             /* sched.lock: idle list */
+  struct mpg_m *all_link;         /* sched.lock: every M */
+  bool spinning;                  /* itself; counted in sched.nmspinning */
+  bool blocked;                   /* itself: sleeping on park */
   uint32_t rand;
   uint32_t fastrand;
-  int32_t locks; /* itself: > 0 while it must not be descheduled */
+  int32_t locks;         /* itself: > 0 while it must not be descheduled */
   _Atomic uint32_t stop; /* enum mpgi_m_stop */
   _Atomic uint32_t gone; /* enum mpgi_m_gone: itself, its last write */
   void *frozen_uc;       /* itself, before stop = FROZEN */
   uintptr_t fault_pc, fault_fp; /* itself: where a guard was hit */
-  uintptr_t stop_sp;     /* itself, before stop = ON_G0: g0 scan from here */
+  uintptr_t stop_sp; /* itself, before stop = ON_G0: g0 scan from here */
 };
 _Static_assert(offsetof(struct mpg_m, xsave_free) == 0, "M_XSAVE_FREE");
 _Static_assert(offsetof(struct mpg_m, fpu) == 8, "M_FPU");
@@ -220,37 +220,37 @@ struct mpgi_gqueue {
 
 struct mpgi_sched {
   struct mpgi_mutex lock;
-  struct mpgi_gqueue runq;        /* lock */
-  _Atomic uint32_t runq_size;     /* written under lock, read without */
-  struct mpg_p *idle_p;           /* lock */
-  _Atomic int32_t npidle;         /* written under lock */
-  struct mpg_m *idle_m;           /* lock */
-  int32_t nmidle;                 /* lock */
-  int32_t nm;                     /* lock: threads that exist as Ms */
-  int32_t nm_syscall_lost;        /* lock: in a system call without a P */
-  int32_t nm_dead_wait;           /* lock: Ms that checkdead doesn't count */
-  int32_t max_m;                  /* lock */
-  int64_t next_mid;               /* lock */
-  struct mpg_m *all_m;            /* lock; also read with the world stopped */
+  struct mpgi_gqueue runq;    /* lock */
+  _Atomic uint32_t runq_size; /* written under lock, read without */
+  struct mpg_p *idle_p;       /* lock */
+  _Atomic int32_t npidle;     /* written under lock */
+  struct mpg_m *idle_m;       /* lock */
+  int32_t nmidle;             /* lock */
+  int32_t nm;                 /* lock: threads that exist as Ms */
+  int32_t nm_syscall_lost;    /* lock: in a system call without a P */
+  int32_t nm_dead_wait;       /* lock: Ms that checkdead doesn't count */
+  int32_t max_m;              /* lock */
+  int64_t next_mid;           /* lock */
+  struct mpg_m *all_m;        /* lock; also read with the world stopped */
   _Atomic int32_t nmspinning;
   _Atomic uint32_t need_spinning;
-  struct mpg_g *gfree;            /* allg_lock: dead Gs */
+  struct mpg_g *gfree; /* allg_lock: dead Gs */
   uint32_t ngfree;
   struct mpgi_mutex allg_lock;
-  struct mpg_g ***allg;           /* chunks; allg_lock to append */
-  _Atomic size_t nallg;           /* release after the slot is written */
+  struct mpg_g ***allg; /* chunks; allg_lock to append */
+  _Atomic size_t nallg; /* release after the slot is written */
   _Atomic uint64_t next_goid;
-  _Atomic int32_t ngoroutines;    /* user goroutines that are not dead */
+  _Atomic int32_t ngoroutines;        /* user goroutines that are not dead */
   struct mpg_p *allp[MPGI_PROCS_MAX]; /* stopper */
-  int32_t nallp;      /* allp entries that may be looked at; stopper */
-  int32_t nallp_made; /* entries made; holder of the world semaphore */
-  _Atomic int32_t procs;          /* GOMAXPROCS; stopper */
-  _Atomic int32_t procs_wanted;   /* for the next run; 0: default */
-  struct mpgi_mutex resize_lock;  /* nallp_made */
-  _Atomic uint32_t starting;      /* some thread is inside mpg_run */
-  _Atomic uint32_t running;       /* goroutines may exist */
-  _Atomic uint32_t exiting;       /* main returned: the world stays stopped */
-  uint32_t run_generation;        /* +1 for each mpg_run */
+  int32_t nallp;         /* allp entries that may be looked at; stopper */
+  int32_t nallp_made;    /* entries made; holder of the world semaphore */
+  _Atomic int32_t procs; /* GOMAXPROCS; stopper */
+  _Atomic int32_t procs_wanted;  /* for the next run; 0: default */
+  struct mpgi_mutex resize_lock; /* nallp_made */
+  _Atomic uint32_t starting;     /* some thread is inside mpg_run */
+  _Atomic uint32_t running;      /* goroutines may exist */
+  _Atomic uint32_t exiting;      /* main returned: the world stays stopped */
+  uint32_t run_generation;       /* +1 for each mpg_run */
   int64_t start_ns;
   struct mpgi_note exit_note;     /* mpg_run's caller */
   _Atomic int32_t live_threads;   /* Ms, sysmon and the initiator that run */
@@ -430,7 +430,7 @@ MPGI_HIDDEN void mpgi_sigpreempt_restore(void);
 MPGI_HIDDEN bool mpgi_frames_are_user(const struct mpg_g *gp,
                                       struct mpgi_frame f);
 MPGI_HIDDEN void mpgi_text_init(void);
-MPGI_HIDDEN void mpgi_text_refresh(void); /* sysmon */
+MPGI_HIDDEN void mpgi_text_refresh(void);            /* sysmon */
 MPGI_HIDDEN bool mpgi_text_is_user(uintptr_t pc);    /* signal-safe */
 MPGI_HIDDEN bool mpgi_text_is_foreign(uintptr_t pc); /* signal-safe */
 /* .eh_frame_hdr of the object that contains pc; signal-safe. */

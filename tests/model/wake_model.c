@@ -76,6 +76,9 @@ void *mpgi_os_mem_map(size_t bytes, size_t align) {
   (void) bytes, (void) align;
   return other_memory;
 }
+void *mpgi_os_mem_reserve(size_t bytes, size_t align) {
+  return mpgi_os_mem_map(bytes, align);
+}
 void mpgi_os_mem_decommit(void *lo, size_t bytes) { (void) lo, (void) bytes; }
 int mpgi_os_thread_start(void (*fn)(void *), void *arg, size_t bytes,
                          const char *name) {
