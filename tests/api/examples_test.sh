@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# examples_test.sh <folder of the built examples>: what they print, their
+# options, mistakes in them, and that wrong counts are noticed.
+set -u
+examples=$1
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+bad=0
+
+complain() {
+  echo "examples_test: $*" >&2
+  bad=1
+}
+
+# expect <status> <words of the output> <program> <arguments...>
+expect() {
+  local want=$1 words=$2 program=$3 said status
+  shift 3
+  said=$(timeout 50 "$examples/$program" "$@" 2>&1)
+  status=$?
+  [ $status -eq "$want" ] ||
+    complain "$program $*: exit status $status, expected $want: $said"
+  [[ $said == *"$words"* ]] || complain "$program $*: said '$said'"
+}
+
+# ---- hello, tight_loop -------------------------------------------------------
+said=$("$examples/hello" | sort | tr '\n' ';')
+[ "$said" = "hello, C;hello, gopher;hello, world;" ] ||
+  complain "hello said '$said'"
+expect 0 "still here" tight_loop
+
+# ---- stw_latency -------------------------------------------------------------
+for kind in empty leaf calls memset qsort read syscall; do
+  expect 0 "kind $kind, 1 loops, 2 Ps, 1 MiB live" stw_latency \
+    --kind $kind --loops 1 --procs 2 --live-mib 1 --seconds 1
+done
+"$examples/stw_latency" --json --seconds 1 --loops=0 > "$scratch/stw.json" ||
+  complain "stw_latency --json: exit status $?"
+python3 - "$scratch/stw.json" << 'PY' || complain "stw_latency: wrong JSON"
+import json, sys
+d = json.load(open(sys.argv[1]))
+for m in "time_to_stop", "pause":
+    h = d[m]
+    assert h["count"] > 0
+    assert h["p50_ns"] <= h["p90_ns"] <= h["p99_ns"] <= h["max_ns"]
+    assert sum(r["count"] for r in h["histogram"]) == h["count"]
+PY
+expect 2 "no such kind: slow" stw_latency --kind slow
+expect 2 "wants a number" stw_latency --loops -1
+expect 2 "wants a number" stw_latency --loops 1x
+expect 2 "wants a number" stw_latency --seconds 99999999999999999999
+expect 2 "value missing" stw_latency --procs
+expect 2 "takes no value" stw_latency --json=yes
+expect 2 "unexpected argument: here" stw_latency here
+expect 0 "usage: stw_latency" stw_latency --help
+
+# ---- the indexer -------------------------------------------------------------
+mkdir -p "$scratch/words/deep/deeper" "$scratch/empty"
+for i in 1 2 3 4 5 6 7 8 9; do
+  seq $((i * 1000)) $((i * 1000 + 700)) | sed 's/$/ one two_2 \xff x/' \
+    > "$scratch/words/deep/file$i"
+done
+printf 'no newline at the end' > "$scratch/words/deep/deeper/last"
+: > "$scratch/words/nothing"
+ln -s deep "$scratch/words/link"
+expect 0 "counts are right" indexer --quiet --procs 1 "$scratch/words"
+"$examples/indexer" --quiet --json --procs 1,2,8 --rounds 2 "$scratch/words" \
+  > "$scratch/index.json" || complain "indexer --json: exit status $?"
+python3 - "$scratch/index.json" << 'PY' || complain "indexer: wrong JSON"
+import json, sys
+d = json.load(open(sys.argv[1]))
+assert d["ok"] and [r["procs"] for r in d["runs"]] == [1, 2, 8]
+for r in d["runs"]:
+    assert r["files"] == 11 and r["unreadable"] == 0
+    assert r["words"] == 9 * 701 * 4 + 5 and r["distinct"] == 9 * 701 + 3 + 5
+    assert r["loops"] == r["procs"] and r["parts_rebuilt"] > 0
+    assert r["collections"] > 0 and r["pause"]["count"] > 0
+    assert r["time_to_stop"]["max_ns"] <= r["pause"]["max_ns"]
+PY
+for debug in gcstress=3,clobberfree=1 preemptall=1; do
+  MPG_DEBUG=$debug expect 0 "counts are right" indexer --quiet --files 3 \
+    --procs 2 "$scratch/words"
+done
+expect 0 "files        4 (" indexer --quiet --files 4 --procs 2 \
+  "$scratch/words/"
+expect 1 "no files" indexer "$scratch/empty"
+expect 2 "not a folder: $scratch/none" indexer "$scratch/none"
+expect 2 "not a folder: $scratch/words/nothing" indexer "$scratch/words/nothing"
+expect 2 "unknown option: --fast" indexer --fast
+expect 2 "wants a number in [1, 256], not \"1,0\"" indexer --procs 1,0
+expect 2 "wants a number" indexer --procs ""
+expect 2 "unexpected argument: b" indexer a b
+expect 0 "usage: indexer" indexer --help
+
+# A file that grows between the two counts: the words differ.
+grow() {
+  while [ -d "$scratch/words" ]; do
+    echo "more words" >> "$scratch/words/deep/file5"
+    sleep 0.01
+  done
+}
+grow &
+growing=$!
+expect 1 "places" indexer --quiet --procs 2 --rounds 1000 --seconds 2 \
+  "$scratch/words"
+kill $growing 2> /dev/null
+wait 2> /dev/null
+
+exit $bad
