@@ -187,7 +187,6 @@ struct mpg_m {
   uintptr_t *guard; /* its guard word, for poisoning by others */
   uintptr_t g0_sp, g0_base, g0_lo, g0_hi;
   void *gsignal;
-  void *held_back; /* maker, then itself: address space for its start (m.c) */
   struct mpg_g *curg;             /* itself */
   struct mpg_p *p;                /* itself; the stopper while it is stopped */
   _Atomic(struct mpg_p *) next_p; /* whoever wakes it: the P to start with */

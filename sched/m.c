@@ -13,21 +13,7 @@
 
 /* ---- resources of an M ---- */
 
-/* jemalloc 5.3 crashes when a thread's first call finds no memory for the
- * thread's own arena (tcache_arena_associate(NULL)).  So an M makes that call
- * when it starts, and its maker holds this much address space back for it. */
-#define FIRST_CALL_BYTES ((size_t) 8 << 20)
-
-static void jemalloc_first_call(struct mpg_m *mp) {
-  mpgi_os_mem_unmap(mp->held_back, FIRST_CALL_BYTES);
-  mp->held_back = NULL;
-  void *p = mpgi_fixmem_alloc(1, 1);
-  mpgi_fixmem_free(p, 1, 1);
-}
-
 static bool m_resources(struct mpg_m *mp) {
-  mp->held_back = mpgi_os_mem_reserve(FIRST_CALL_BYTES, mpgi_os_page_bytes);
-  if (!mp->held_back) return false;
   size_t guard = mpgi_os_page_bytes;
   char *mem = mpgi_os_mem_map(MPGI_GSIGNAL_BYTES + guard, guard);
   if (!mem) return false;
@@ -50,7 +36,6 @@ void mpgi_m_free(struct mpg_m *mp) {
     mp->xsave_free = x->next;
     mpgi_fixmem_free(x, mpgi_arch_xsave_bytes(), 64);
   }
-  if (mp->held_back) mpgi_os_mem_unmap(mp->held_back, FIRST_CALL_BYTES);
   if (mp->gsignal)
     mpgi_os_mem_unmap(mp->gsignal, MPGI_GSIGNAL_BYTES + mpgi_os_page_bytes);
   mpgi_fixmem_free(mp, sizeof *mp, MPGI_CACHE_LINE_BYTES);
@@ -71,7 +56,6 @@ static struct mpg_m *m_make(void) {
 /* ---- the thread ---- */
 
 static void m_thread_init(struct mpg_m *mp) {
-  jemalloc_first_call(mp);
   mp->tid = mpgi_os_tid();
   mp->cpu_clock = mpgi_os_thread_clock();
   mp->thread_pointer = mpgi_os_thread_pointer();
