@@ -1,0 +1,167 @@
+/* sched_raw_blocking_test.c - goroutines that block their thread without
+ * telling anybody: the others go on, on one compensating P for each.
+ */
+#include <errno.h>
+
+#include "../support/check.h"
+
+static mpg_waitgroup done;
+static _Atomic int entered;
+static int fds[2];
+
+static void read_raw(void *arg) {
+  (void) arg;
+  unsigned char c;
+  ssize_t n;
+  atomic_fetch_add(&entered, 1);
+  do n = read(fds[0], &c, 1);
+  while (n < 0 && errno == EINTR);
+  CHECK_EQ(n, 1);
+  mpg_waitgroup_done(&done);
+}
+
+static void open_pipe(void) { CHECK_EQ(pipe(fds), 0); }
+
+static void close_pipe(void) {
+  close(fds[0]);
+  close(fds[1]);
+}
+
+static void release(int n) {
+  for (int i = 0; i < n; i++) CHECK_EQ(write(fds[1], "x", 1), 1);
+  mpg_waitgroup_wait(&done);
+}
+
+static void beside(int procs, int stuck) {
+  mpg_gomaxprocs(procs);
+  open_pipe();
+  atomic_store(&entered, 0);
+  mpg_waitgroup_add(&done, stuck);
+  for (int i = 0; i < stuck; i++) CHECK_GO(read_raw, NULL);
+  while (atomic_load(&entered) < stuck) mpg_yield();
+  for (int i = 0; i < 50; i++) {
+    mpg_yield();
+    mpg_sleep(100000);
+  }
+  mpg_gc();
+  release(stuck);
+  close_pipe();
+}
+
+static void one_stuck_on_one_p(void *arg) {
+  (void) arg;
+  beside(1, 1);
+}
+
+static void more_stuck_than_ps(void *arg) {
+  (void) arg;
+  beside(1, 5);
+  beside(2, 8);
+}
+
+/* Once they are back, no more run at once than GOMAXPROCS says. */
+static _Atomic int running, most;
+
+static void be_counted(void *arg) {
+  (void) arg;
+  for (int i = 0; i < 100; i++) {
+    mpg_preempt_disable();
+    int now = atomic_fetch_add(&running, 1) + 1, seen = atomic_load(&most);
+    while (now > seen && !atomic_compare_exchange_weak(&most, &seen, now)) {
+    }
+    for (int j = 0; j < 2000; j++) __asm__ volatile("pause");
+    atomic_fetch_sub(&running, 1);
+    mpg_preempt_enable();
+    mpg_yield();
+  }
+  mpg_waitgroup_done(&done);
+}
+
+static int count_running(void) {
+  atomic_store(&most, 0);
+  mpg_waitgroup_add(&done, 6);
+  for (int i = 0; i < 6; i++) CHECK_GO(be_counted, NULL);
+  mpg_waitgroup_wait(&done);
+  return atomic_load(&most);
+}
+
+static void the_limit_holds_again_afterwards(void *arg) {
+  (void) arg;
+  beside(2, 6);
+  CHECK_EQ(mpg_gomaxprocs(0), 2);
+  CHECK_EVENTUALLY(count_running() <= 2);
+  for (int i = 0; i < 5; i++) CHECK_LE(count_running(), 2);
+}
+
+/* Work that was queued on a stuck P is stolen. */
+static _Atomic int ran;
+
+static void count_run(void *arg) {
+  (void) arg;
+  atomic_fetch_add(&ran, 1);
+}
+
+static void start_some_and_block(void *arg) {
+  for (int i = 0; i < 20; i++) CHECK_GO(count_run, NULL);
+  read_raw(arg);
+}
+
+static void queues_of_stuck_ps_are_emptied(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(1);
+  open_pipe();
+  atomic_store(&ran, 0);
+  mpg_waitgroup_add(&done, 1);
+  CHECK_GO(start_some_and_block, NULL);
+  CHECK_EVENTUALLY(atomic_load(&ran) == 20);
+  release(1);
+  close_pipe();
+}
+
+/* The thread is in a futex, a lock of libc or of the file system. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void lock_pthread(void *arg) {
+  (void) arg;
+  atomic_fetch_add(&entered, 1);
+  CHECK_EQ(pthread_mutex_lock(&lock), 0);
+  CHECK_EQ(pthread_mutex_unlock(&lock), 0);
+  mpg_waitgroup_done(&done);
+}
+
+static void *hold_pthread(void *arg) {
+  CHECK_EQ(pthread_mutex_lock(&lock), 0);
+  atomic_store(&ran, 1);
+  unsigned char c;
+  while (read(fds[0], &c, 1) < 0 && errno == EINTR) {
+  }
+  CHECK_EQ(pthread_mutex_unlock(&lock), 0);
+  return arg;
+}
+
+static void a_pthread_lock_of_another_thread(void *arg) {
+  (void) arg;
+  pthread_t t;
+  mpg_gomaxprocs(1);
+  open_pipe();
+  atomic_store(&entered, 0);
+  atomic_store(&ran, 0);
+  CHECK_EQ(pthread_create(&t, NULL, hold_pthread, NULL), 0);
+  CHECK_EVENTUALLY(atomic_load(&ran) == 1);
+  mpg_waitgroup_add(&done, 3);
+  for (int i = 0; i < 3; i++) CHECK_GO(lock_pthread, NULL);
+  while (atomic_load(&entered) < 3) mpg_yield();
+  for (int i = 0; i < 20; i++) mpg_sleep(100000);
+  release(1);
+  CHECK_EQ(pthread_join(t, NULL), 0);
+  close_pipe();
+}
+
+static const struct check_case cases[] = {
+    INSIDE(one_stuck_on_one_p),
+    INSIDE(more_stuck_than_ps),
+    INSIDE(the_limit_holds_again_afterwards),
+    INSIDE(queues_of_stuck_ps_are_emptied),
+    INSIDE(a_pthread_lock_of_another_thread),
+};
+CHECK_MAIN(cases, 20)
