@@ -1,0 +1,358 @@
+/* Run queues, against a naive oracle, and with thieves on other threads.
+ * (Every interleaving of a few operations: tests/model/runq_model.c.) */
+#include <tests/support/unit.h>
+
+#include <arch/common/rand.h>
+#include <pthread.h>
+
+#include <tests/support/unit_sched.h>
+
+static int fresh(void **state) {
+  (void) state;
+  unit_sched_setup();
+  return 0;
+}
+
+static void put(int p, int g, bool next) {
+  mpgi_runq_put(unit_p(p), unit_g(g), next);
+}
+
+static int get(int p) {
+  bool inherit;
+  return unit_g_index(mpgi_runq_get(unit_p(p), &inherit));
+}
+
+static int steal(int by, int from, bool next) {
+  return unit_g_index(mpgi_runq_steal(unit_p(by), unit_p(from), next));
+}
+
+static int global_get(int p, uint32_t max) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  struct mpg_g *gp = mpgi_globq_get_locked(unit_p(p), max);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  return unit_g_index(gp);
+}
+
+static void global_put(int g) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_globq_put_locked(unit_g(g));
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+}
+
+/* ---- one property at a time ---- */
+
+static void get_is_first_in_first_out(void **state) {
+  (void) state;
+  assert_int_equal(get(0), -1);
+  for (int i = 0; i < MPGI_RUNQ_SLOTS; i++) put(0, i, false);
+  assert_int_equal(mpgi_runq_size(unit_p(0)), MPGI_RUNQ_SLOTS);
+  for (int i = 0; i < MPGI_RUNQ_SLOTS; i++) assert_int_equal(get(0), i);
+  assert_int_equal(get(0), -1);
+  assert_true(mpgi_runq_empty(unit_p(0)));
+}
+
+static void runnext_comes_first_and_inherits(void **state) {
+  (void) state;
+  bool inherit;
+  put(0, 1, false);
+  put(0, 2, true);
+  assert_false(mpgi_runq_empty(unit_p(0)));
+  assert_ptr_equal(mpgi_runq_get(unit_p(0), &inherit), unit_g(2));
+  assert_true(inherit);
+  assert_ptr_equal(mpgi_runq_get(unit_p(0), &inherit), unit_g(1));
+  assert_false(inherit);
+  put(0, 3, true);
+  assert_false(mpgi_runq_empty(unit_p(0)));
+  assert_int_equal(get(0), 3);
+}
+
+static void runnext_is_kicked_to_the_tail(void **state) {
+  (void) state;
+  put(0, 1, false);
+  put(0, 2, true);
+  put(0, 3, true);
+  assert_int_equal(get(0), 3);
+  assert_int_equal(get(0), 1);
+  assert_int_equal(get(0), 2);
+}
+
+static void overflow_moves_the_older_half(void **state) {
+  (void) state;
+  for (int i = 0; i <= MPGI_RUNQ_SLOTS; i++) put(0, i, false);
+  assert_int_equal(mpgi_runq_size(unit_p(0)), MPGI_RUNQ_SLOTS / 2);
+  assert_int_equal(atomic_load(&mpgi_sched.runq_size), MPGI_RUNQ_SLOTS / 2 + 1);
+  for (int i = 0; i < MPGI_RUNQ_SLOTS / 2; i++)
+    assert_int_equal(unit_g_index(unit_global_pop()), i);
+  /* the one that didn't fit */
+  assert_int_equal(unit_g_index(unit_global_pop()), MPGI_RUNQ_SLOTS);
+  assert_null(unit_global_pop());
+  assert_int_equal(get(0), MPGI_RUNQ_SLOTS / 2);
+}
+
+static void steal_takes_the_oldest_half(void **state) {
+  (void) state;
+  for (int i = 0; i < 7; i++) put(0, i, false);
+  assert_int_equal(steal(1, 0, false), 3); /* 0 1 2 3, of which 3 runs */
+  assert_int_equal(mpgi_runq_size(unit_p(1)), 3);
+  for (int i = 0; i < 3; i++) assert_int_equal(get(1), i);
+  for (int i = 4; i < 7; i++) assert_int_equal(get(0), i);
+}
+
+static void steal_takes_runnext_only_when_told(void **state) {
+  (void) state;
+  put(0, 1, true);
+  assert_int_equal(steal(1, 0, false), -1);
+  assert_int_equal(steal(1, 0, true), 1);
+  assert_int_equal(get(0), -1);
+  /* and only when there is nothing else */
+  put(0, 2, true);
+  put(0, 3, false);
+  assert_int_equal(steal(1, 0, true), 3);
+  assert_int_equal(get(0), 2);
+}
+
+static void global_batch_is_a_fair_share(void **state) {
+  (void) state;
+  for (int i = 0; i < 40; i++) global_put(i);
+  /* 40 / 4 + 1: one to run, ten to the queue */
+  assert_int_equal(global_get(0, 0), 0);
+  assert_int_equal(mpgi_runq_size(unit_p(0)), 10);
+  for (int i = 1; i <= 10; i++) assert_int_equal(get(0), i);
+  assert_int_equal(global_get(1, 1), 11);
+  assert_int_equal(mpgi_runq_size(unit_p(1)), 0);
+  assert_int_equal(atomic_load(&mpgi_sched.runq_size), 28);
+}
+
+static void global_batch_leaves_room(void **state) {
+  (void) state;
+  atomic_store(&mpgi_sched.procs, 1);
+  for (int i = 0; i < 1000; i++) global_put(i);
+  assert_int_equal(global_get(0, 0), 0);
+  assert_int_equal(mpgi_runq_size(unit_p(0)), MPGI_RUNQ_SLOTS / 2 - 1);
+  for (int i = 1; i < MPGI_RUNQ_SLOTS / 2; i++) assert_int_equal(get(0), i);
+}
+
+static void global_queue_empties(void **state) {
+  (void) state;
+  assert_int_equal(global_get(0, 0), -1);
+  global_put(1);
+  assert_int_equal(global_get(0, 0), 1);
+  assert_int_equal(global_get(0, 0), -1);
+  global_put(2);
+  assert_int_equal(unit_g_index(unit_global_pop()), 2);
+}
+
+static void drain_moves_all_to_the_global_queue(void **state) {
+  (void) state;
+  for (int i = 0; i < 5; i++) put(0, i, false);
+  put(0, 5, true);
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_runq_drain_locked(unit_p(0));
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  assert_true(mpgi_runq_empty(unit_p(0)));
+  assert_int_equal(unit_g_index(unit_global_pop()), 5);
+  for (int i = 0; i < 5; i++)
+    assert_int_equal(unit_g_index(unit_global_pop()), i);
+}
+
+static void only_runnable_ones_are_queued(void **state) {
+  (void) state;
+  atomic_store(&unit_g(0)->status, MPGI_G_WAITING);
+  assert_fatal("check failed", put(0, 0, false));
+}
+
+/* ---- random operations against arrays ---- */
+
+struct fifo {
+  int at[UNIT_GS], n;
+};
+struct oracle {
+  int next[UNIT_PS]; /* -1: none */
+  struct fifo ring[UNIT_PS], global;
+};
+
+static void fifo_add(struct fifo *f, int g) { f->at[f->n++] = g; }
+static int fifo_take(struct fifo *f) {
+  if (!f->n) return -1;
+  int g = f->at[0];
+  memmove(f->at, f->at + 1, (size_t) --f->n * sizeof f->at[0]);
+  return g;
+}
+
+static void oracle_put(struct oracle *o, int p, int g, bool next) {
+  if (next) {
+    int old = o->next[p];
+    o->next[p] = g;
+    if (old < 0) return;
+    g = old;
+  }
+  if (o->ring[p].n == MPGI_RUNQ_SLOTS) {
+    for (int i = 0; i < MPGI_RUNQ_SLOTS / 2; i++)
+      fifo_add(&o->global, fifo_take(&o->ring[p]));
+    fifo_add(&o->global, g);
+  } else {
+    fifo_add(&o->ring[p], g);
+  }
+}
+
+static int oracle_get(struct oracle *o, int p) {
+  int g = o->next[p];
+  o->next[p] = -1;
+  return g >= 0 ? g : fifo_take(&o->ring[p]);
+}
+
+static int oracle_steal(struct oracle *o, int by, int from, bool next) {
+  int n = o->ring[from].n - o->ring[from].n / 2;
+  if (n == 0) {
+    int g = next ? o->next[from] : -1;
+    if (next) o->next[from] = -1;
+    return g;
+  }
+  while (--n) fifo_add(&o->ring[by], fifo_take(&o->ring[from]));
+  return fifo_take(&o->ring[from]);
+}
+
+static int oracle_global(struct oracle *o, int p) {
+  int n = o->global.n / UNIT_PS + 1;
+  if (n > o->global.n) n = o->global.n;
+  if (n > MPGI_RUNQ_SLOTS / 2) n = MPGI_RUNQ_SLOTS / 2;
+  int g = fifo_take(&o->global);
+  while (--n > 0) oracle_put(o, p, fifo_take(&o->global), false);
+  return g;
+}
+
+static struct oracle o;
+static struct fifo spare; /* on no queue */
+
+static void came_out(int real, int expected) {
+  assert_int_equal(real, expected);
+  if (real >= 0) fifo_add(&spare, real);
+}
+
+static void random_step(struct mpgi_rand *rnd) {
+  int p = (int) mpgi_rand_below(rnd, UNIT_PS);
+  int q = (p + 1 + (int) mpgi_rand_below(rnd, UNIT_PS - 1)) % UNIT_PS;
+  bool next = mpgi_rand_below(rnd, 3) == 0;
+  switch (mpgi_rand_below(rnd, 8)) {
+  case 0:
+  case 1:
+  case 2:
+  case 3: {
+    int g = fifo_take(&spare);
+    if (g < 0) return;
+    put(p, g, next);
+    oracle_put(&o, p, g, next);
+    return;
+  }
+  case 4:
+  case 5: came_out(get(p), oracle_get(&o, p)); return;
+  case 6:
+    if (o.ring[p].n <= MPGI_RUNQ_SLOTS / 2)
+      came_out(steal(p, q, next), oracle_steal(&o, p, q, next));
+    return;
+  default:
+    if (o.ring[p].n <= MPGI_RUNQ_SLOTS / 2)
+      came_out(global_get(p, 0), oracle_global(&o, p));
+  }
+}
+
+static void check_sizes(void) {
+  for (int p = 0; p < UNIT_PS; p++) {
+    assert_int_equal(mpgi_runq_size(unit_p(p)), o.ring[p].n);
+    assert_int_equal(mpgi_runq_empty(unit_p(p)),
+                     o.ring[p].n == 0 && o.next[p] < 0);
+  }
+  assert_int_equal(atomic_load(&mpgi_sched.runq_size), o.global.n);
+}
+
+static void agrees_with_the_oracle(void **state) {
+  (void) state;
+  for (uint64_t seed = 1; seed <= 6; seed++) {
+    struct mpgi_rand rnd = {seed};
+    unit_sched_setup();
+    memset(&o, 0, sizeof o);
+    spare.n = 0;
+    for (int p = 0; p < UNIT_PS; p++) {
+      o.next[p] = -1;
+      /* near the wrap-around of the indices */
+      atomic_store(&unit_p(p)->runq_head, UINT32_MAX - 1000);
+      atomic_store(&unit_p(p)->runq_tail, UINT32_MAX - 1000);
+    }
+    for (int i = 0; i < UNIT_GS; i++) fifo_add(&spare, i);
+    for (int i = 0; i < 60000; i++) {
+      random_step(&rnd);
+      check_sizes();
+    }
+  }
+}
+
+/* ---- thieves on other threads ---- */
+
+#define ROUNDS 40
+static _Atomic int out[UNIT_GS];
+static _Atomic int total;
+static _Atomic bool all_put;
+
+static void count_out(int g) {
+  if (g < 0) return;
+  atomic_fetch_add(&out[g], 1);
+  atomic_fetch_add(&total, 1);
+}
+
+static void *thief(void *arg) {
+  int p = (int) (intptr_t) arg;
+  while (!atomic_load(&all_put) || !mpgi_runq_empty(unit_p(0)))
+    for (count_out(steal(p, 0, true)); !mpgi_runq_empty(unit_p(p));)
+      count_out(get(p));
+  return NULL;
+}
+
+static void owner_round(struct mpgi_rand *rnd) {
+  for (int i = 0; i < UNIT_GS;) {
+    int burst = 1 + (int) mpgi_rand_below(rnd, MPGI_RUNQ_SLOTS);
+    for (; burst > 0 && i < UNIT_GS; burst--, i++)
+      put(0, i, mpgi_rand_below(rnd, 4) == 0);
+    for (int n = (int) mpgi_rand_below(rnd, 64); n > 0; n--) count_out(get(0));
+  }
+}
+
+static void each_comes_out_once_under_thieves(void **state) {
+  (void) state;
+  struct mpgi_rand rnd = {7};
+  for (int round = 0; round < ROUNDS; round++) {
+    pthread_t t[UNIT_PS - 1];
+    unit_sched_setup();
+    memset((void *) out, 0, sizeof out);
+    atomic_store(&total, 0);
+    atomic_store(&all_put, false);
+    for (int i = 1; i < UNIT_PS; i++)
+      assert_int_equal(
+          pthread_create(&t[i - 1], NULL, thief, (void *) (intptr_t) i), 0);
+    owner_round(&rnd);
+    atomic_store(&all_put, true);
+    for (int i = 1; i < UNIT_PS; i++) pthread_join(t[i - 1], NULL);
+    for (struct mpg_g *gp; (gp = unit_global_pop());)
+      count_out(unit_g_index(gp));
+    assert_int_equal(atomic_load(&total), UNIT_GS);
+    for (int i = 0; i < UNIT_GS; i++) assert_int_equal(atomic_load(&out[i]), 1);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup(get_is_first_in_first_out, fresh),
+      cmocka_unit_test_setup(runnext_comes_first_and_inherits, fresh),
+      cmocka_unit_test_setup(runnext_is_kicked_to_the_tail, fresh),
+      cmocka_unit_test_setup(overflow_moves_the_older_half, fresh),
+      cmocka_unit_test_setup(steal_takes_the_oldest_half, fresh),
+      cmocka_unit_test_setup(steal_takes_runnext_only_when_told, fresh),
+      cmocka_unit_test_setup(global_batch_is_a_fair_share, fresh),
+      cmocka_unit_test_setup(global_batch_leaves_room, fresh),
+      cmocka_unit_test_setup(global_queue_empties, fresh),
+      cmocka_unit_test_setup(drain_moves_all_to_the_global_queue, fresh),
+      cmocka_unit_test_setup(only_runnable_ones_are_queued, fresh),
+      cmocka_unit_test_setup(agrees_with_the_oracle, fresh),
+      cmocka_unit_test_setup(each_comes_out_once_under_thieves, fresh),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,194 @@
+/* Timer heaps against a sorted list; who is told of a new timer. */
+#include <tests/support/unit.h>
+
+#include <arch/common/rand.h>
+#include <errno.h>
+
+#include <tests/support/unit_sched.h>
+
+static int fresh(void **state) {
+  (void) state;
+  unit_sched_setup();
+  for (int i = 0; i < UNIT_GS; i++)
+    atomic_store(&unit_g(i)->status, MPGI_G_WAITING);
+  return 0;
+}
+
+static void add(int p, int g, int64_t when) {
+  struct mpgi_timer *t = &unit_g(g)->timer;
+  t->g = unit_g(g);
+  t->when = when;
+  assert_int_equal(mpgi_timer_add(unit_p(p), t), 0);
+  assert_ptr_equal(t->pp, unit_p(p));
+}
+
+/* What fired, in order: without an M it goes to the global queue. */
+static int next_fired(void) {
+  struct mpg_g *gp = unit_global_pop();
+  if (!gp) return -1;
+  assert_int_equal(mpgi_g_status(gp), MPGI_G_RUNNABLE);
+  assert_null(gp->timer.pp);
+  atomic_store(&gp->status, MPGI_G_WAITING);
+  return unit_g_index(gp);
+}
+
+/* ---- one property at a time ---- */
+
+static void nothing_is_due_when_there_is_none(void **state) {
+  (void) state;
+  assert_true(mpgi_timers_run(unit_p(0), 100) == INT64_MAX);
+  assert_true(mpgi_timers_first() == INT64_MAX);
+  assert_int_equal(next_fired(), -1);
+}
+
+static void due_ones_fire_in_order(void **state) {
+  (void) state;
+  add(0, 0, 30);
+  add(0, 1, 10);
+  add(0, 2, 20);
+  add(0, 3, 21);
+  assert_int_equal(mpgi_timers_first(), 10);
+  assert_int_equal(mpgi_timers_run(unit_p(0), 9), 10);
+  assert_int_equal(next_fired(), -1);
+  assert_int_equal(mpgi_timers_run(unit_p(0), 20), 21);
+  assert_int_equal(next_fired(), 1);
+  assert_int_equal(next_fired(), 2);
+  assert_int_equal(next_fired(), -1);
+  assert_true(mpgi_timers_run(unit_p(0), INT64_MAX - 1) == INT64_MAX);
+  assert_int_equal(next_fired(), 3);
+  assert_int_equal(next_fired(), 0);
+}
+
+static void first_is_that_of_every_p(void **state) {
+  (void) state;
+  add(3, 0, 30);
+  add(1, 1, 20);
+  assert_int_equal(mpgi_timers_first(), 20);
+  assert_int_equal(atomic_load(&unit_p(1)->timer_first), 20);
+  assert_int_equal(atomic_load(&unit_p(3)->timer_first), 30);
+  assert_true(atomic_load(&unit_p(0)->timer_first) == INT64_MAX);
+  mpgi_timers_run(unit_p(1), 25);
+  assert_int_equal(next_fired(), 1);
+  assert_int_equal(mpgi_timers_first(), 30);
+}
+
+/* A running M gets the goroutines on its own P, whosever heap it was. */
+static void a_thief_keeps_what_it_fires(void **state) {
+  (void) state;
+  bool inherit;
+  add(1, 5, 10);
+  unit_m_begin(unit_p(0));
+  mpgi_timers_run(unit_p(1), 10);
+  assert_int_equal(atomic_load(&unit_p(0)->woken), 1);
+  assert_ptr_equal(mpgi_runq_get(unit_p(0), &inherit), unit_g(5));
+  unit_m_end();
+}
+
+static void a_timer_is_in_one_heap_only(void **state) {
+  (void) state;
+  add(0, 0, 10);
+  assert_fatal("check failed", mpgi_timer_add(unit_p(1), &unit_g(0)->timer));
+}
+
+/* ---- random, against a sorted array ---- */
+
+struct entry {
+  int64_t when;
+  int g;
+};
+static struct entry sorted[UNIT_GS];
+static int nsorted;
+
+static void sorted_add(int64_t when, int g) {
+  int i = nsorted++;
+  for (; i > 0 && sorted[i - 1].when > when; i--) sorted[i] = sorted[i - 1];
+  sorted[i] = (struct entry){when, g};
+}
+
+/* Goroutine g fired: it is among the first of equal times. */
+static void sorted_fired(int g) {
+  int i = 0;
+  while (i < nsorted && sorted[i].when == sorted[0].when && sorted[i].g != g)
+    i++;
+  assert_true(i < nsorted && sorted[i].g == g);
+  nsorted--;
+  memmove(&sorted[i], &sorted[i + 1],
+          (size_t) (nsorted - i) * sizeof sorted[0]);
+}
+
+static void check_heap(void) {
+  const struct mpg_p *pp = unit_p(0);
+  assert_int_equal(pp->ntimers, nsorted);
+  assert_true(atomic_load(&pp->timer_first) ==
+              (nsorted ? sorted[0].when : INT64_MAX));
+  for (uint32_t i = 0; i < pp->ntimers; i++) {
+    assert_int_equal(pp->timers[i]->index, i);
+    if (i) assert_true(pp->timers[i]->when >= pp->timers[(i - 1) / 4]->when);
+  }
+}
+
+static void agrees_with_a_sorted_list(void **state) {
+  (void) state;
+  for (uint64_t seed = 1; seed <= 4; seed++) {
+    struct mpgi_rand rnd = {seed};
+    int64_t now = 1;
+    fresh(NULL);
+    nsorted = 0;
+    bool set[UNIT_GS] = {false};
+    for (int step = 0; step < 5000; step++) {
+      int g = (int) mpgi_rand_below(&rnd, UNIT_GS);
+      if (!set[g] && mpgi_rand_below(&rnd, 10) < 6) {
+        int64_t when = now + 1 + mpgi_rand_below(&rnd, 500);
+        set[g] = true;
+        add(0, g, when);
+        sorted_add(when, g);
+      } else {
+        now += mpgi_rand_below(&rnd, 20);
+        int64_t next = mpgi_timers_run(unit_p(0), now);
+        for (int f; (f = next_fired()) >= 0;) {
+          assert_true(sorted[0].when <= now);
+          sorted_fired(f);
+          set[f] = false;
+        }
+        assert_true(nsorted == 0 || sorted[0].when > now);
+        assert_true(next == (nsorted ? sorted[0].when : INT64_MAX));
+      }
+      if (step % 16 == 0) check_heap();
+    }
+  }
+}
+
+/* ---- memory ---- */
+
+static void heap_grows(void **state) {
+  (void) state;
+  for (int i = 0; i < 1000; i++) add(0, i, 1000 - i);
+  mpgi_timers_run(unit_p(0), 1000);
+  for (int i = 999; i >= 0; i--) assert_int_equal(next_fired(), i);
+}
+
+static void no_memory_leaves_the_heap_as_it_was(void **state) {
+  (void) state;
+  struct mpg_p *pp = unit_p(2); /* nobody made its heap yet */
+  assert_null(pp->timers);
+  struct mpgi_timer t = {.when = 10, .g = unit_g(0)};
+  atomic_store(&mpgi_fixmem_fail_countdown, 1);
+  assert_int_equal(mpgi_timer_add(pp, &t), -ENOMEM);
+  atomic_store(&mpgi_fixmem_fail_countdown, 0);
+  assert_null(t.pp);
+  assert_int_equal(pp->ntimers, 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup(nothing_is_due_when_there_is_none, fresh),
+      cmocka_unit_test_setup(due_ones_fire_in_order, fresh),
+      cmocka_unit_test_setup(first_is_that_of_every_p, fresh),
+      cmocka_unit_test_setup(a_thief_keeps_what_it_fires, fresh),
+      cmocka_unit_test_setup(a_timer_is_in_one_heap_only, fresh),
+      cmocka_unit_test_setup(agrees_with_a_sorted_list, fresh),
+      cmocka_unit_test_setup(heap_grows, fresh),
+      cmocka_unit_test_setup(no_memory_leaves_the_heap_as_it_was, fresh),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
