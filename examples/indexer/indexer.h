@@ -30,7 +30,7 @@ struct settings {
   struct cli_list procs;
   long loops;   /* tight loops; -1: as many as Ps */
   long workers; /* 0: eight for each P */
-  long rounds, files, seconds;
+  long rounds, files, seconds, limit;
   bool json, quiet;
 };
 extern struct settings settings;
@@ -89,6 +89,8 @@ int build_run(int procs, struct run *run);
 
 /* ---- reference.c: no mpg in there ---- */
 int reference_count(const char *folder, long max_files);
+void reference_forget(void);
+uint64_t reference_found(void); /* files there are; counted are: */
 uint64_t reference_files(void), reference_words(void);
 uint64_t reference_distinct(void);
 /* Compare the table with the reference: begin, each word of each part, end.

@@ -1,5 +1,9 @@
 /* main.c - the indexer: options, one run for each number of Ps, exit status.
  *
+ * The first run takes all files.  Where it shows that the others would exceed
+ * the limit (a slow or a busy machine), they take fewer, evenly spread, and
+ * the report says how many.
+ *
  * Exit status: 0 counts are right and pauses were measured; 1 not so, or the
  * files can't be read; 2 a mistake in the options.
  */
@@ -9,11 +13,14 @@
 
 #include "indexer.h"
 
-struct settings settings = {
-    .procs = {3, {1, 2, 8}}, .loops = -1, .rounds = 1, .seconds = 4};
+struct settings settings = {.procs = {3, {2, 1, 8}},
+                            .loops = -1,
+                            .rounds = 1,
+                            .seconds = 4,
+                            .limit = 50};
 
 static const struct cli_option options[] = {
-    {"procs", CLI_LIST, &settings.procs, 1, 256, "Ps of each run (1,2,8)"},
+    {"procs", CLI_LIST, &settings.procs, 1, 256, "Ps of each run (2,1,8)"},
     {"loops", CLI_NUMBER, &settings.loops, 0, 1024,
      "tight loops (one for each P)"},
     {"workers", CLI_NUMBER, &settings.workers, 1, 65536,
@@ -24,9 +31,13 @@ static const struct cli_option options[] = {
      "no new part is rebuilt this long after the first (4)"},
     {"files", CLI_NUMBER, &settings.files, 0, 1000000000,
      "use only so many files, evenly spread (0: all)"},
+    {"limit", CLI_NUMBER, &settings.limit, 0, 86400,
+     "seconds for everything: later runs take fewer files (50; 0: none)"},
     {"json", CLI_FLAG, &settings.json, 0, 0, "report as JSON"},
     {"quiet", CLI_FLAG, &settings.quiet, 0, 0, "no progress on stderr"},
 };
+
+#define FILES_MIN 100
 
 struct job {
   int procs, error;
@@ -70,11 +81,36 @@ static const char *folder_path(const char *path) {
 
 static void count_reference(void) {
   if (!settings.quiet) fprintf(stderr, "---- reference count, no mpg\n");
+  reference_forget();
   int e = reference_count(settings.folder, settings.files);
   if (e == 0 && reference_files() > 0) return;
   fprintf(stderr, "indexer: %s: %s\n", settings.folder,
           e ? strerror(-e) : "no files");
   exit(1);
+}
+
+/* The number of files for each of the runs left, all of which are to end at
+ * deadline, when the first run took first_ns for all. */
+static long files_for_rest(int64_t deadline, int64_t first_ns, int left) {
+  int64_t all = (int64_t) reference_files(), each = deadline - mpg_now();
+  each = each > 0 ? each / left : 0;
+  if (settings.limit == 0 || first_ns <= each) return (long) all;
+  int64_t n = (int64_t) ((double) all * (double) each / (double) first_ns);
+  return n > FILES_MIN ? n : all < FILES_MIN ? all : FILES_MIN;
+}
+
+static bool run_all(void) {
+  int64_t begin = mpg_now(), deadline = begin + settings.limit * 1000000000;
+  count_reference();
+  bool ok = run_and_report((int) settings.procs.v[0], true);
+  int left = settings.procs.n - 1;
+  long all = (long) reference_files();
+  if (left > 0)
+    settings.files = files_for_rest(deadline, mpg_now() - begin, left);
+  if (left > 0 && settings.files < all) count_reference();
+  for (int i = 1; i < settings.procs.n; i++)
+    ok = run_and_report((int) settings.procs.v[i], false) && ok;
+  return ok;
 }
 
 int main(int argc, char **argv) {
@@ -86,11 +122,8 @@ int main(int argc, char **argv) {
   const char *given = settings.folder ? settings.folder : "/usr/include";
   settings.folder = folder_path(given);
   if (!settings.folder) return cli_wrong(&cli, "not a folder", given), 2;
-  count_reference();
   if (settings.json) report_json_begin();
-  bool ok = true;
-  for (int i = 0; i < settings.procs.n; i++)
-    ok = run_and_report((int) settings.procs.v[i], i == 0) && ok;
+  bool ok = run_all();
   if (settings.json) report_json_end(ok);
   return ok ? 0 : 1;
 }

@@ -19,7 +19,7 @@ struct word {
 #define SLOTS ((size_t) 1 << 20)
 static struct word **slots;
 static char **paths;
-static size_t npaths, paths_cap;
+static size_t npaths, paths_cap, nfound;
 static uint64_t nwords, ndistinct;
 
 static void *must(void *p) {
@@ -100,13 +100,25 @@ int reference_count(const char *folder, long max_files) {
   slots = must(calloc(SLOTS, sizeof(struct word *)));
   if (nftw(folder, add_path, 32, FTW_PHYS) != 0) return -errno;
   if (npaths > 0) qsort(paths, npaths, sizeof(*paths), by_path);
-  size_t all = npaths, max = (size_t) max_files;
+  size_t all = nfound = npaths, max = (size_t) max_files;
   if (max > 0 && all > max) npaths = max;
   for (size_t i = 0; i < npaths; i++) paths[i] = paths[i * all / npaths];
   for (size_t i = 0; i < npaths; i++) count_file(paths[i], (uint32_t) i);
   return 0;
 }
 
+void reference_forget(void) {
+  for (size_t i = 0; slots && i < SLOTS; i++)
+    for (struct word *w = slots[i], *next; w; w = next) {
+      next = w->next;
+      free(w);
+    }
+  free(slots);
+  slots = NULL; /* paths are not freed: there are few, and some are shared */
+  npaths = nwords = ndistinct = 0;
+}
+
+uint64_t reference_found(void) { return nfound; }
 uint64_t reference_files(void) { return npaths; }
 uint64_t reference_words(void) { return nwords; }
 uint64_t reference_distinct(void) { return ndistinct; }

@@ -9,10 +9,10 @@ void report_run(const struct run *r) {
   printf("\n%d Ps, %d tight loops, %d workers: counts are right\n", r->procs,
          r->loops, r->workers);
   printf(
-      "  files        %llu (%llu unreadable), %.1f MiB; words %llu, "
+      "  files        %llu of %llu (%llu unreadable), %.1f MiB; words %llu, "
       "distinct %llu\n",
-      (ull) r->files, (ull) r->unreadable, (double) r->bytes / MIB,
-      (ull) r->words, (ull) r->distinct);
+      (ull) r->files, (ull) reference_found(), (ull) r->unreadable,
+      (double) r->bytes / MIB, (ull) r->words, (ull) r->distinct);
   printf(
       "  time         build %.2f s, with %llu parts rebuilt %.2f s: "
       "%.1f MiB/s\n",
@@ -43,10 +43,11 @@ void report_json_run(const struct run *r, bool first) {
   printf("%s\n{\"procs\":%d,\"loops\":%d,\"workers\":%d,", first ? "" : ",",
          r->procs, r->loops, r->workers);
   printf(
-      "\"files\":%llu,\"unreadable\":%llu,\"bytes\":%llu,\"words\":%llu,"
+      "\"found\":%llu,\"files\":%llu,\"unreadable\":%llu,\"bytes\":%llu,"
+      "\"words\":%llu,"
       "\"distinct\":%llu,",
-      (ull) r->files, (ull) r->unreadable, (ull) r->bytes, (ull) r->words,
-      (ull) r->distinct);
+      (ull) reference_found(), (ull) r->files, (ull) r->unreadable,
+      (ull) r->bytes, (ull) r->words, (ull) r->distinct);
   printf(
       "\"build_seconds\":%.3f,\"seconds\":%.3f,\"parts_rebuilt\":%llu,"
       "\"bytes_read\":%llu,",

@@ -71,7 +71,7 @@ import json, sys
 d = json.load(open(sys.argv[1]))
 assert d["ok"] and [r["procs"] for r in d["runs"]] == [1, 2, 8]
 for r in d["runs"]:
-    assert r["files"] == 11 and r["unreadable"] == 0
+    assert r["files"] == r["found"] == 11 and r["unreadable"] == 0
     assert r["words"] == 9 * 701 * 4 + 5 and r["distinct"] == 9 * 701 + 3 + 5
     assert r["loops"] == r["procs"] and r["parts_rebuilt"] > 0
     assert r["collections"] > 0 and r["pause"]["count"] > 0
@@ -81,7 +81,9 @@ for debug in gcstress=3,clobberfree=1 preemptall=1; do
   MPG_DEBUG=$debug expect 0 "counts are right" indexer --quiet --files 3 \
     --procs 2 "$scratch/words"
 done
-expect 0 "files        4 (" indexer --quiet --files 4 --procs 2 \
+expect 0 "files        11 of 11 (" indexer --quiet --limit 0 --procs 1,2 \
+  "$scratch/words/"
+expect 0 "files        4 of 11 (" indexer --quiet --files 4 --procs 2 \
   "$scratch/words/"
 expect 1 "no files" indexer "$scratch/empty"
 expect 2 "not a folder: $scratch/none" indexer "$scratch/none"
