@@ -35,22 +35,23 @@ static void *(*_Atomic handler)(size_t bytes);
 
 /* ---- fast path ---- */
 
-static inline __attribute__((always_inline)) void *fast(size_t bytes,
-                                                        enum mpgi_kind kind) {
+static inline __attribute__((always_inline)) bool fast(size_t bytes,
+                                                       enum mpgi_kind kind,
+                                                       void **p) {
   struct mpgi_cache *c = mpgi_tls_cache();
-  if (MPGI_UNLIKELY(bytes > MPGI_SMALL_MAX_BYTES || c == NULL)) return NULL;
-  return mpgi_hole_pop(&c->hole[kind][mpgi_class_for(bytes)]);
+  if (MPGI_UNLIKELY(bytes > MPGI_SMALL_MAX_BYTES || c == NULL)) return false;
+  return mpgi_hole_pop(&c->hole[kind][mpgi_class_for(bytes)], p);
 }
 
 MPGI_RT_TEXT void *mpg_alloc(size_t bytes) {
-  void *p = fast(bytes, MPGI_KIND_SCAN);
-  if (MPGI_LIKELY(p != NULL)) return p;
+  void *p;
+  if (MPGI_LIKELY(fast(bytes, MPGI_KIND_SCAN, &p))) return p;
   return mpgi_thunk_alloc_slow(bytes, MPGI_KIND_SCAN);
 }
 
 MPGI_RT_TEXT void *mpg_alloc_noscan(size_t bytes) {
-  void *p = fast(bytes, MPGI_KIND_NOSCAN);
-  if (MPGI_LIKELY(p != NULL)) return p;
+  void *p;
+  if (MPGI_LIKELY(fast(bytes, MPGI_KIND_NOSCAN, &p))) return p;
   return mpgi_thunk_alloc_slow(bytes, MPGI_KIND_NOSCAN);
 }
 
@@ -61,7 +62,7 @@ static void *alloc_small(struct mpgi_cache *c, unsigned class,
   struct mpgi_hole *h = &c->hole[kind][class];
   void *p;
   MPG_ASSERT(class > MPGI_CLASS_LARGE && class < MPGI_CLASSES);
-  while ((p = mpgi_hole_pop(h)) == NULL)
+  while (!mpgi_hole_pop(h, &p))
     if (!mpgi_cache_hole_next(c, kind, class) &&
         !mpgi_cache_span_next(c, kind, class))
       return NULL;
@@ -149,8 +150,8 @@ void *mpgi_alloc_slow_g0(size_t bytes, enum mpgi_kind kind) {
 }
 
 void *mpgi_gc_alloc(size_t bytes, enum mpgi_kind kind) {
-  void *p = fast(bytes, kind);
-  return p != NULL ? p : mpgi_alloc_object(bytes, kind);
+  void *p;
+  return fast(bytes, kind, &p) ? p : mpgi_alloc_object(bytes, kind);
 }
 
 void mpgi_on_out_of_memory_g0(void *(*fn)(size_t bytes)) {

@@ -54,6 +54,7 @@ static inline void mpgi_sub(_Atomic uint64_t *p, uint64_t v) {
 
 #define MPGI_GRANULE_LOG2 4
 #define MPGI_GRANULE_BYTES ((size_t) 1 << MPGI_GRANULE_LOG2)
+#define MPGI_CELL_MIN_BYTES 32
 #define MPGI_SMALL_MAX_BYTES ((size_t) 30712) /* usable, of the last class */
 #define MPGI_SMALL_PAGES_MAX 16
 #define MPGI_CLASS_LARGE 0 /* one object in a span of its own */
@@ -104,7 +105,7 @@ struct mpgi_pair {
   _Atomic uint64_t alloc; /* span's owner, mpg_free; a hole's cells are set
                              when it is taken, the rest cleared at a flush */
 };
-#define MPGI_PAGE_PAIRS (MPGI_PAGE_BYTES / MPGI_GRANULE_BYTES / 64)
+#define MPGI_PAGE_PAIRS (MPGI_PAGE_BYTES / MPGI_CELL_MIN_BYTES / 64)
 
 enum mpgi_span_state {
   MPGI_SPAN_FREE,     /* no span; pages belong to the page allocator */
@@ -348,13 +349,14 @@ struct mpgi_cache {
   struct mpgi_cache *next, *prev; /* the list of caches in use, or of idle
                                      ones; guard: the lists' lock */
 };
-/* An object from the current hole; NULL: it is used up. */
-static inline void *mpgi_hole_pop(struct mpgi_hole *h) {
+/* An object from the current hole; false: it is used up. */
+static inline bool mpgi_hole_pop(struct mpgi_hole *h, void **out) {
   uintptr_t p = atomic_load_explicit(&h->ptr, memory_order_relaxed);
   uintptr_t next = p + h->bytes;
-  if (MPGI_UNLIKELY(next > h->end)) return NULL;
+  if (MPGI_UNLIKELY(next > h->end)) return false;
   atomic_store_explicit(&h->ptr, next, memory_order_relaxed);
-  return (void *) p;
+  *out = (void *) p;
+  return true;
 }
 /* Take the next hole of the cache's current span; false: the cache has no
  * span with free cells left and gave it up. */

@@ -66,6 +66,22 @@ static struct {
 
 const struct mpgi_mark_ops *mpgi_mark_ops = &mpgi_mark_scalar;
 
+struct mpgi_mark_class mpgi_mark_class[MPGI_ENTRY_SORT_MASK + 1];
+
+static void classes_init(void) {
+  for (unsigned kind = 0; kind < MPGI_KIND_COUNT; kind++)
+    for (unsigned i = 0; i < MPGI_CLASSES; i++) {
+      const struct mpgi_class *c = &mpgi_class[i];
+      uint32_t usable = kind == MPGI_KIND_SCAN ? c->usable : 0;
+      mpgi_mark_class[kind << MPGI_ENTRY_KIND_SHIFT | i] =
+          (struct mpgi_mark_class){
+              .magic = c->magic,
+              .bytes = c->bytes,
+              .usable = usable,
+              .chase = usable <= MPGI_CHASE_BYTES ? usable : 0};
+    }
+}
+
 static unsigned state_markers(uint64_t s) {
   return (unsigned) (s & STATE_MARKERS);
 }
@@ -77,6 +93,7 @@ int mpgi_mark_init(size_t heap_bytes) {
   size_t bytes = MPGI_MARKERS_MAX * sizeof(struct mpgi_marker);
   int rc = mpgi_workbuf_init(heap_bytes);
   if (rc != 0) return rc;
+  classes_init();
   bytes = (bytes + mpgi_os_page_bytes - 1) & ~(mpgi_os_page_bytes - 1);
   phase.marker = mpgi_os_mem_map(bytes, mpgi_os_page_bytes);
   if (phase.marker == NULL) return -ENOMEM;
@@ -90,31 +107,6 @@ int mpgi_mark_init(size_t heap_bytes) {
   return 0;
 }
 
-/* ---- marking outside the fast path ---- */
-
-static void mark_found(struct mpgi_marker *m, const struct mpgi_cell *cell) {
-  struct mpgi_span *s = cell->span;
-  if (cell->index >= s->objects) return;
-  struct mpgi_pair *pair = &mpgi_span_pairs(s)[cell->index / 64];
-  uint64_t bit = UINT64_C(1) << cell->index % 64;
-  if (!(mpgi_load(&pair->alloc) & bit)) return;
-  if (atomic_fetch_or_explicit(&pair->mark, bit, memory_order_relaxed) & bit)
-    return;
-  m->objects++;
-  m->bytes += mpgi_span_cell_bytes(s);
-  if (s->kind == MPGI_KIND_NOSCAN) return;
-  mpgi_item it = mpgi_item_of(cell->base - mpgi_heap.lo, s->class, s->kind);
-  if (m->buf->n < MPGI_WORKBUF_ITEMS)
-    m->buf->item[m->buf->n++] = it;
-  else
-    mpgi_mark_push_slow(m, it);
-}
-
-void mpgi_mark_far(struct mpgi_marker *m, uintptr_t offset) {
-  struct mpgi_cell cell;
-  if (mpgi_cell_find(mpgi_heap.lo + offset, &cell)) mark_found(m, &cell);
-}
-
 /* ---- moving buffers ---- */
 
 /* Tell a napping marker that the pool has something. */
@@ -124,21 +116,29 @@ static void pool_announce(void) {
   mpgi_os_futex_wake(&phase.turn, 1);
 }
 
-void mpgi_mark_push_slow(struct mpgi_marker *m, mpgi_item it) {
-  MPG_ASSERT(m->buf->n == MPGI_WORKBUF_ITEMS);
-  struct mpgi_workbuf *full = m->buf, *empty = m->spare;
+/* The current buffer becomes the spare one, the old spare is given away.
+ * Without a buffer for that, what is on top of the current one is dropped. */
+void mpgi_mark_make_room(struct mpgi_marker *m, uint32_t n) {
+  MPG_ASSERT(n < MPGI_WORKBUF_ITEMS);
+  struct mpgi_workbuf *b = m->buf, *empty = m->spare;
+  if (b->n + n <= MPGI_WORKBUF_ITEMS) return;
   if (empty->n > 0) {
     empty = mpgi_workbuf_empty_get();
     if (empty == NULL) {
       atomic_store(&phase.overflow, true);
+      b->n = (uint32_t) MPGI_WORKBUF_ITEMS - n;
       return;
     }
     mpgi_workbuf_full_put(m->spare);
     pool_announce();
   }
-  m->spare = full;
+  m->spare = b;
   m->buf = empty;
-  empty->item[empty->n++] = it;
+}
+
+void mpgi_mark_push(struct mpgi_marker *m, mpgi_item it) {
+  mpgi_mark_make_room(m, 1);
+  m->buf->item[m->buf->n++] = it;
 }
 
 bool mpgi_mark_refill(struct mpgi_marker *m) {
@@ -188,6 +188,7 @@ static void helpers_call(struct mpgi_marker *m) {
 }
 
 void mpgi_mark_look(struct mpgi_marker *m) {
+  m->look_at = m->busy + MPGI_MARK_LOOK;
   if (m->alone) {
     if (m->busy >= CALL_ITEMS && phase.wanted > 1) helpers_call(m);
   } else if (state_idle(mpgi_load(&phase.state)) > 0 &&
@@ -225,6 +226,7 @@ static void marker_report(struct mpgi_marker *m) {
 
 static void marker_end(struct mpgi_marker *m) {
   MPG_ASSERT(m->buf->n == 0 && m->spare->n == 0);
+  MPG_ASSERT(m->n_grey + m->n_candidates + m->n_pending == 0);
   int64_t now = mpgi_os_clock_read(m->clock);
   if (now > m->clock_start)
     mpgi_add(&phase.cpu_ns, (uint64_t) (now - m->clock_start));

@@ -71,12 +71,17 @@ MPGI_HIDDEN void mpgi_workbuf_reset(size_t keep);
 /* ---- markers ---- */
 
 #define MPGI_MARKERS_MAX 64
-#define MPGI_RING 16 /* slots; a power of two */
-#define MPGI_MARK_LOOK 256
+/* See mark_scan.h.  Tests shrink nothing here: every size is passed often. */
+#define MPGI_BATCH 32      /* objects that are fetched at a time */
+#define MPGI_BATCH_MIN 6   /* fewer on the stack aren't worth the overlap */
+#define MPGI_SCAN_WORDS 64 /* words filtered between two looks at the room */
+#define MPGI_CANDIDATES 192
+#define MPGI_PENDING 256
+#define MPGI_MARK_LOOK 256 /* items between two looks after others */
 
 /* A candidate whose mark bit is being fetched. */
 struct mpgi_pending {
-  struct mpgi_pair *pair; /* NULL: empty slot */
+  struct mpgi_pair *pair;
   mpgi_item item;
 };
 
@@ -84,16 +89,20 @@ struct mpgi_pending {
 struct mpgi_marker {
   struct mpgi_workbuf *buf;   /* pushed to and popped from; never NULL */
   struct mpgi_workbuf *spare; /* full or empty; never NULL */
-  uint32_t pending_at, grey_at;
-  bool alone;    /* no other marker, no mutator: bits need no atomics */
-  uint32_t busy; /* items popped; every MPGI_MARK_LOOK, look after others */
-  int clock;     /* CPU clock of the thread; -1: none */
+  uint32_t n_grey, n_candidates, n_pending;
+  bool alone;             /* no other marker, no mutator: no atomics needed */
+  uint64_t busy, look_at; /* items popped; when to look after others */
+  int clock;              /* CPU clock of the thread; -1: none */
   int64_t clock_start;
-  uint64_t objects, bytes; /* marked; handed over when it goes idle */
-  uint64_t root_bytes;     /* conservatively scanned ranges */
-  struct mpgi_pending pending[MPGI_RING];
-  mpgi_item grey[MPGI_RING]; /* popped, their memory is being fetched */
+  uint64_t objects, bytes;    /* marked; handed over when it goes idle */
+  uint64_t root_bytes;        /* conservatively scanned ranges */
+  mpgi_item grey[MPGI_BATCH]; /* popped, their memory is being fetched */
+  uintptr_t candidate[MPGI_CANDIDATES + 8]; /* offsets; the last eight are for
+                                               stores of whole vectors */
+  struct mpgi_pending pending[MPGI_PENDING + 1];
 };
+_Static_assert(MPGI_PENDING >= MPGI_CANDIDATES, "locate can always go on");
+_Static_assert(MPGI_PENDING + 1 < MPGI_WORKBUF_ITEMS, "room can be made");
 
 /* The processor-specific half: mark_scan.h, compiled for each. */
 struct mpgi_mark_ops {
@@ -110,13 +119,26 @@ MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_avx2;
 MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_avx512;
 MPGI_HIDDEN extern const struct mpgi_mark_ops *mpgi_mark_ops;
 
+/* What markers need of a span, by class and kind as in an entry of the page
+ * table: [entry & MPGI_ENTRY_SORT_MASK]. */
+#define MPGI_ENTRY_SORT_MASK (MPGI_ENTRY_USED - 1)
+struct mpgi_mark_class {
+  uint32_t magic, bytes; /* as in struct mpgi_class */
+  uint32_t usable;       /* of conservatively scanned small cells; else 0 */
+  uint32_t chase;        /* usable, when it is at most MPGI_CHASE_BYTES */
+};
+#define MPGI_CHASE_BYTES 128 /* larger ones are better scanned in batches */
+MPGI_HIDDEN extern struct mpgi_mark_class
+    mpgi_mark_class[MPGI_ENTRY_SORT_MASK + 1];
+
 /* Called by the processor-specific half. */
-MPGI_HIDDEN void mpgi_mark_push_slow(struct mpgi_marker *m, mpgi_item it);
+/* Room for n items in the current buffer, n < MPGI_WORKBUF_ITEMS.  When there
+ * are no buffers some items are dropped and the phase will recover. */
+MPGI_HIDDEN void mpgi_mark_make_room(struct mpgi_marker *m, uint32_t n);
+MPGI_HIDDEN void mpgi_mark_push(struct mpgi_marker *m, mpgi_item it);
 MPGI_HIDDEN bool mpgi_mark_refill(struct mpgi_marker *m);
 /* Every MPGI_MARK_LOOK items: get help, or give some of the work away. */
 MPGI_HIDDEN void mpgi_mark_look(struct mpgi_marker *m);
-/* Mark the object at this heap offset, far inside a huge one; at once. */
-MPGI_HIDDEN void mpgi_mark_far(struct mpgi_marker *m, uintptr_t offset);
 
 /* ---- a marking phase (mark.c) ---- */
 

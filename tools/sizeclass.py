@@ -6,7 +6,7 @@
 A pointer one past the end of an object keeps it alive.  So that it isn't also
 the start of the next object, the last 8 bytes of a cell are never part of an
 object (docs/design/heap.md).  Cells are multiples of 16 bytes; a request of n
-takes at least n + 8, which is what glibc's malloc takes.
+takes at least n + 8 and at least 32, which is what glibc's malloc takes.
 
 Rules
   - steps of 16 up to 256, then eight steps in each doubling, the first of
@@ -22,6 +22,7 @@ tests/unit/gc_sizeclass_test.c checks the table against these rules.
 
 GRANULE = 16
 PAD = 8
+MIN_CELL = 32
 PAGE = 8192
 MAX_CELL = 30720
 MAX_PAGES = 16
@@ -34,7 +35,7 @@ def power_of_two(n):
 
 
 def nominal_cells():
-    cell = GRANULE
+    cell = MIN_CELL
     while cell <= 256:
         yield cell
         cell += GRANULE
@@ -78,7 +79,7 @@ def classes():
             continue
         pages = pages_for(cell)
         cell = last = widened(cell, pages)
-        exact = power_of_two(cell - GRANULE) and cell > GRANULE
+        exact = power_of_two(cell - GRANULE)
         if not exact and (next_fixed(cell) - cell) * 32 < cell:
             continue
         if exact:
