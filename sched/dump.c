@@ -129,7 +129,7 @@ static void dump_frames(int fd, const struct mpgi_context *ctx, uintptr_t sp,
   const struct mpgi_segment *seg = mpgi_stack_find(ctx, sp);
   bool grown = false; /* fp is a frame of __morestack */
   for (int i = 0; seg && fp && i < 64; i++) {
-    while (seg && (fp < seg->lo || fp + 16 > seg->hi)) seg = seg->prev;
+    while (seg && (fp < seg->lo || fp > seg->hi - 16)) seg = seg->prev;
     if (!seg || (fp & 7)) return;
     const uintptr_t *frame = (const uintptr_t *) fp;
     uintptr_t pc = frame[grown ? 2 : 1];

@@ -64,7 +64,7 @@ static bool chain_is_user(const struct mpgi_segment *seg,
   bool grown = mpgi_arch_pc_in_morestack(f->pc);
   for (int i = 0; i < FRAMES_MAX; i++) {
     if (fp == 0) return true;
-    while (seg && (fp < floor || fp < seg->lo || fp + 16 > seg->hi)) {
+    while (seg && (fp < floor || fp < seg->lo || fp > seg->hi - 16)) {
       floor = seg->prev_sp;
       seg = seg->prev;
     }
