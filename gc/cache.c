@@ -36,13 +36,26 @@ static struct mpgi_cache *idle;
 /* Totals of caches that were freed; guard: lock. */
 static uint64_t gone_bytes, gone_objects;
 
-/* ---- the sequence lock ---- */
+/* ---- the sequence lock ----
+ *
+ * Without fences: what it guards is stored with release, so not before seq is
+ * odd, and loaded with acquire, so not after seq is looked at again. */
+
+static uintptr_t get(const _Atomic uintptr_t *p) {
+  return atomic_load_explicit(p, memory_order_acquire);
+}
+static void put(_Atomic uintptr_t *p, uintptr_t v) {
+  atomic_store_explicit(p, v, memory_order_release);
+}
 
 static void write_begin(struct mpgi_cache *c) {
   uint32_t seq = atomic_load_explicit(&c->seq, memory_order_relaxed);
   MPG_ASSERT(seq % 2 == 0);
   atomic_store_explicit(&c->seq, seq + 1, memory_order_relaxed);
-  atomic_thread_fence(memory_order_release);
+}
+
+static void total_add(_Atomic uint64_t *total, uint64_t n) {
+  atomic_store_explicit(total, mpgi_load(total) + n, memory_order_release);
 }
 
 static void write_end(struct mpgi_cache *c) {
@@ -59,15 +72,15 @@ static uint32_t read_begin(struct mpgi_cache *c) {
 }
 
 static bool read_again(struct mpgi_cache *c, uint32_t seq) {
-  atomic_thread_fence(memory_order_acquire);
   return atomic_load_explicit(&c->seq, memory_order_relaxed) != seq;
 }
 
 /* ---- making and freeing caches ---- */
 
 static void hole_clear(struct mpgi_hole *h) {
-  h->start = h->end = 0;
-  atomic_store_explicit(&h->ptr, 0, memory_order_relaxed);
+  put(&h->start, 0);
+  put(&h->end, 0);
+  put(&h->ptr, 0);
 }
 
 static void cache_init(struct mpgi_cache *c) {
@@ -134,15 +147,14 @@ static uint32_t cell_index(const struct mpgi_span *s, uintptr_t addr) {
 /* Count what the hole handed out, unallocate what it did not. */
 static void hole_retire(struct mpgi_cache *c, struct mpgi_span *s,
                         struct mpgi_hole *h) {
-  uintptr_t ptr = atomic_load_explicit(&h->ptr, memory_order_relaxed);
-  uint64_t handed = ptr - h->start;
-  MPG_ASSERT(h->start <= ptr && ptr <= h->end);
+  uintptr_t ptr = get(&h->ptr), end = get(&h->end);
+  uint64_t handed = ptr - get(&h->start);
+  MPG_ASSERT(get(&h->start) <= ptr && ptr <= end);
   write_begin(c);
-  mpgi_store(&c->alloc_bytes, mpgi_load(&c->alloc_bytes) + handed);
-  mpgi_store(&c->alloc_objects,
-             mpgi_load(&c->alloc_objects) + handed / h->bytes);
-  if (ptr < h->end)
-    mpgi_span_bits_clear(s, cell_index(s, ptr), cell_index(s, h->end - 1) + 1);
+  total_add(&c->alloc_bytes, handed);
+  total_add(&c->alloc_objects, handed / h->bytes);
+  if (ptr < end)
+    mpgi_span_bits_clear(s, cell_index(s, ptr), cell_index(s, end - 1) + 1);
   hole_clear(h);
   write_end(c);
 }
@@ -168,9 +180,9 @@ static void hole_set(struct mpgi_cache *c, struct mpgi_span *s,
   if (typed) hole_zero(s, from, bytes);
   write_begin(c);
   mpgi_span_bits_set(s, lo, hi);
-  h->start = from;
-  h->end = from + bytes;
-  atomic_store_explicit(&h->ptr, from, memory_order_relaxed);
+  put(&h->start, from);
+  put(&h->end, from + bytes);
+  put(&h->ptr, from);
   write_end(c);
   if (!typed) hole_zero(s, from, bytes);
   s->cursor = hi;
@@ -257,8 +269,7 @@ bool mpgi_cache_is_pending(const struct mpgi_span *s, uintptr_t addr) {
   bool pending;
   do {
     seq = read_begin(c);
-    pending = addr < h->end &&
-              addr >= atomic_load_explicit(&h->ptr, memory_order_relaxed);
+    pending = addr < get(&h->end) && addr >= get(&h->ptr);
   } while (read_again(c, seq));
   return pending;
 }
@@ -267,22 +278,22 @@ bool mpgi_cache_unpop(struct mpgi_cache *c, const struct mpgi_cell *cell) {
   const struct mpgi_span *s = cell->span;
   if (c == NULL || c->span[s->kind][s->class] != s) return false;
   struct mpgi_hole *h = &c->hole[s->kind][s->class];
-  uintptr_t ptr = atomic_load_explicit(&h->ptr, memory_order_relaxed);
-  if (ptr == h->start || ptr - h->bytes != cell->base) return false;
+  uintptr_t ptr = get(&h->ptr);
+  if (ptr == get(&h->start) || ptr - h->bytes != cell->base) return false;
   ptr -= h->bytes;
   if (s->kind != MPGI_KIND_NOSCAN) memset((void *) ptr, 0, h->bytes);
   write_begin(c);
-  mpgi_store(&c->alloc_bytes, mpgi_load(&c->alloc_bytes) + h->bytes);
-  mpgi_store(&c->alloc_objects, mpgi_load(&c->alloc_objects) + 1);
-  atomic_store_explicit(&h->ptr, ptr, memory_order_relaxed);
+  total_add(&c->alloc_bytes, h->bytes);
+  total_add(&c->alloc_objects, 1);
+  put(&h->ptr, ptr);
   write_end(c);
   return true;
 }
 
 void mpgi_cache_count(struct mpgi_cache *c, uint64_t bytes) {
   write_begin(c);
-  mpgi_store(&c->alloc_bytes, mpgi_load(&c->alloc_bytes) + bytes);
-  mpgi_store(&c->alloc_objects, mpgi_load(&c->alloc_objects) + 1);
+  total_add(&c->alloc_bytes, bytes);
+  total_add(&c->alloc_objects, 1);
   write_end(c);
 }
 
@@ -292,13 +303,12 @@ static void totals_of(struct mpgi_cache *c, uint64_t *bytes,
   uint32_t seq;
   do {
     seq = read_begin(c);
-    b = mpgi_load(&c->alloc_bytes);
-    n = mpgi_load(&c->alloc_objects);
+    b = atomic_load_explicit(&c->alloc_bytes, memory_order_acquire);
+    n = atomic_load_explicit(&c->alloc_objects, memory_order_acquire);
     for (int k = 0; k < MPGI_KIND_COUNT; k++)
       for (int i = 1; i < MPGI_CLASSES; i++) {
         struct mpgi_hole *h = &c->hole[k][i];
-        uint64_t handed =
-            atomic_load_explicit(&h->ptr, memory_order_relaxed) - h->start;
+        uint64_t handed = get(&h->ptr) - get(&h->start);
         if (handed == 0) continue;
         b += handed;
         n += handed / h->bytes;

@@ -81,18 +81,23 @@ void mpgi_central_init(void) {
 
 /* ---- sweeping on demand ---- */
 
+static void unswept_taken(struct mpgi_central *c, struct mpgi_span *s) {
+  atomic_store_explicit(&c->n_unswept, c->unswept.count, memory_order_relaxed);
+  mpgi_span_state_set(s, MPGI_SPAN_UNSWEPT, MPGI_SPAN_SWEEPING);
+}
+
 struct mpgi_span *mpgi_central_unswept_pop(unsigned kind, unsigned class) {
   struct mpgi_central *c = &mpgi_central[kind][class];
   mpgi_mutex_lock(&c->lock);
   struct mpgi_span *s = list_pop(&c->unswept);
-  if (s != NULL) mpgi_span_state_set(s, MPGI_SPAN_UNSWEPT, MPGI_SPAN_SWEEPING);
+  if (s != NULL) unswept_taken(c, s);
   mpgi_mutex_unlock(&c->lock);
   return s;
 }
 
 bool mpgi_central_has_unswept(unsigned kind, unsigned class) {
-  return __atomic_load_n(&mpgi_central[kind][class].unswept.head,
-                         __ATOMIC_RELAXED) != 0;
+  return atomic_load_explicit(&mpgi_central[kind][class].n_unswept,
+                              memory_order_relaxed) != 0;
 }
 
 bool mpgi_central_unswept_take(struct mpgi_span *s) {
@@ -101,7 +106,7 @@ bool mpgi_central_unswept_take(struct mpgi_span *s) {
   bool ours = mpgi_span_state(s) == MPGI_SPAN_UNSWEPT;
   if (ours) {
     list_remove(&c->unswept, s);
-    mpgi_span_state_set(s, MPGI_SPAN_UNSWEPT, MPGI_SPAN_SWEEPING);
+    unswept_taken(c, s);
   }
   mpgi_mutex_unlock(&c->lock);
   return ours;
@@ -235,6 +240,8 @@ uint64_t mpgi_central_flip_stw(void) {
       MPG_ASSERT(c->unswept.head == 0);
       list_join(&c->unswept, &c->partial);
       list_join(&c->unswept, &c->full);
+      atomic_store_explicit(&c->n_unswept, c->unswept.count,
+                            memory_order_relaxed);
       n += c->unswept.count;
     }
   atomic_fetch_add_explicit(&mpgi_sweep_epoch, 1, memory_order_release);
@@ -259,7 +266,8 @@ bool mpgi_central_is_valid(void) {
       mpgi_mutex_lock(&c->lock);
       bool ok = list_is_valid(&c->partial, MPGI_SPAN_PARTIAL) &&
                 list_is_valid(&c->full, MPGI_SPAN_FULL) &&
-                list_is_valid(&c->unswept, MPGI_SPAN_UNSWEPT);
+                list_is_valid(&c->unswept, MPGI_SPAN_UNSWEPT) &&
+                c->n_unswept == c->unswept.count;
       mpgi_mutex_unlock(&c->lock);
       if (!ok) return false;
     }

@@ -292,10 +292,12 @@ struct mpgi_span_list {
   uint32_t count;
 };
 struct mpgi_central {
-  struct mpgi_mutex lock; /* rank GC_CENTRAL */
+  struct mpgi_mutex lock;     /* rank GC_CENTRAL */
+  _Atomic uint32_t n_unswept; /* == unswept.count, for a look without lock */
+  uint32_t reserved;
   struct mpgi_span_list partial, full, unswept;
   uint8_t pad[MPGI_CACHE_LINE_BYTES - sizeof(struct mpgi_mutex) -
-              3 * sizeof(struct mpgi_span_list)];
+              2 * sizeof(uint32_t) - 3 * sizeof(struct mpgi_span_list)];
 };
 _Static_assert(sizeof(struct mpgi_central) == 64, "no false sharing");
 MPGI_HIDDEN extern struct mpgi_central mpgi_central[MPGI_KIND_COUNT]
@@ -331,10 +333,10 @@ MPGI_HIDDEN bool mpgi_central_is_valid(void);
 
 /* Free cells [ptr, end) of one span, handed out upwards. */
 struct mpgi_hole {
-  _Atomic uintptr_t ptr; /* owner; read by anyone */
-  uintptr_t end;
-  uint64_t bytes;  /* of a cell; constant */
-  uintptr_t start; /* where ptr was at first */
+  _Atomic uintptr_t ptr; /* owner; read by anyone, like end and start */
+  _Atomic uintptr_t end;
+  uint64_t bytes;          /* of a cell; constant */
+  _Atomic uintptr_t start; /* where ptr was at first */
 };
 
 struct mpgi_cache {
@@ -353,7 +355,8 @@ struct mpgi_cache {
 static inline bool mpgi_hole_pop(struct mpgi_hole *h, void **out) {
   uintptr_t p = atomic_load_explicit(&h->ptr, memory_order_relaxed);
   uintptr_t next = p + h->bytes;
-  if (MPGI_UNLIKELY(next > h->end)) return false;
+  if (MPGI_UNLIKELY(next > atomic_load_explicit(&h->end, memory_order_relaxed)))
+    return false;
   atomic_store_explicit(&h->ptr, next, memory_order_relaxed);
   *out = (void *) p;
   return true;

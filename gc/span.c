@@ -20,8 +20,9 @@
  * Concurrency: entries and bits are read by anyone without a lock.  Entries
  * are written (release) after the record when a span is made and before its
  * pages go back when it is freed.  Bits of one word may be written by the
- * span's owner and by mpg_free at once: read-modify-write, relaxed; order
- * between threads comes from handing objects over.
+ * span's owner and by mpg_free at once: read-modify-write.  Clearing releases
+ * and searching for a hole acquires; for the rest, order comes from handing
+ * objects over.
  */
 #define MPGI_GC_INSIDE 1
 #include <gc/gc_private.h>
@@ -149,7 +150,7 @@ void mpgi_span_bits_clear(struct mpgi_span *s, uint32_t lo, uint32_t hi) {
     uint64_t m = word_mask(w, lo, hi);
     atomic_fetch_and_explicit(&pair[w].mark, ~m, memory_order_relaxed);
     uint64_t old =
-        atomic_fetch_and_explicit(&pair[w].alloc, ~m, memory_order_relaxed);
+        atomic_fetch_and_explicit(&pair[w].alloc, ~m, memory_order_release);
     MPG_VERIFY((old & m) == m);
   }
   uint32_t used =
@@ -161,7 +162,8 @@ void mpgi_span_bits_clear(struct mpgi_span *s, uint32_t lo, uint32_t hi) {
 static uint32_t bit_from(const struct mpgi_pair *pair, uint32_t from,
                          uint32_t end, bool value) {
   for (uint32_t w = from / 64; w * 64 < end; w++) {
-    uint64_t x = mpgi_load(&pair[w].alloc);
+    /* Acquire: whoever freed a cell is done with it. */
+    uint64_t x = atomic_load_explicit(&pair[w].alloc, memory_order_acquire);
     if (!value) x = ~x;
     if (w == from / 64) x &= ~UINT64_C(0) << from % 64;
     if (x == 0) continue;
