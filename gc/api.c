@@ -101,7 +101,10 @@ char *mpgi_strdup_g0(const char *s) {
   return p != NULL ? memcpy(p, s, bytes) : NULL;
 }
 
-void mpgi_gc_g0(void) { mpgi_gc_collect_fully(MPGI_GC_FORCED); }
+void mpgi_gc_g0(void) {
+  mpgi_alloc_cache("mpg_gc"); /* a goroutine's, with a P */
+  mpgi_gc_collect_fully(MPGI_GC_FORCED);
+}
 
 MPGI_RT_TEXT void mpg_keep_alive(const void *p) {
   __asm__ volatile("" : : "r"(p) : "memory");
