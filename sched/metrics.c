@@ -42,7 +42,13 @@ static struct mpg_histogram *of_reason(enum mpg_metric m, int r) {
   return NULL;
 }
 
+/* A thread that no stop waits for may use fixmem at any time. */
+static void any_thread(void) {
+  if (!mpgi_tls_m()) mpgi_fixmem_outside();
+}
+
 static int snapshot(const struct mpg_histogram *h, struct mpg_histogram **out) {
+  any_thread();
   struct mpg_histogram *copy = mpgi_fixmem_alloc(sizeof *copy, 64);
   if (!copy) return -ENOMEM;
   if (h) mpgi_histogram_copy(copy, h);
@@ -72,6 +78,7 @@ void mpgi_metric_reset_g0(enum mpg_metric m) {
 }
 
 void mpgi_histogram_free_g0(struct mpg_histogram *h) {
+  any_thread();
   if (h) mpgi_fixmem_free(h, sizeof *h, 64);
 }
 

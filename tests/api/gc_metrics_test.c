@@ -195,6 +195,35 @@ static void wrong_reasons(void *arg) {
   CHECK(h == NULL);
 }
 
+/* A thread that mpg doesn't know, while the runtime runs. */
+static mpg_chan *chan;
+static _Atomic bool thread_done;
+
+static void *read_everything(void *arg) {
+  for (int i = 0; i < 200; i++) {
+    struct mpg_gc_stats s = {.size = sizeof(s)};
+    CHECK_EQ(mpg_gc_stats_read(&s), 0);
+    for (int m = 0; m < 4; m++) count_of(all[m]);
+    CHECK_EQ(mpg_chan_len(chan), 0);
+    CHECK_EQ(mpg_chan_cap(chan), 3);
+    CHECK_EQ(mpg_goid(), 0);
+    CHECK_EQ(mpg_num_goroutines(), 1);
+    CHECK_GT(mpg_now(), 0);
+  }
+  mpg_metric_reset(MPG_METRIC_SCHED_LATENCY);
+  atomic_store(&thread_done, true);
+  return arg;
+}
+
+static void other_threads_may_read(void *arg) {
+  (void) arg;
+  pthread_t t;
+  chan = mpg_chan_new(sizeof(int), 3);
+  CHECK_EQ(pthread_create(&t, NULL, read_everything, NULL), 0);
+  while (!atomic_load(&thread_done)) mpg_gc();
+  CHECK_EQ(pthread_join(t, NULL), 0);
+}
+
 static void statistics_can_be_read_anywhere(void *arg) {
   (void) arg;
   struct mpg_gc_stats s = {.size = sizeof(s)};
@@ -204,16 +233,11 @@ static void statistics_can_be_read_anywhere(void *arg) {
 }
 
 static const struct check_case cases[] = {
-    INSIDE(wrong_arguments),
-    INSIDE(every_stop_is_a_sample_of_both),
-    INSIDE(empty_ones_give_zero),
-    INSIDE(quantiles_are_monotone),
-    INSIDE(a_snapshot_stays),
-    INSIDE(a_pause_contains_its_time_to_stop),
-    INSIDE(preemptions_are_counted),
-    INSIDE(waits_for_a_p_are_sampled),
-    INSIDE(stops_are_kept_by_reason),
-    INSIDE(wrong_reasons),
-    OUTSIDE(statistics_can_be_read_anywhere),
+    INSIDE(wrong_arguments),          INSIDE(every_stop_is_a_sample_of_both),
+    INSIDE(empty_ones_give_zero),     INSIDE(quantiles_are_monotone),
+    INSIDE(a_snapshot_stays),         INSIDE(a_pause_contains_its_time_to_stop),
+    INSIDE(preemptions_are_counted),  INSIDE(waits_for_a_p_are_sampled),
+    INSIDE(stops_are_kept_by_reason), INSIDE(wrong_reasons),
+    INSIDE(other_threads_may_read),   OUTSIDE(statistics_can_be_read_anywhere),
 };
 CHECK_MAIN(cases, 20)
