@@ -18,7 +18,7 @@ MPG_API int64_t mpg_now(void);
  * of mpg_now shows deadline_ns.
  *
  * ns           nanoseconds; <= 0 returns at once; INT64_MAX is for ever
- * deadline_ns  absolute; one in the past returns at once
+ * deadline_ns  absolute; one in the past returns at once; < 0 is for ever
  *
  * Never returns early; how late depends on how busy the Ps are.
  * Context: goroutine.  Parks.

@@ -65,6 +65,20 @@ static void traceback_names_every_goroutine(void *arg) {
   mpg_chan_close(gate);
 }
 
+static void traceback_outside_a_run(void *arg) {
+  (void) arg;
+  int fds[2];
+  CHECK_EQ(pipe(fds), 0);
+  mpg_traceback_all(fds[1]); /* there are none */
+  close(fds[1]);
+  char text[2000];
+  ssize_t n = read(fds[0], text, sizeof(text) - 1);
+  CHECK_GE(n, 0);
+  text[n] = '\0';
+  CHECK_EQ(count(text, "goroutine "), 0);
+  close(fds[0]);
+}
+
 static void a_bad_descriptor_is_harmless(void *arg) {
   (void) arg;
   mpg_traceback_all(-1);
@@ -92,9 +106,11 @@ static void text_of_a_library_is_accepted(void *arg) {
 
 static const struct check_case cases[] = {
     OUTSIDE(version_is_that_of_the_header),
+    OUTSIDE(traceback_outside_a_run),
     INSIDE(traceback_names_every_goroutine),
     INSIDE(a_bad_descriptor_is_harmless),
     INSIDE(text_of_unknown_places_is_refused),
     INSIDE(text_of_a_library_is_accepted),
+    OUTSIDE(traceback_outside_a_run),
 };
 CHECK_MAIN(cases, 20)

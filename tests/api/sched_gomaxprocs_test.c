@@ -113,11 +113,34 @@ static void set_in_one_run_holds_in_the_next(void *arg) {
   meet_on(n);
 }
 
+static void set_before_a_run_holds_in_it(void *arg) {
+  (void) arg;
+  CHECK_GE(mpg_gomaxprocs(5), 1);
+  CHECK_EQ(mpg_gomaxprocs(0), 5);
+  CHECK_EQ(mpg_gomaxprocs(6), 5);
+}
+
+static void was_set_before(void *arg) {
+  (void) arg;
+  CHECK_EQ(mpg_gomaxprocs(0), 6);
+  meet_on(6);
+}
+
+static void very_many_are_capped(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(1000000);
+  CHECK_EQ(mpg_gomaxprocs(2), 1024);
+  meet_on(2);
+}
+
 static const struct check_case cases[] = {
+    OUTSIDE(set_before_a_run_holds_in_it),
+    INSIDE(was_set_before),
     INSIDE(reports_and_sets),
     INSIDE(that_many_run_at_once),
     INSIDE(no_more_run_at_once),
     INSIDE(changes_under_load),
     INSIDE(set_in_one_run_holds_in_the_next),
+    INSIDE(very_many_are_capped),
 };
 CHECK_MAIN(cases, 30)

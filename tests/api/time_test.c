@@ -53,9 +53,16 @@ static void sleep_for_ever(void *arg) {
   atomic_fetch_add(&woken, 1);
 }
 
+static void sleep_without_deadline(void *arg) {
+  (void) arg;
+  mpg_sleep_until(-1);
+  atomic_fetch_add(&woken, 1);
+}
+
 static void a_very_long_sleep_does_not_end(void *arg) {
   (void) arg;
   CHECK_GO(sleep_for_ever, NULL);
+  CHECK_GO(sleep_without_deadline, NULL);
   mpg_sleep(20 * MS);
   CHECK_EQ(atomic_load(&woken), 0);
 }
