@@ -131,9 +131,10 @@ static _Noreturn void wait_on(struct mpg_chan *c, struct wait_queue *q,
   mpgi_schedule(mp);
 }
 
-static _Noreturn void wait_for_ever(struct mpg_g *gp) {
+static _Noreturn void wait_for_ever(struct mpg_g *gp,
+                                    enum mpgi_wait_reason why) {
   struct mpg_m *mp = gp->m;
-  mpgi_park_begin(mp, gp, MPGI_WAIT_CHAN_NIL);
+  mpgi_park_begin(mp, gp, why);
   mpgi_schedule(mp);
 }
 
@@ -166,7 +167,7 @@ static void unlock_and_ready(struct mpg_chan *c, struct mpg_g *wake) {
 
 uintptr_t mpgi_chan_send_g0(mpg_chan *c, const void *elem) {
   struct mpg_g *gp = mpgi_current_g("mpg_chan_send"), *wake = NULL;
-  if (!c) wait_for_ever(gp);
+  if (!c) wait_for_ever(gp, MPGI_WAIT_CHAN_SEND_NIL);
   chan_lock(c);
   if (atomic_load_explicit(&c->closed, memory_order_relaxed)) {
     mpgi_mutex_unlock(&c->lock);
@@ -218,7 +219,7 @@ static void zero(const struct mpg_chan *c, void *elem) {
 
 uintptr_t mpgi_chan_recv_g0(mpg_chan *c, void *elem) {
   struct mpg_g *gp = mpgi_current_g("mpg_chan_recv"), *wake = NULL;
-  if (!c) wait_for_ever(gp);
+  if (!c) wait_for_ever(gp, MPGI_WAIT_CHAN_RECV_NIL);
   chan_lock(c);
   bool ok = recv_now(c, elem, &wake);
   if (!ok && !atomic_load_explicit(&c->closed, memory_order_relaxed))

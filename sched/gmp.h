@@ -53,8 +53,14 @@ enum mpgi_wait_reason {
   MPGI_WAIT_NONE,
   MPGI_WAIT_CHAN_SEND,
   MPGI_WAIT_CHAN_RECV,
-  MPGI_WAIT_CHAN_NIL,
+  MPGI_WAIT_CHAN_SEND_NIL,
+  MPGI_WAIT_CHAN_RECV_NIL,
+  MPGI_WAIT_SELECT,
+  MPGI_WAIT_SELECT_NONE,
   MPGI_WAIT_MUTEX,
+  MPGI_WAIT_RWMUTEX_R,
+  MPGI_WAIT_RWMUTEX_W,
+  MPGI_WAIT_COND,
   MPGI_WAIT_WAITGROUP,
   MPGI_WAIT_SEM,
   MPGI_WAIT_SLEEP,
@@ -90,9 +96,12 @@ struct mpgi_waiter {
 
 /* A timer in a P's heap: 4-ary, by when.  Guarded by pp->timer_lock. */
 struct mpgi_timer {
-  int64_t when;     /* ns; 0 when not in a heap */
-  struct mpg_g *g;  /* to be made ready */
-  struct mpg_p *pp; /* in whose heap; written under the lock */
+  int64_t when;    /* ns; 0 when not in a heap */
+  struct mpg_g *g; /* to be made ready */
+  /* NULL: always.  Called under the lock when it is due: false when somebody
+   * else wakes g, which is then left alone. */
+  bool (*claim)(struct mpg_g *g);
+  _Atomic(struct mpg_p *) pp; /* in whose heap; written under the lock */
   uint32_t index;
 };
 
@@ -449,6 +458,11 @@ MPGI_HIDDEN void mpgi_sysmon_due(int64_t when);
 
 /* timer.c */
 MPGI_HIDDEN int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t);
+/* Take t out of its heap.  False: it isn't in one (any more), and nobody
+ * touches it. */
+MPGI_HIDDEN bool mpgi_timer_del(struct mpgi_timer *t);
+/* Tell those who sleep until the first timer of one that was added. */
+MPGI_HIDDEN void mpgi_timer_announce(int64_t when);
 /* Make due timers' goroutines runnable on pp's owner; returns the next when,
  * INT64_MAX when none.  now 0: read the clock if needed. */
 MPGI_HIDDEN int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now);

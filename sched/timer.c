@@ -9,6 +9,11 @@
  * poller publishes poll_until, then loads timer_first; both sequentially
  * consistent: one of them sees the other.  With every P busy, sysmon preempts
  * for a due timer.
+ *
+ * Firing against deleting [timer.claim]: a due timer's claim runs, and its pp
+ * becomes NULL, under the lock.  So who finds pp NULL (acquire), or takes the
+ * timer out itself, knows that the timer touches its goroutine no more, and
+ * may wait with it again.
  */
 #include <sched/sched.h>
 
@@ -75,23 +80,22 @@ static bool heap_reserve(struct mpg_p *pp) {
   return true;
 }
 
-static struct mpgi_timer *heap_pop(struct mpg_p *pp) {
-  struct mpgi_timer *t = pp->timers[0];
-  struct mpgi_timer *last = pp->timers[--pp->ntimers];
-  if (pp->ntimers) {
-    put_at(pp, 0, last);
-    sift_down(pp, 0);
+static void heap_remove(struct mpg_p *pp, uint32_t i) {
+  struct mpgi_timer *t = pp->timers[i], *last = pp->timers[--pp->ntimers];
+  if (last != t) {
+    put_at(pp, i, last);
+    sift_up(pp, i);
+    sift_down(pp, last->index);
   }
-  t->pp = NULL;
-  return t;
+  atomic_store_explicit(&t->pp, NULL, memory_order_release); /* timer.claim */
 }
 
 int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t) {
-  MPG_ASSERT(t->pp == NULL && t->when > 0);
+  MPG_ASSERT(atomic_load(&t->pp) == NULL && t->when > 0);
   mpgi_mutex_lock(&pp->timer_lock);
   bool ok = heap_reserve(pp);
   if (ok) {
-    t->pp = pp;
+    atomic_store_explicit(&t->pp, pp, memory_order_relaxed);
     put_at(pp, pp->ntimers++, t);
     sift_up(pp, pp->ntimers - 1);
     publish_first(pp);
@@ -100,10 +104,41 @@ int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t) {
   return ok ? 0 : -ENOMEM;
 }
 
+bool mpgi_timer_del(struct mpgi_timer *t) {
+  bool ours = false;
+  struct mpg_p *pp;
+  while (!ours && (pp = atomic_load_explicit(&t->pp, memory_order_acquire))) {
+    mpgi_mutex_lock(&pp->timer_lock);
+    ours = atomic_load_explicit(&t->pp, memory_order_relaxed) == pp;
+    if (ours) {
+      heap_remove(pp, t->index);
+      publish_first(pp);
+    }
+    mpgi_mutex_unlock(&pp->timer_lock);
+  }
+  return ours;
+}
+
 static void poller_hurry(int64_t when) {
   struct mpg_m *mp = atomic_load(&mpgi_sched.poller);
   if (mp && when < atomic_load(&mpgi_sched.poll_until))
     mpgi_note_wake(&mp->park);
+}
+
+void mpgi_timer_announce(int64_t when) {
+  poller_hurry(when);
+  mpgi_sysmon_due(when);
+}
+
+/* The first timer, if it is due, off the heap; whom it wakes. */
+static struct mpg_g *fire_locked(struct mpg_p *pp, int64_t now) {
+  if (!pp->ntimers || pp->timers[0]->when > now) return NULL;
+  struct mpgi_timer *t = pp->timers[0];
+  struct mpg_g *gp = t->g;
+  if (t->claim && !t->claim(gp)) gp = NULL;
+  heap_remove(pp, 0);
+  publish_first(pp);
+  return gp;
 }
 
 int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now) {
@@ -111,12 +146,8 @@ int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now) {
   if (first == INT64_MAX) return first;
   if (!now) now = mpgi_os_now();
   while (first <= now) {
-    struct mpg_g *gp = NULL;
     mpgi_mutex_lock(&pp->timer_lock);
-    if (pp->ntimers && pp->timers[0]->when <= now) {
-      gp = heap_pop(pp)->g;
-      publish_first(pp);
-    }
+    struct mpg_g *gp = fire_locked(pp, now);
     mpgi_mutex_unlock(&pp->timer_lock);
     if (gp) mpgi_ready(gp);
     first = atomic_load_explicit(&pp->timer_first, memory_order_relaxed);
@@ -152,12 +183,12 @@ static void sleep_until(struct mpg_g *gp, int64_t when) {
   struct mpg_p *pp = mp->p;
   gp->timer.when = when;
   gp->timer.g = gp;
+  gp->timer.claim = NULL;
   /* Parked before the timer is visible: a thief may fire it at once. */
   mpgi_park_begin(mp, gp, MPGI_WAIT_SLEEP);
   if (mpgi_timer_add(pp, &gp->timer) != 0)
     mpgi_fatal("out of memory: no room for %u timers", pp->ntimers);
-  poller_hurry(when);
-  mpgi_sysmon_due(when);
+  mpgi_timer_announce(when);
   mpgi_schedule(mp);
 }
 

@@ -1,6 +1,6 @@
 // EXPECT-EXIT: 2
 // EXPECT-STDERR: ^fatal: all goroutines are asleep - deadlock!
-// EXPECT-STDERR: ^goroutine 1 \[chan operation \(nil chan\)
+// EXPECT-STDERR: ^goroutine 1 \[chan send \(nil chan\)\]:
 #include <mpg.h>
 
 static void start(void *arg) { mpg_chan_send(NULL, arg); }

@@ -2,7 +2,7 @@
 // EXPECT-STDERR: ^fatal: all goroutines are asleep - deadlock!
 // EXPECT-STDERR: ^goroutine 1 \[chan receive
 // EXPECT-STDERR: ^goroutine [0-9]+ \[chan send
-// EXPECT-STDERR: ^goroutine [0-9]+ \[wait group wait
+// EXPECT-STDERR: ^goroutine [0-9]+ \[sync\.WaitGroup\.Wait
 #include <mpg.h>
 
 static mpg_waitgroup never;

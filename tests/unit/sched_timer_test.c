@@ -90,6 +90,37 @@ static void a_timer_is_in_one_heap_only(void **state) {
   assert_fatal("check failed", mpgi_timer_add(unit_p(1), &unit_g(0)->timer));
 }
 
+static void a_deleted_one_does_not_fire(void **state) {
+  (void) state;
+  for (int g = 0; g < 20; g++) add(0, g, 10 + g);
+  assert_true(mpgi_timer_del(&unit_g(0)->timer)); /* the first */
+  assert_int_equal(mpgi_timers_first(), 11);
+  assert_true(mpgi_timer_del(&unit_g(19)->timer)); /* the last */
+  assert_true(mpgi_timer_del(&unit_g(5)->timer));
+  assert_false(mpgi_timer_del(&unit_g(5)->timer));
+  assert_null(unit_g(5)->timer.pp);
+  mpgi_timers_run(unit_p(0), 100);
+  for (int g = 1; g < 19; g++)
+    if (g != 5) assert_int_equal(next_fired(), g);
+  assert_int_equal(next_fired(), -1);
+  assert_false(mpgi_timer_del(&unit_g(1)->timer));
+}
+
+static bool refuse(struct mpg_g *gp) { return gp != unit_g(1); }
+
+static void claimed_by_others_it_wakes_nobody(void **state) {
+  (void) state;
+  for (int g = 0; g < 3; g++) {
+    unit_g(g)->timer.claim = refuse;
+    add(0, g, 10);
+  }
+  assert_true(mpgi_timers_run(unit_p(0), 10) == INT64_MAX);
+  assert_int_equal(next_fired(), 0);
+  assert_int_equal(next_fired(), 2);
+  assert_int_equal(next_fired(), -1);
+  assert_null(unit_g(1)->timer.pp);
+}
+
 /* ---- random, against a sorted array ---- */
 
 struct entry {
@@ -105,15 +136,25 @@ static void sorted_add(int64_t when, int g) {
   sorted[i] = (struct entry){when, g};
 }
 
+static void sorted_cut(int i) {
+  nsorted--;
+  memmove(&sorted[i], &sorted[i + 1],
+          (size_t) (nsorted - i) * sizeof sorted[0]);
+}
+
+static void sorted_deleted(int g) {
+  int i = 0;
+  while (sorted[i].g != g) i++;
+  sorted_cut(i);
+}
+
 /* Goroutine g fired: it is among the first of equal times. */
 static void sorted_fired(int g) {
   int i = 0;
   while (i < nsorted && sorted[i].when == sorted[0].when && sorted[i].g != g)
     i++;
   assert_true(i < nsorted && sorted[i].g == g);
-  nsorted--;
-  memmove(&sorted[i], &sorted[i + 1],
-          (size_t) (nsorted - i) * sizeof sorted[0]);
+  sorted_cut(i);
 }
 
 static void check_heap(void) {
@@ -142,6 +183,10 @@ static void agrees_with_a_sorted_list(void **state) {
         set[g] = true;
         add(0, g, when);
         sorted_add(when, g);
+      } else if (set[g] && mpgi_rand_below(&rnd, 3) == 0) {
+        assert_true(mpgi_timer_del(&unit_g(g)->timer));
+        sorted_deleted(g);
+        set[g] = false;
       } else {
         now += mpgi_rand_below(&rnd, 20);
         int64_t next = mpgi_timers_run(unit_p(0), now);
@@ -186,6 +231,8 @@ int main(void) {
       cmocka_unit_test_setup(first_is_that_of_every_p, fresh),
       cmocka_unit_test_setup(a_thief_keeps_what_it_fires, fresh),
       cmocka_unit_test_setup(a_timer_is_in_one_heap_only, fresh),
+      cmocka_unit_test_setup(a_deleted_one_does_not_fire, fresh),
+      cmocka_unit_test_setup(claimed_by_others_it_wakes_nobody, fresh),
       cmocka_unit_test_setup(agrees_with_a_sorted_list, fresh),
       cmocka_unit_test_setup(heap_grows, fresh),
       cmocka_unit_test_setup(no_memory_leaves_the_heap_as_it_was, fresh),
