@@ -193,6 +193,14 @@ int mpgi_chan_try_send_g0(mpg_chan *c, const void *elem) {
   return err;
 }
 
+void mpgi_chan_offer(mpg_chan *c, const void *elem) {
+  struct mpg_g *wake = NULL;
+  chan_lock(c);
+  if (!atomic_load_explicit(&c->closed, memory_order_relaxed))
+    send_now(c, elem, &wake);
+  unlock_and_ready(c, wake);
+}
+
 /* ---- receiving ---- */
 
 static bool recv_now(struct mpg_chan *c, void *elem, struct mpg_g **wake) {

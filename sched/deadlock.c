@@ -4,9 +4,8 @@
  * that sleeps for a timer are not idle, so they count as running: there is a
  * deadlock only when every M is idle.  Then no goroutine is running or
  * runnable (the last M looked everywhere before it got here) and no timer is
- * set.  sysmon fires some timers itself [deadlock.timer]: first the timers are
- * looked at, then whether it is at it, then the global queue, where it puts
- * the goroutine before it is done.  Source: Go proc.go (checkdead).
+ * set.  sysmon puts goroutines into the global queue, which is therefore looked
+ * at last.  Source: Go proc.go (checkdead).
  */
 #include <sched/sched.h>
 
@@ -17,7 +16,6 @@ void mpgi_checkdead_locked(void) {
   if (atomic_load(&mpgi_sched.exiting)) return;
   if (mpgi_sched.nm - mpgi_sched.nmidle > 0) return;
   if (mpgi_timers_first() != INT64_MAX || mpgi_stw_waiting()) return;
-  if (mpgi_timers_running_outside()) return;
   if (mpgi_sched.runq.n) return; /* sysmon finds a thread for it */
   if (atomic_load(&mpgi_sched.ngoroutines) == 0)
     mpgi_fatal("no goroutines (main called mpg_goexit) - deadlock!");

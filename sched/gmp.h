@@ -97,10 +97,16 @@ struct mpgi_waiter {
 /* A timer in a P's heap: 4-ary, by when.  Guarded by pp->timer_lock. */
 struct mpgi_timer {
   int64_t when;    /* ns; 0 when not in a heap */
-  struct mpg_g *g; /* to be made ready */
-  /* NULL: always.  Called under the lock when it is due: false when somebody
-   * else wakes g, which is then left alone. */
-  bool (*claim)(struct mpg_g *g);
+  int64_t period;  /* ns; 0: fires once */
+  struct mpg_g *g; /* to be made ready; NULL: call is called */
+  union {
+    /* NULL: always.  Called under the lock when it is due: false when somebody
+     * else wakes g, which is then left alone. */
+    bool (*claim)(struct mpg_g *g);
+    /* After the lock was released, on g0 with a P; must not stop for the
+     * world: nothing but its M's registers may know the timer any more. */
+    void (*call)(struct mpgi_timer *t, int64_t now);
+  };
   _Atomic(struct mpg_p *) pp; /* in whose heap; written under the lock */
   uint32_t index;
 };
@@ -273,6 +279,7 @@ struct mpgi_sched {
   /* metrics.c; fixmem, so that the collector doesn't scan them */
   struct mpgi_metrics *metrics;
   _Atomic(struct mpg_g *) idle_gc; /* parked until sysmon wakes it */
+  _Atomic uint32_t timers_overdue; /* sysmon: look at every heap */
   /* timed idle wait: one M sleeps until the first timer */
   _Atomic(struct mpg_m *) poller;
   _Atomic int64_t poll_until;
@@ -463,14 +470,19 @@ MPGI_HIDDEN int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t);
 MPGI_HIDDEN bool mpgi_timer_del(struct mpgi_timer *t);
 /* Tell those who sleep until the first timer of one that was added. */
 MPGI_HIDDEN void mpgi_timer_announce(int64_t when);
-/* Make due timers' goroutines runnable on pp's owner; returns the next when,
- * INT64_MAX when none.  now 0: read the clock if needed. */
+/* The caller goes on running: if an M is idle, one should wait for timers. */
+MPGI_HIDDEN void mpgi_poller_want(void);
+/* Fire pp's due timers, on an M with a P; returns the next when, INT64_MAX
+ * when none.  now 0: read the clock if needed. */
 MPGI_HIDDEN int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now);
 MPGI_HIDDEN int64_t mpgi_timers_first(void); /* of every P */
-/* The same as mpgi_timers_run, by sysmon; and, under sched.lock: is it about
- * to make somebody runnable? */
-MPGI_HIDDEN void mpgi_timers_run_outside(struct mpg_p *pp, int64_t now);
-MPGI_HIDDEN bool mpgi_timers_running_outside(void);
+/* Those of every P, when sysmon found some overdue. */
+MPGI_HIDDEN void mpgi_timers_run_overdue(void);
+/* The run is over: forget pp's. */
+MPGI_HIDDEN void mpgi_timers_clear(struct mpg_p *pp);
+
+/* chan.c: send, if that needs no waiting, from the scheduler. */
+MPGI_HIDDEN void mpgi_chan_offer(mpg_chan *c, const void *elem);
 
 /* sema.c */
 MPGI_HIDDEN void mpgi_sema_reset(void);

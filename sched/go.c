@@ -29,10 +29,9 @@ static int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
   if (opt && (opt->flags & MPG_GO_FIXED_STACK)) fixed = true;
   struct mpg_g *gp = mpgi_g_new(mp->p, fn, arg, opt, fixed, &err);
   if (!gp) return err;
-  if (mp->curg) {
-    gp->creator = mp->curg->goid;
-    gp->creator_pc = caller_pc(mp->curg);
-  }
+  /* Without a calling goroutine: a timer's. */
+  gp->creator = mp->curg ? mp->curg->goid : 0;
+  gp->creator_pc = mp->curg ? caller_pc(mp->curg) : 0;
   atomic_fetch_add_explicit(&mpgi_sched.ngoroutines, 1, memory_order_relaxed);
   mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
   mpgi_runq_put(mp->p, gp, true);

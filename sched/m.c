@@ -65,7 +65,7 @@ static void m_thread_init(struct mpg_m *mp) {
   err = mpgi_os_sigaltstack((char *) mp->gsignal + mpgi_os_page_bytes,
                             MPGI_GSIGNAL_BYTES);
   MPG_VERIFY(err == 0);
-  mpgi_os_timer_slack_lower();
+  if (mpgi_opt.timerslack) mpgi_os_timer_slack_lower();
   mpgi_arch_guard_set(0);
   struct mpgi_context fpu;
   mpgi_arch_fpu_save(&fpu);

@@ -287,6 +287,8 @@ static bool poll_timers(struct mpg_m *mp) {
     mpgi_note_sleep_timed(&mp->park, wait);
   atomic_store(&mpgi_sched.poll_until, INT64_MAX);
   atomic_store(&mpgi_sched.poller, NULL);
+  if (mpgi_timers_first() <= mpgi_os_now()) /* whosever it is */
+    atomic_store_explicit(&mpgi_sched.timers_overdue, 1, memory_order_relaxed);
   /* Whoever wakes the poller read the pointer before this store and may still
    * be about to touch the note: an M is never freed while the runtime runs, a
    * stray wake-up only makes the next sleep on the note end early, and each
@@ -333,9 +335,16 @@ static void obey_stopper(struct mpg_m *mp) {
   }
 }
 
+static void look_at_overdue_timers(void) {
+  if (MPGI_UNLIKELY(atomic_load_explicit(&mpgi_sched.timers_overdue,
+                                         memory_order_relaxed)))
+    mpgi_timers_run_overdue();
+}
+
 static struct mpg_g *find_runnable(struct mpg_m *mp, bool *inherit) {
   for (;;) {
     obey_stopper(mp);
+    look_at_overdue_timers();
     struct mpg_p *pp = mp->p;
     struct mpg_g *gp = NULL;
     int64_t next = mpgi_timers_run(pp, 0);
@@ -373,6 +382,7 @@ static void schedule_on_g0(void *arg) {
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
   struct mpg_g *gp = NULL;
   bool inherit = false;
+  look_at_overdue_timers();
   if (tick % TIMERS_EVERY == 0 || timer_is_due(pp)) mpgi_timers_run(pp, 0);
   if (tick % GLOBAL_FIRST_EVERY == 0) gp = global_one(pp, 1);
   if (!gp) gp = mpgi_runq_get(pp, &inherit);

@@ -1,7 +1,7 @@
 /* roots.c - what the collector may ask of the stopped world.
  *
- * Root jobs, each independent: the thread in mpg_run; every M; goroutines in
- * groups of ROOT_GROUP.  A goroutine is scanned from
+ * Root jobs, each independent: the thread in mpg_run; every M; timers;
+ * goroutines in groups of ROOT_GROUP.  A goroutine is scanned from
  *   its saved SP          parked, runnable, stopped on g0
  *   the interrupted SP    less the red zone, with the interrupted registers,
  *                         when its M is frozen in a handler
@@ -89,13 +89,24 @@ static void scan_caller(struct visit *v) {
     mpgi_os_tls_words(mpgi_sched.caller_tp, visit_words, v);
 }
 
+/* The user's timers are objects of the heap; goroutines' are no pointers into
+ * it.  Locks don't matter: their holders don't stop. */
+static void scan_timers(struct visit *v) {
+  for (int i = 0; i < mpgi_sched.nallp_made; i++) {
+    const struct mpg_p *pp = mpgi_sched.allp[i];
+    visit_words(v, pp->timers, pp->timers + pp->ntimers);
+  }
+}
+
 /* ---- jobs ---- */
+
+#define FIXED_JOBS 3
 
 static size_t ngroups(void) {
   return (atomic_load(&mpgi_sched.nallg) + ROOT_GROUP - 1) / ROOT_GROUP;
 }
 
-static size_t root_jobs(void) { return 2 + ngroups(); }
+static size_t root_jobs(void) { return FIXED_JOBS + ngroups(); }
 
 static void root_job(size_t i, mpgi_visit *fn, void *arg) {
   struct visit v = {fn, arg};
@@ -108,8 +119,12 @@ static void root_job(size_t i, mpgi_visit *fn, void *arg) {
       scan_m(mp, &v);
     return;
   }
-  size_t n = atomic_load(&mpgi_sched.nallg);
-  for (size_t k = (i - 2) * ROOT_GROUP; k < n && k < (i - 1) * ROOT_GROUP; k++)
+  if (i == 2) {
+    scan_timers(&v);
+    return;
+  }
+  size_t n = atomic_load(&mpgi_sched.nallg), k = (i - FIXED_JOBS) * ROOT_GROUP;
+  for (size_t end = k + ROOT_GROUP; k < n && k < end; k++)
     scan_g(mpgi_allg_get(k), &v);
 }
 

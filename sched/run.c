@@ -134,6 +134,7 @@ static void reset_state(void) {
   atomic_store(&s->poller, NULL);
   atomic_store(&s->idle_gc, NULL);
   atomic_store(&s->poll_until, INT64_MAX);
+  atomic_store(&s->timers_overdue, 0);
   atomic_store(&s->exiting, 0);
   atomic_store(&s->sysmon_wait, 0);
   atomic_store(&s->sysmon_until, 0);
@@ -225,7 +226,6 @@ static void bury_goroutines(struct mpg_p *pp) {
     if (gp->m && atomic_load(&gp->m->gone) == MPGI_GONE_FROZEN)
       continue; /* its stack is a frozen thread's */
     atomic_store(&gp->status, MPGI_G_DEAD);
-    gp->timer.when = 0;
     if (gp->ctx.xsave) {
       mpgi_fixmem_free(gp->ctx.xsave, mpgi_arch_xsave_bytes(), 64);
       gp->ctx.xsave = NULL;
@@ -239,8 +239,7 @@ static void clear_ps(void) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     bool inherit;
     while (mpgi_runq_get(pp, &inherit)) continue;
-    pp->ntimers = 0;
-    atomic_store(&pp->timer_first, INT64_MAX);
+    mpgi_timers_clear(pp);
     mpgi_gfree_flush(pp);
     mpgi_stack_cache_flush(&pp->stacks);
     pp->m = NULL;

@@ -17,6 +17,7 @@
 #undef mpg_run
 #undef mpg_go
 #undef mpg_go_with
+#undef mpg_timer_start
 
 MPGI_HIDDEN int mpgi_run_fixed_g0(mpg_func fn, void *arg);
 MPGI_HIDDEN int mpgi_run_segmented_g0(mpg_func fn, void *arg);
@@ -60,6 +61,13 @@ MPGI_HIDDEN void mpgi_sem_acquire_slow_g0(mpg_sem *s);
 MPGI_HIDDEN void mpgi_sem_wake_g0(mpg_sem *s);
 MPGI_HIDDEN void mpgi_sleep_g0(int64_t ns);
 MPGI_HIDDEN void mpgi_sleep_until_g0(int64_t deadline_ns);
+MPGI_HIDDEN mpg_chan *mpgi_after_g0(int64_t ns);
+MPGI_HIDDEN mpg_timer *mpgi_timer_start_segmented_g0(int64_t ns,
+                                                     int64_t period_ns,
+                                                     mpg_func fn, void *arg);
+MPGI_HIDDEN mpg_timer *mpgi_timer_start_fixed_g0(int64_t ns, int64_t period_ns,
+                                                 mpg_func fn, void *arg);
+MPGI_HIDDEN bool mpgi_timer_stop_g0(mpg_timer *t);
 
 /* The same, as entry stubs (mpg_rt_text): callable on a goroutine's stack. */
 MPGI_HIDDEN void mpgi_thunk_mutex_lock_slow(mpg_mutex *m);

@@ -4,7 +4,7 @@
  * next timer; deeply while every P is idle (under sched.lock it sees them all
  * idle and sets sysmon_wait; whoever takes a P off the idle list wakes it).
  * Each round: Ps in long system calls are retaken, long slices are ended,
- * due timers get a P, traces are printed, the collector's clock ticks.
+ * overdue timers get a P, traces are printed, the collector's clock ticks.
  *
  * Slices: 10 ms between equals.  When somebody who was woken waits, or a timer
  * is due, and no P is free, a goroutine that has run a fair while (1 ms) must
@@ -117,11 +117,16 @@ static bool retake_syscall(struct sysmon *s, struct mpg_p *pp) {
   return true;
 }
 
+static bool timers_overdue(void) {
+  return atomic_load_explicit(&mpgi_sched.timers_overdue, memory_order_relaxed);
+}
+
 static bool slice_is_over(const struct sysmon *s, struct mpg_p *pp) {
   int64_t ran = s->now - pp->mon_schedwhen;
   if (ran >= MPGI_SLICE_NS) return true;
   if (ran < MPGI_FAIR_NS || !nobody_free()) return false;
-  return atomic_load(&pp->woken) || atomic_load(&pp->timer_first) <= s->now;
+  return atomic_load(&pp->woken) || atomic_load(&pp->timer_first) <= s->now ||
+         timers_overdue();
 }
 
 /* A goroutine that burns no CPU is blocked in the kernel: a signal would only
@@ -195,22 +200,26 @@ static bool retake(struct sysmon *s) {
 }
 
 /* Work that waits although a P is idle: a thread could not be started when it
- * was submitted. */
+ * was submitted, or nobody waits for timers. */
 static void retry_wake(void) {
-  if (atomic_load(&mpgi_sched.runq_size) && atomic_load(&mpgi_sched.npidle))
+  if ((atomic_load(&mpgi_sched.runq_size) || timers_overdue()) &&
+      atomic_load(&mpgi_sched.npidle))
     mpgi_wakep();
 }
 
-/* Timers of Ps that run nothing (idle, dead), and of those that have not
- * looked for a slice (in foreign code): the other Ps may be too busy to steal,
- * for ever. */
-static void fire_overdue(struct sysmon *s) {
-  for (int32_t i = 0; i < mpgi_sched.nallp && !mpgi_stw_waiting(); i++) {
+/* Timers of Ps that run nothing (idle, dead, in a system call), and of those
+ * that have not looked for a slice (in foreign code): the other Ps may be too
+ * busy to steal, for ever.  With a P free nobody has to wait for a slice. */
+static void find_overdue(struct sysmon *s) {
+  bool free = atomic_load(&mpgi_sched.npidle) != 0;
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
-    int64_t first = atomic_load(&pp->timer_first);
-    bool runs = atomic_load(&pp->status) == MPGI_P_RUNNING;
-    if (first <= (runs ? s->now - MPGI_SLICE_NS : s->now))
-      mpgi_timers_run_outside(pp, s->now);
+    int64_t late = s->now - atomic_load(&pp->timer_first);
+    if (atomic_load(&pp->status) == MPGI_P_RUNNING)
+      late -= free ? TICK_MIN_NS : MPGI_SLICE_NS;
+    if (late >= 0)
+      atomic_store_explicit(&mpgi_sched.timers_overdue, 1,
+                            memory_order_relaxed);
   }
 }
 
@@ -226,7 +235,7 @@ static void round_of_duty(struct sysmon *s) {
   s->now = mpgi_os_now();
   atomic_store_explicit(&mpgi_sched.coarse_now, s->now, memory_order_relaxed);
   s->idle = retake(s) ? 0 : s->idle + 1;
-  fire_overdue(s);
+  find_overdue(s);
   retry_wake();
   if (s->now >= s->next_text) {
     mpgi_text_refresh();
@@ -242,7 +251,7 @@ void mpgi_sysmon_main(void *arg) {
   s.next_trace = mpgi_opt.schedtrace ? s.now + mpgi_opt.schedtrace * 1000 * 1000
                                      : INT64_MAX;
   s.next_text = s.now + TEXT_EVERY_NS;
-  mpgi_os_timer_slack_lower();
+  if (mpgi_opt.timerslack) mpgi_os_timer_slack_lower();
   mpgi_fixmem_outside(); /* no stop waits for sysmon */
   while (!atomic_load(&mpgi_sched.exiting)) {
     sleep_tick(&s);

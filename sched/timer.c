@@ -7,8 +7,13 @@
  * Who wakes: an M that goes idle sleeps until the first timer of all Ps (the
  * poller, proc.c).  Adding publishes timer_first, then loads poll_until; the
  * poller publishes poll_until, then loads timer_first; both sequentially
- * consistent: one of them sees the other.  With every P busy, sysmon preempts
- * for a due timer.
+ * consistent: one of them sees the other.
+ *
+ * Who fires: an M with a P, its own P's in schedule(), other Ps' when it steals
+ * or when it polls.  sysmon fires nothing.  It sees that a timer is overdue
+ * (its P runs a loop, is retired, is in a system call) and makes somebody look
+ * at every heap: timers_overdue is set, then a P is woken or preempted, again
+ * every tick as long as the flag stands.
  *
  * Firing against deleting [timer.claim]: a due timer's claim runs, and its pp
  * becomes NULL, under the lock.  So who finds pp NULL (acquire), or takes the
@@ -90,14 +95,18 @@ static void heap_remove(struct mpg_p *pp, uint32_t i) {
   atomic_store_explicit(&t->pp, NULL, memory_order_release); /* timer.claim */
 }
 
+static void heap_insert(struct mpg_p *pp, struct mpgi_timer *t) {
+  atomic_store_explicit(&t->pp, pp, memory_order_relaxed);
+  put_at(pp, pp->ntimers++, t);
+  sift_up(pp, pp->ntimers - 1);
+}
+
 int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t) {
   MPG_ASSERT(atomic_load(&t->pp) == NULL && t->when > 0);
   mpgi_mutex_lock(&pp->timer_lock);
   bool ok = heap_reserve(pp);
   if (ok) {
-    atomic_store_explicit(&t->pp, pp, memory_order_relaxed);
-    put_at(pp, pp->ntimers++, t);
-    sift_up(pp, pp->ntimers - 1);
+    heap_insert(pp, t);
     publish_first(pp);
   }
   mpgi_mutex_unlock(&pp->timer_lock);
@@ -130,15 +139,41 @@ void mpgi_timer_announce(int64_t when) {
   mpgi_sysmon_due(when);
 }
 
-/* The first timer, if it is due, off the heap; whom it wakes. */
-static struct mpg_g *fire_locked(struct mpg_p *pp, int64_t now) {
-  if (!pp->ntimers || pp->timers[0]->when > now) return NULL;
+void mpgi_poller_want(void) {
+  if (atomic_load(&mpgi_sched.poller) == NULL) mpgi_wakep();
+}
+
+/* The first of when + k * period after now: missed ticks are dropped. */
+static int64_t next_tick(const struct mpgi_timer *t, int64_t now) {
+  int64_t missed = (now - t->when) / t->period, next;
+  if (__builtin_mul_overflow(missed + 1, t->period, &next) ||
+      __builtin_add_overflow(t->when, next, &next))
+    return INT64_MAX - 1;
+  return next;
+}
+
+/* What is left to do for a timer that was due, without the lock. */
+struct due {
+  struct mpg_g *wake;
+  struct mpgi_timer *call;
+};
+
+static struct due fire_locked(struct mpg_p *pp, int64_t now) {
+  struct due due = {0};
+  if (!pp->ntimers || pp->timers[0]->when > now) return due;
   struct mpgi_timer *t = pp->timers[0];
-  struct mpg_g *gp = t->g;
-  if (t->claim && !t->claim(gp)) gp = NULL;
-  heap_remove(pp, 0);
+  if (!t->g)
+    due.call = t;
+  else if (!t->claim || t->claim(t->g))
+    due.wake = t->g;
+  if (t->period) {
+    t->when = next_tick(t, now);
+    sift_down(pp, 0);
+  } else {
+    heap_remove(pp, 0);
+  }
   publish_first(pp);
-  return gp;
+  return due;
 }
 
 int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now) {
@@ -147,25 +182,28 @@ int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now) {
   if (!now) now = mpgi_os_now();
   while (first <= now) {
     mpgi_mutex_lock(&pp->timer_lock);
-    struct mpg_g *gp = fire_locked(pp, now);
+    struct due due = fire_locked(pp, now);
     mpgi_mutex_unlock(&pp->timer_lock);
-    if (gp) mpgi_ready(gp);
+    if (due.wake) mpgi_ready(due.wake);
+    if (due.call) due.call->call(due.call, now);
     first = atomic_load_explicit(&pp->timer_first, memory_order_relaxed);
   }
   return first;
 }
 
-/* Between a timer's removal and its goroutine's place in the global queue
- * nothing else tells that somebody will run [deadlock.timer]. */
-static _Atomic int32_t outside;
-
-void mpgi_timers_run_outside(struct mpg_p *pp, int64_t now) {
-  atomic_fetch_add(&outside, 1);
-  mpgi_timers_run(pp, now);
-  atomic_fetch_sub(&outside, 1);
+void mpgi_timers_run_overdue(void) {
+  atomic_store_explicit(&mpgi_sched.timers_overdue, 0, memory_order_relaxed);
+  int64_t now = mpgi_os_now();
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++)
+    mpgi_timers_run(mpgi_sched.allp[i], now);
 }
 
-bool mpgi_timers_running_outside(void) { return atomic_load(&outside) != 0; }
+void mpgi_timers_clear(struct mpg_p *pp) {
+  for (uint32_t i = 0; i < pp->ntimers; i++)
+    atomic_store_explicit(&pp->timers[i]->pp, NULL, memory_order_relaxed);
+  pp->ntimers = 0;
+  atomic_store(&pp->timer_first, INT64_MAX);
+}
 
 int64_t mpgi_timers_first(void) {
   int64_t first = INT64_MAX;
@@ -182,6 +220,7 @@ static void sleep_until(struct mpg_g *gp, int64_t when) {
   struct mpg_m *mp = gp->m;
   struct mpg_p *pp = mp->p;
   gp->timer.when = when;
+  gp->timer.period = 0;
   gp->timer.g = gp;
   gp->timer.claim = NULL;
   /* Parked before the timer is visible: a thief may fire it at once. */

@@ -22,7 +22,6 @@ static void fire(struct mpg_g *gp);
 #undef mpgi_ready
 #undef sleep_until
 #define sleep_until sysmon_sleep_until
-#define mpgi_timers_run_outside(pp, now) ((void) (pp))
 #include <sched/sysmon.c>
 #undef sleep_until
 #include <sched/p.c>

@@ -121,6 +121,82 @@ static void claimed_by_others_it_wakes_nobody(void **state) {
   assert_null(unit_g(1)->timer.pp);
 }
 
+static struct mpgi_timer called;
+static int calls;
+static int64_t called_at;
+
+static void call(struct mpgi_timer *t, int64_t now) {
+  assert_ptr_equal(t, &called);
+  assert_true(mpgi_mutex_trylock(&unit_p(0)->timer_lock)); /* not held */
+  mpgi_mutex_unlock(&unit_p(0)->timer_lock);
+  calls++;
+  called_at = now;
+}
+
+static void call_every(int64_t when, int64_t period) {
+  called = (struct mpgi_timer){.when = when, .period = period, .call = call};
+  calls = 0;
+  assert_int_equal(mpgi_timer_add(unit_p(0), &called), 0);
+}
+
+static void without_a_goroutine_it_is_called(void **state) {
+  (void) state;
+  call_every(10, 0);
+  mpgi_timers_run(unit_p(0), 9);
+  assert_int_equal(calls, 0);
+  assert_true(mpgi_timers_run(unit_p(0), 12) == INT64_MAX);
+  assert_int_equal(calls, 1);
+  assert_int_equal(called_at, 12);
+  assert_null(called.pp);
+}
+
+static void a_periodic_one_drops_missed_ticks(void **state) {
+  (void) state;
+  add(0, 0, 35);
+  call_every(10, 5);
+  assert_int_equal(mpgi_timers_run(unit_p(0), 10), 15);
+  assert_int_equal(mpgi_timers_run(unit_p(0), 14), 15);
+  assert_int_equal(calls, 1);
+  assert_int_equal(mpgi_timers_run(unit_p(0), 32), 35); /* 20, 25, 30 */
+  assert_int_equal(calls, 2);
+  assert_int_equal(mpgi_timers_run(unit_p(0), 35), 40);
+  assert_int_equal(next_fired(), 0);
+  assert_true(mpgi_timer_del(&called));
+  assert_true(mpgi_timers_run(unit_p(0), 100) == INT64_MAX);
+  assert_int_equal(calls, 3);
+}
+
+static void the_last_tick_does_not_overflow(void **state) {
+  (void) state;
+  call_every(10, INT64_MAX);
+  assert_int_equal(mpgi_timers_run(unit_p(0), 10), INT64_MAX - 1);
+  assert_true(mpgi_timer_del(&called));
+}
+
+static void overdue_ones_fire_whosever_they_are(void **state) {
+  (void) state;
+  int64_t now = mpgi_os_now();
+  add(0, 0, now);
+  add(1, 1, now - 1);
+  add(3, 2, now + INT64_C(3600000000000));
+  atomic_store(&mpgi_sched.timers_overdue, 1);
+  mpgi_timers_run_overdue();
+  assert_int_equal(atomic_load(&mpgi_sched.timers_overdue), 0);
+  assert_int_equal(next_fired(), 0);
+  assert_int_equal(next_fired(), 1);
+  assert_int_equal(next_fired(), -1);
+}
+
+static void cleared_ones_are_in_no_heap(void **state) {
+  (void) state;
+  call_every(10, 5);
+  add(0, 0, 20);
+  mpgi_timers_clear(unit_p(0));
+  assert_true(mpgi_timers_first() == INT64_MAX);
+  assert_false(mpgi_timer_del(&called));
+  assert_false(mpgi_timer_del(&unit_g(0)->timer));
+}
+
 /* ---- random, against a sorted array ---- */
 
 struct entry {
@@ -233,6 +309,11 @@ int main(void) {
       cmocka_unit_test_setup(a_timer_is_in_one_heap_only, fresh),
       cmocka_unit_test_setup(a_deleted_one_does_not_fire, fresh),
       cmocka_unit_test_setup(claimed_by_others_it_wakes_nobody, fresh),
+      cmocka_unit_test_setup(without_a_goroutine_it_is_called, fresh),
+      cmocka_unit_test_setup(a_periodic_one_drops_missed_ticks, fresh),
+      cmocka_unit_test_setup(the_last_tick_does_not_overflow, fresh),
+      cmocka_unit_test_setup(overdue_ones_fire_whosever_they_are, fresh),
+      cmocka_unit_test_setup(cleared_ones_are_in_no_heap, fresh),
       cmocka_unit_test_setup(agrees_with_a_sorted_list, fresh),
       cmocka_unit_test_setup(heap_grows, fresh),
       cmocka_unit_test_setup(no_memory_leaves_the_heap_as_it_was, fresh),
