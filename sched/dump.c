@@ -44,8 +44,8 @@ static void trace_head(struct line *l, bool detail) {
       (unsigned) s->runq_size);
   if (detail)
     add(l, " gcwaiting=%u nmidlelocked=%d stopwait=%d sysmonwait=%u\n",
-        (unsigned) mpgi_stw.waiting, 0, (int) mpgi_stw.stopwait,
-        (unsigned) s->sysmon_wait);
+        (unsigned) mpgi_stw.waiting, (int) s->nmidle_locked,
+        (int) mpgi_stw.stopwait, (unsigned) s->sysmon_wait);
 }
 
 static void trace_p(struct line *l, struct mpg_p *pp) {
@@ -63,17 +63,19 @@ static void trace_m(struct line *l, struct mpg_m *mp) {
   struct mpg_g *gp = mp->curg;
   add(l,
       "  M%ld: p=%d curg=%ld mallocing=0 throwing=0 preemptoff=%s locks=%d "
-      "dying=0 spinning=%s blocked=%s lockedg=-1\n",
+      "dying=0 spinning=%s blocked=%s lockedg=%ld\n",
       (long) mp->id, pp ? (int) pp->id : -1, gp ? (long) gp->goid : -1L,
       gp && gp->preempt_off ? "mpg_preempt_disable" : "", (int) mp->locks,
-      mp->spinning ? "true" : "false", mp->blocked ? "true" : "false");
+      mp->spinning ? "true" : "false", mp->blocked ? "true" : "false",
+      mp->locked_g ? (long) mp->locked_g->goid : -1L);
 }
 
 static void trace_g(struct line *l, struct mpg_g *gp) {
   struct mpg_m *mp = gp->m;
-  add(l, "  G%ld: status=%u(%s) m=%ld lockedm=-1\n", (long) gp->goid,
+  struct mpg_m *lm = gp->locked_m;
+  add(l, "  G%ld: status=%u(%s) m=%ld lockedm=%ld\n", (long) gp->goid,
       mpgi_g_status(gp), mpgi_wait_reason_name(gp->wait_reason),
-      mp ? (long) mp->id : -1L);
+      mp ? (long) mp->id : -1L, lm ? (long) lm->id : -1L);
 }
 
 static void trace_detail(struct line *l) {

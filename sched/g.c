@@ -173,6 +173,9 @@ void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
     mpgi_fixmem_free(gp->name, strlen(gp->name) + 1, 1);
     gp->name = NULL;
   }
+  mpgi_locals_free(gp);
+  gp->locked_m = NULL;
+  gp->lock_count = 0;
   gp->is_main = 0;
   gp->preempt_off = 0;
   gp->on_resume = NULL;

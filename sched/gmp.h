@@ -111,6 +111,12 @@ struct mpgi_timer {
   uint32_t index;
 };
 
+/* A goroutine's values of mpg_local (local.c); fixmem. */
+struct mpgi_locals {
+  size_t n;      /* slots */
+  void *value[]; /* by key; roots */
+};
+
 struct mpg_g {
   struct mpgi_context ctx; /* first: the assembler's view */
   _Atomic uint32_t status; /* enum mpgi_g_status; status.c */
@@ -133,7 +139,10 @@ struct mpg_g {
   uint64_t creator;     /* goid */
   mpg_func fn;
   size_t stack_limit;
-  char *name; /* fixmem, or NULL */
+  char *name;                 /* fixmem, or NULL */
+  struct mpgi_locals *locals; /* itself; NULL until it sets one (local.c) */
+  struct mpg_m *locked_m;     /* itself: runs on this M only (lock.c) */
+  uint32_t lock_count;        /* itself: nesting of mpg_lock_thread */
   struct mpgi_waiter wait;
   mpg_mutex *lock; /* itself: the mutex it competes for */
   struct mpgi_timer timer;
@@ -213,12 +222,16 @@ struct mpg_m {
   bool blocked;                   /* itself: sleeping on park */
   uint32_t rand;
   uint32_t fastrand;
-  int32_t locks;         /* itself: > 0 while it must not be descheduled */
-  _Atomic uint32_t stop; /* enum mpgi_m_stop */
-  _Atomic uint32_t gone; /* enum mpgi_m_gone: itself, its last write */
-  void *frozen_uc;       /* itself, before stop = FROZEN */
+  int32_t locks;          /* itself: > 0 while it must not be descheduled */
+  struct mpg_g *locked_g; /* itself: runs nobody else (lock.c) */
+  bool ended;             /* itself: the thread ends before the run does */
+  _Atomic uint32_t stop;  /* enum mpgi_m_stop */
+  void *frozen_uc;        /* itself, before stop = FROZEN */
   uintptr_t fault_pc, fault_fp; /* itself: where a guard was hit */
   uintptr_t stop_sp; /* itself, before stop = ON_G0: g0 scan from here */
+  /* From here on kept when the record is used again [m.pins]. */
+  _Atomic uint32_t pins; /* threads about to signal it */
+  _Atomic uint32_t gone; /* enum mpgi_m_gone: itself; NOT once it is set up */
 };
 _Static_assert(offsetof(struct mpg_m, xsave_free) == 0, "M_XSAVE_FREE");
 _Static_assert(offsetof(struct mpg_m, fpu) == 8, "M_FPU");
@@ -240,6 +253,8 @@ struct mpgi_sched {
   _Atomic int32_t npidle;     /* written under lock */
   struct mpg_m *idle_m;       /* lock */
   int32_t nmidle;             /* lock */
+  int32_t nmidle_locked;      /* lock: wait for a locked goroutine (lock.c) */
+  struct mpg_m *free_m;       /* lock: records of threads that ended */
   int32_t nm;                 /* lock: threads that exist as Ms */
   int32_t nm_syscall_lost;    /* lock: in a system call without a P */
   int32_t nm_dead_wait;       /* lock: Ms that checkdead doesn't count */
@@ -377,10 +392,22 @@ MPGI_HIDDEN int mpgi_m_start_first(struct mpg_p *pp);
 MPGI_HIDDEN void mpgi_m_start(struct mpg_p *pp, bool spinning);
 MPGI_HIDDEN void mpgi_m_stop(struct mpg_m *mp); /* park; returns with a P */
 MPGI_HIDDEN _Noreturn void mpgi_m_exit(struct mpg_m *mp);
+/* End mp's thread, which has a P but no goroutine, before the run ends. */
+MPGI_HIDDEN _Noreturn void mpgi_m_end(struct mpg_m *mp);
+/* May mp's thread be looked at and signalled?  True: until unpinned. */
+MPGI_HIDDEN bool mpgi_m_pin(struct mpg_m *mp);
+MPGI_HIDDEN void mpgi_m_unpin(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_m_handoff(struct mpg_p *pp);
 MPGI_HIDDEN void mpgi_m_xsave_refill(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_m_free(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_thread_gone(void); /* last act of a runtime thread */
+
+/* local.c, lock.c */
+MPGI_HIDDEN void mpgi_locals_free(struct mpg_g *gp);
+/* mp has a locked goroutine: wait for it to be picked, and run it. */
+MPGI_HIDDEN _Noreturn void mpgi_lock_run(struct mpg_m *mp);
+/* mp picked gp, which is locked to another M: that one gets the P. */
+MPGI_HIDDEN void mpgi_lock_give_p(struct mpg_m *mp, struct mpg_g *gp);
 
 /* p.c */
 MPGI_HIDDEN void mpgi_p_acquire(struct mpg_m *mp, struct mpg_p *pp);

@@ -2,7 +2,16 @@
  *
  * An M's thread runs schedule() on its own stack (g0).  An M without work or
  * without a P sleeps on its note, on the idle list; whoever wakes it gives it
- * a P first (next_p).  Threads end only when mpg_run ends.
+ * a P first (next_p).  Threads end when mpg_run ends, or when a goroutine
+ * locked to one ends (lock.c).
+ *
+ * [m.pins] Others may be about to signal a thread, and to poison its guard
+ * word, long after they read whose P it was.  So a record is never freed
+ * while the runtime runs but used again, and
+ *   they       pins += 1, then read gone; done: pins -= 1
+ *   the thread gone = EXITED, then waits until pins is 0, then ends
+ * both sequentially consistent: either they see that it is gone, or it waits
+ * for them.
  */
 #include <sched/sched.h>
 
@@ -41,12 +50,30 @@ void mpgi_m_free(struct mpg_m *mp) {
   mpgi_fixmem_free(mp, sizeof *mp, MPGI_CACHE_LINE_BYTES);
 }
 
-static struct mpg_m *m_make(void) {
-  struct mpg_m *mp = mpgi_fixmem_alloc(sizeof *mp, MPGI_CACHE_LINE_BYTES);
+/* The record of a thread that ended, with its resources; or NULL. */
+static struct mpg_m *m_reuse(void) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  struct mpg_m *mp = mpgi_sched.free_m;
+  if (mp) mpgi_sched.free_m = mp->link;
+  mpgi_mutex_unlock(&mpgi_sched.lock);
   if (!mp) return NULL;
-  if (!m_resources(mp)) {
-    mpgi_m_free(mp);
-    return NULL;
+  struct mpgi_xsave *xsave = mp->xsave_free;
+  void *gsignal = mp->gsignal;
+  memset((void *) mp, 0, offsetof(struct mpg_m, pins));
+  mp->xsave_free = xsave;
+  mp->gsignal = gsignal;
+  return mp;
+}
+
+static struct mpg_m *m_make(void) {
+  struct mpg_m *mp = m_reuse();
+  if (!mp) {
+    mp = mpgi_fixmem_alloc(sizeof *mp, MPGI_CACHE_LINE_BYTES);
+    if (!mp) return NULL;
+    if (!m_resources(mp)) {
+      mpgi_m_free(mp);
+      return NULL;
+    }
   }
   mp->rand = (uint32_t) (uintptr_t) mp >> 6 | 1;
   mp->fpu = (uint64_t) 0x37f << 32 | 0x1f80;
@@ -70,6 +97,7 @@ static void m_thread_init(struct mpg_m *mp) {
   struct mpgi_context fpu;
   mpgi_arch_fpu_save(&fpu);
   mp->fpu = (uint64_t) fpu.fpucw << 32 | fpu.mxcsr;
+  atomic_store(&mp->gone, MPGI_GONE_NOT); /* [m.pins] */
 }
 
 static void m_on_g0(void *arg) {
@@ -80,14 +108,37 @@ static void m_on_g0(void *arg) {
   mpgi_schedule(mp);
 }
 
+bool mpgi_m_pin(struct mpg_m *mp) {
+  atomic_fetch_add(&mp->pins, 1); /* [m.pins] */
+  if (atomic_load(&mp->gone) == MPGI_GONE_NOT) return true;
+  mpgi_m_unpin(mp);
+  return false;
+}
+
+void mpgi_m_unpin(struct mpg_m *mp) { atomic_fetch_sub(&mp->pins, 1); }
+
+/* The calling thread leaves: nobody looks at it or signals it after this. */
+static void m_hide(struct mpg_m *mp) {
+  atomic_store(&mp->gone, MPGI_GONE_EXITED); /* [m.pins] */
+  while (atomic_load(&mp->pins)) mpgi_os_yield();
+  mpgi_os_yield(); /* signals sent so far are delivered now, to an M */
+}
+
 static void m_main(void *arg) {
   struct mpg_m *mp = arg;
   m_thread_init(mp);
   mpgi_arch_g0_enter(m_on_g0, mp, &mp->g0_sp, &mp->g0_base);
-  /* mpgi_m_exit brought us here. */
+  /* mpgi_m_exit or mpgi_m_end brought us here. */
+  m_hide(mp);
+  mpgi_tls_m_set(NULL);
   mpgi_arch_guard_set(0);
   mpgi_os_sigaltstack(NULL, 0);
-  atomic_store(&mp->gone, MPGI_GONE_EXITED);
+  if (mp->ended) {
+    mpgi_mutex_lock(&mpgi_sched.lock);
+    mp->link = mpgi_sched.free_m;
+    mpgi_sched.free_m = mp;
+    mpgi_mutex_unlock(&mpgi_sched.lock);
+  }
   mpgi_thread_gone();
 }
 
@@ -98,8 +149,30 @@ void mpgi_thread_gone(void) {
 
 void mpgi_m_exit(struct mpg_m *mp) {
   MPG_ASSERT(atomic_load(&mpgi_sched.exiting));
-  mpgi_tls_m_set(NULL);
   mpgi_tls_cache_set(NULL);
+  mpgi_arch_g0_leave(mp->g0_base);
+}
+
+static void m_unlist_locked(struct mpg_m *mp) {
+  struct mpg_m **at = &mpgi_sched.all_m;
+  while (*at != mp) at = &(*at)->all_link;
+  *at = mp->all_link;
+}
+
+void mpgi_m_end(struct mpg_m *mp) {
+  MPG_ASSERT(mp->p && !mp->curg && !mp->spinning);
+  mp->ended = true;
+  mp->locked_g = NULL;
+  /* While the P is in our hands the world can't have stopped: after this no
+   * collector looks at the thread's TLS blocks, which go with it. */
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  m_unlist_locked(mp);
+  mpgi_sched.nm--;
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  mpgi_m_handoff(mpgi_p_release(mp));
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_checkdead_locked();
+  mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_arch_g0_leave(mp->g0_base);
 }
 
@@ -118,9 +191,7 @@ static int m_new(struct mpg_p *pp, bool spinning) {
   if (err == 0) return 0;
   atomic_fetch_sub(&mpgi_sched.live_threads, 1);
   mpgi_mutex_lock(&mpgi_sched.lock);
-  struct mpg_m **at = &mpgi_sched.all_m;
-  while (*at != mp) at = &(*at)->all_link;
-  *at = mp->all_link;
+  m_unlist_locked(mp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_m_free(mp);
   return err;

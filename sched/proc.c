@@ -374,20 +374,32 @@ static bool timer_is_due(struct mpg_p *pp) {
          atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
 }
 
-static void schedule_on_g0(void *arg) {
-  struct mpg_m *mp = arg;
-  MPG_ASSERT(!mp->curg && mp->p);
+static struct mpg_g *next_g(struct mpg_m *mp, bool *inherit) {
   obey_stopper(mp);
   struct mpg_p *pp = mp->p;
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
   struct mpg_g *gp = NULL;
-  bool inherit = false;
+  *inherit = false;
   look_at_overdue_timers();
   if (tick % TIMERS_EVERY == 0 || timer_is_due(pp)) mpgi_timers_run(pp, 0);
   if (tick % GLOBAL_FIRST_EVERY == 0) gp = global_one(pp, 1);
-  if (!gp) gp = mpgi_runq_get(pp, &inherit);
-  if (!gp) gp = find_runnable(mp, &inherit);
+  if (!gp) gp = mpgi_runq_get(pp, inherit);
+  if (!gp) gp = find_runnable(mp, inherit);
   if (mp->spinning) spinning_end(mp);
+  return gp;
+}
+
+static void schedule_on_g0(void *arg) {
+  struct mpg_m *mp = arg;
+  MPG_ASSERT(!mp->curg);
+  if (MPGI_UNLIKELY(mp->locked_g != NULL)) mpgi_lock_run(mp);
+  bool inherit;
+  struct mpg_g *gp = next_g(mp, &inherit);
+  while (MPGI_UNLIKELY(gp->locked_m != NULL)) {
+    mpgi_lock_give_p(mp, gp);
+    mpgi_m_stop(mp);
+    gp = next_g(mp, &inherit);
+  }
   mpgi_execute(mp, gp, inherit);
 }
 
@@ -543,5 +555,6 @@ void mpgi_goexit_g0(struct mpgi_context *ctx) {
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
   atomic_fetch_sub_explicit(&mpgi_sched.ngoroutines, 1, memory_order_relaxed);
   mpgi_g_free(mp->p, gp);
+  if (MPGI_UNLIKELY(mp->locked_g != NULL)) mpgi_m_end(mp); /* lock.c */
   mpgi_schedule(mp);
 }

@@ -55,9 +55,14 @@ static void scan_saved(const struct mpg_g *gp, struct visit *v) {
   mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, visit_words, v);
 }
 
+static void scan_locals(const struct mpgi_locals *t, struct visit *v) {
+  if (t) visit_words(v, t->value, t->value + t->n);
+}
+
 static void scan_g(const struct mpg_g *gp, struct visit *v) {
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
   const struct mpg_m *mp = gp->m;
+  if (mpgi_g_status(gp) != MPGI_G_DEAD) scan_locals(gp->locals, v);
   switch (mpgi_g_status(gp)) {
   case MPGI_G_IDLE:
   case MPGI_G_DEAD: return;

@@ -128,6 +128,7 @@ static void reset_state(void) {
   s->idle_m = s->all_m = NULL;
   atomic_store(&s->npidle, 0);
   s->nmidle = s->nm = s->nm_syscall_lost = s->nm_dead_wait = 0;
+  s->nmidle_locked = 0;
   s->nallp = 0;
   atomic_store(&s->nmspinning, 0);
   atomic_store(&s->ngoroutines, 0);
@@ -257,6 +258,10 @@ static void clean_up(void) {
     if (atomic_load(&m->gone) != MPGI_GONE_FROZEN) mpgi_m_free(m);
   }
   mpgi_sched.all_m = NULL;
+  for (struct mpg_m *m; (m = mpgi_sched.free_m);) {
+    mpgi_sched.free_m = m->link;
+    mpgi_m_free(m);
+  }
 }
 
 static void caller_roots(void) {

@@ -46,7 +46,7 @@ struct mpgi_stw mpgi_stw;
 
 void mpgi_preempt_one(struct mpg_p *pp, uint32_t why) {
   struct mpg_m *mp = pp->m;
-  if (!mp) return;
+  if (!mp || !mpgi_m_pin(mp)) return;
   /* curg may change under us: then the flag lands on a goroutine that is not
    * running, whose next mpgi_execute clears it.  The signal goes to the
    * thread, whatever it runs. */
@@ -58,6 +58,7 @@ void mpgi_preempt_one(struct mpg_p *pp, uint32_t why) {
   }
   *(volatile uintptr_t *) mp->guard = MPGI_GUARD_POISON;
   mpgi_os_tgkill(mp->tid, SIGURG);
+  mpgi_m_unpin(mp);
 }
 
 void mpgi_stw_arrive(void) {

@@ -68,7 +68,7 @@ static void exit_without_p(struct mpg_m *mp, struct mpg_g *gp) {
   mpgi_globq_put_locked(gp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_wakep(); /* a P may have become idle meanwhile */
-  mpgi_m_stop(mp);
+  if (!mp->locked_g) mpgi_m_stop(mp);
   mpgi_schedule(mp);
 }
 

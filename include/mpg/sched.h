@@ -146,6 +146,65 @@ MPG_API int mpg_num_goroutines(void);
 MPG_API void mpg_preempt_disable(void);
 MPG_API void mpg_preempt_enable(void);
 
+/* Bind the calling goroutine to its thread: until it has called
+ * mpg_unlock_thread as often, it runs on this thread only, and the thread runs
+ * nobody else.  For code that depends on the thread: pthread_setspecific,
+ * namespaces, credentials, OpenGL contexts.  A switch to or from such a
+ * goroutine costs a switch of threads.  An unlock too many does nothing.
+ *
+ * A goroutine that ends while it is bound ends the thread, too; another one
+ * takes its place.
+ *
+ * The main goroutine doesn't run on the thread that called mpg_run; binding
+ * doesn't change that.
+ *
+ * Context: goroutine.  Doesn't park.
+ * Since: 0.1.  Source: Go proc.go (LockOSThread).
+ */
+MPG_API void mpg_lock_thread(void);
+MPG_API void mpg_unlock_thread(void);
+
+/* A key of goroutine-local storage.  Zero-initialised ones are no keys. */
+typedef struct {
+  uint64_t id;
+} mpg_local;
+
+#define MPG_LOCALS_MAX 65536 /* keys of a process */
+
+/* Make a key.  Every goroutine has a value of its own for it, NULL until set;
+ * a new goroutine inherits nothing.  Keys are never given back nor used
+ * again, and outlive mpg_run: make them once, like a static variable.
+ *
+ * key  where to put it; not NULL
+ *
+ * Returns: 0; -EINVAL (key is NULL); -EAGAIN (MPG_LOCALS_MAX keys exist).
+ * Context: any thread; also before mpg_run.  Doesn't allocate.
+ * Since: 0.1.
+ */
+MPG_API int mpg_local_new(mpg_local *key);
+
+/* The calling goroutine's value.
+ *
+ * Returns: what it set last; NULL when it has set nothing, or for what is no
+ *   key.
+ * Context: goroutine.  A few instructions.
+ * Since: 0.1.
+ */
+MPG_API void *mpg_local_get(mpg_local key);
+
+/* Set the calling goroutine's value.
+ *
+ * value  anything; a pointer keeps its object alive
+ *
+ * Returns: 0; -EINVAL (no key); -ENOMEM.  A value set once can be changed
+ *   without failing.
+ * Owner: the value is a root until it is changed or the goroutine ends.
+ * Nothing is called for it then: what it points at is garbage.
+ * Context: goroutine.  May allocate.
+ * Since: 0.1.  Source: sched/local.c.
+ */
+MPG_API int mpg_local_set(mpg_local key, void *value);
+
 /* Hand the P off around a call that blocks in the kernel: others run
  * meanwhile, and the world can stop.  Between the two the goroutine must not
  * use the mpg API, nor hold the only pointer to an object in a variable
