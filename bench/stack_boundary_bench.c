@@ -1,37 +1,35 @@
 /* stack_boundary_bench.c - what growable stacks cost.
  *
+ *   boundary  a call whose callee doesn't fit and finds the next segment
+ *             cached; extra: less the same call that stays on its segment
+ *   foreign   entering a function that calls foreign code, with 16 KiB left;
+ *             extra: less the same function without
+ *   descent   recursion depth deep in a new goroutine, ns a frame: first, on
+ *             memory that the process never touched, and n times more
+ *
  * Calls are timed in short chunks of which a sample is the fastest: what other
  * processes do to a shared machine is not the question.
  *
- *   flat call          a call that stays on its segment
- *   hot boundary       the same call where the callee doesn't fit and the
- *                      next segment is cached; extra: less the flat call
- *   non_split          entering a function that calls foreign code, with
- *                      16 KiB left; extra: less the same function without
- *   fresh descent      recursion in a new goroutine, per frame; cold: memory
- *                      the process never touched
+ * Twin of descent: peers/go/stack.go.
  */
 #include "bench.h"
 
 #define CALLS 20000
 #define CHUNKS 60
-#define ROUNDS 9
-#define CROSSED_BYTES                                    \
-  4096 /* frames of one segment are never that far apart \
-        */
+#define CROSSED_BYTES 4096 /* frames of one segment are never so far apart */
 
 static volatile uint64_t sink;
 static volatile int never;
 
 /* ---- a hot boundary ---- */
 
-static BENCH_NOINLINE uint64_t callee(uint64_t x) {
+static WORK_NOINLINE uint64_t callee(uint64_t x) {
   volatile uint64_t frame[24];
   frame[x & 7] = x;
   return frame[x & 7] + 1;
 }
 
-static BENCH_NOINLINE uintptr_t callee_address(void) {
+static WORK_NOINLINE uintptr_t callee_address(void) {
   volatile uint64_t frame[24];
   frame[0] = 0;
   return (uintptr_t) &frame[0];
@@ -39,13 +37,13 @@ static BENCH_NOINLINE uintptr_t callee_address(void) {
 
 /* Descends until callee's frame is, or is not, on another segment than ours,
  * and makes the calls from right there. */
-static BENCH_NOINLINE double time_calls(int depth, bool crossing) {
+static WORK_NOINLINE double time_calls(int depth, bool crossing) {
   volatile uint64_t here = 0;
   uintptr_t there = callee_address(), me = (uintptr_t) &here;
   bool crosses = (me > there ? me - there : there - me) > CROSSED_BYTES;
   if (crosses != crossing && depth < 5000)
     return time_calls(depth + 1, crossing) + (double) here;
-  if (crosses != crossing) return -1;
+  if (crosses != crossing) work_fail("no boundary found");
   uint64_t x = 0;
   int64_t best = INT64_MAX;
   for (int chunk = 0; chunk < CHUNKS; chunk++) {
@@ -58,21 +56,29 @@ static BENCH_NOINLINE double time_calls(int depth, bool crossing) {
   return (double) best / CALLS;
 }
 
+static void boundary_work(void) {
+  double flat = time_calls(0, false), hot = time_calls(0, true);
+  work_print("flat_ns", flat);
+  work_print("hot_ns", hot);
+  work_print("extra_ns", hot - flat);
+  work_check(1);
+}
+
 /* ---- functions that call foreign code ---- */
 
-static BENCH_NOINLINE uint64_t plain(uint64_t x) {
+static WORK_NOINLINE uint64_t plain(uint64_t x) {
   volatile uint64_t frame[4] = {x};
   return frame[0] + 1;
 }
 
-static BENCH_NOINLINE uint64_t calls_foreign(uint64_t x) {
+static WORK_NOINLINE uint64_t calls_foreign(uint64_t x) {
   volatile uint64_t frame[4] = {x};
-  if (never) qsort((void *) frame, 1, 1, bench_compare);
+  if (never) qsort((void *) frame, 1, 1, work_compare);
   return frame[0] + 1;
 }
 
 #define TIME_LOOP(fn)                              \
-  static BENCH_NOINLINE double time_##fn(void) {   \
+  static WORK_NOINLINE double time_##fn(void) {    \
     uint64_t x = 0;                                \
     int64_t best = INT64_MAX;                      \
     for (int chunk = 0; chunk < CHUNKS; chunk++) { \
@@ -82,15 +88,23 @@ static BENCH_NOINLINE uint64_t calls_foreign(uint64_t x) {
       if (t < best) best = t;                      \
     }                                              \
     sink = x;                                      \
-    if (never) qsort(&x, 1, 1, bench_compare);     \
+    if (never) qsort(&x, 1, 1, work_compare);      \
     return (double) best / CALLS;                  \
   }
 TIME_LOOP(plain)
 TIME_LOOP(calls_foreign)
 
+static void foreign_work(void) {
+  double without = time_plain(), with = time_calls_foreign();
+  work_print("plain_ns", without);
+  work_print("foreign_ns", with);
+  work_print("extra_ns", with - without);
+  work_check(1);
+}
+
 /* ---- descent ---- */
 
-static BENCH_NOINLINE uint64_t descend(uint64_t n, int64_t *end) {
+static WORK_NOINLINE uint64_t descend(uint64_t n, int64_t *end) {
   volatile uint64_t frame[2] = {n};
   if (n == 0) {
     *end = mpg_now();
@@ -100,7 +114,7 @@ static BENCH_NOINLINE uint64_t descend(uint64_t n, int64_t *end) {
 }
 
 struct descent {
-  uint64_t depth;
+  uint64_t depth, sum;
   double ns;
   mpg_waitgroup done;
 };
@@ -108,61 +122,34 @@ struct descent {
 static void run_descent(void *arg) {
   struct descent *d = arg;
   int64_t end = 0, start = mpg_now();
-  sink = descend(d->depth, &end);
+  d->sum = descend(d->depth, &end);
   d->ns = (double) (end - start) / (double) d->depth;
   mpg_waitgroup_done(&d->done);
 }
 
-static double descent(uint64_t depth) {
+static double descent(uint64_t depth, uint64_t *sum) {
   struct descent d = {.depth = depth};
   mpg_waitgroup_add(&d.done, 1);
-  mpg_go(run_descent, &d);
+  bench_go(run_descent, &d);
   mpg_waitgroup_wait(&d.done);
+  *sum += d.sum;
   return d.ns;
 }
 
-static void bench_descent(const char *cold_name, const char *name,
-                          uint64_t depth) {
-  struct bench_series cold = {.name = cold_name, .unit = "ns"};
-  struct bench_series warm = {.name = name, .unit = "ns"};
-  bench_add(&cold, descent(depth));
-  for (int i = 0; i < ROUNDS; i++) bench_add(&warm, descent(depth));
-  bench_print(&cold);
-  bench_print(&warm);
+static void descent_work(void) {
+  uint64_t depth = (uint64_t) work_arg("depth", 10000), sum = 0;
+  long n = work_arg("n", 20);
+  double all = 0;
+  work_print("first_ns", descent(depth, &sum));
+  for (long i = 0; i < n; i++) all += descent(depth, &sum);
+  work_print("ns", all / (double) n);
+  work_check(sum);
 }
 
-static void all(void *arg) {
-  (void) arg;
-  struct bench_series flat = {.name = "flat call", .unit = "ns"};
-  struct bench_series hot = {.name = "call across a hot boundary",
-                             .unit = "ns"};
-  struct bench_series extra = {.name = "hot boundary, extra", .unit = "ns"};
-  struct bench_series none = {.name = "call of a split function", .unit = "ns"};
-  struct bench_series foreign = {.name = "call through non_split",
-                                 .unit = "ns"};
-  struct bench_series fextra = {.name = "non_split, extra", .unit = "ns"};
-  for (int i = 0; i < ROUNDS; i++) {
-    double a = time_calls(0, false), b = time_calls(0, true);
-    bench_add(&flat, a);
-    bench_add(&hot, b);
-    bench_add(&extra, b - a);
-    a = time_plain();
-    b = time_calls_foreign();
-    bench_add(&none, a);
-    bench_add(&foreign, b);
-    bench_add(&fextra, b - a);
-  }
-  struct bench_series *s[] = {&flat, &hot, &extra, &none, &foreign, &fextra};
-  for (size_t i = 0; i < sizeof s / sizeof *s; i++) bench_print(s[i]);
-  bench_descent("descent 1M deep, cold, per frame",
-                "descent 1M deep, per frame", 1000000);
-  bench_descent("descent 10k deep, first, per frame",
-                "descent 10k deep, per frame", 10000);
-}
+static const struct work works[] = {
+    {"boundary", boundary_work},
+    {"foreign", foreign_work},
+    {"descent", descent_work},
+};
 
-int main(int argc, char **argv) {
-  bench_init(argc, argv);
-  int r = mpg_run(all, NULL);
-  if (r) fprintf(stderr, "mpg_run: %s\n", strerror(-r));
-  return r != 0;
-}
+BENCH_MAIN(works)

@@ -1,0 +1,1 @@
+"""harness - rows, contenders, measuring and reporting of ./run bench."""

@@ -1,0 +1,316 @@
+"""measure - run rows, interleaved, and tell what came out.
+
+Every contender of a row runs once, then every one a second time, and so on:
+what the machine does meanwhile hits them all.  Only results that agree count.
+"""
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+from . import machine
+
+ROOT = machine.ROOT
+OUT = os.path.join(ROOT, "build", "bench")
+QUICK_SECONDS = 150  # no row begins later
+RUN_LIMIT = {True: 20, False: 180}  # seconds of one run, quick or not
+FEWEST_RUNS = 3  # of a quick row that is slow
+
+
+class RunFailed(Exception):
+    """A program failed, or said what can't be."""
+
+
+def run_once(path, arguments, limit):
+    """One run of a program.  Returns: what it printed, by name."""
+    try:
+        done = subprocess.run([path] + arguments, text=True, timeout=limit,
+                              capture_output=True, check=False)
+    except subprocess.TimeoutExpired:
+        raise RunFailed(f"longer than {limit} s") from None
+    if done.returncode != 0:
+        words = done.stderr.strip().splitlines() or ["no message"]
+        raise RunFailed(f"exit status {done.returncode}: {words[0]}")
+    said = {}
+    for line in done.stdout.splitlines():
+        name, equals, value = line.partition("=")
+        if not equals:
+            raise RunFailed(f"printed '{line}'")
+        said[name] = value
+    return said
+
+
+def curve_of(text):
+    """Points of a distribution: [value, share of samples above]."""
+    return [[float(x) for x in point.split(":")]
+            for point in text.split(",") if point]
+
+
+class Progress:
+    """What runs and how long is left, on one line of a terminal."""
+
+    def __init__(self, rows, quick):
+        self.path = os.path.join(OUT, "durations.json")
+        self.rows, self.quick = rows, quick
+        self.known = self.read()
+        self.tty = sys.stderr.isatty()
+        self.spent = self.foreseen = 0.0
+
+    def read(self):
+        try:
+            with open(self.path, encoding="utf-8") as f:
+                return json.load(f)
+        except (OSError, ValueError):
+            return {}
+
+    def key(self, row):
+        return row.id + ("/quick" if self.quick else "")
+
+    def guess(self, row):
+        share = 0.15 if self.quick else 1
+        guess = row.seconds * share * 5 * len(row.contenders)
+        return self.known.get(self.key(row), guess)
+
+    def left(self, index):
+        """Seconds, at the pace so far."""
+        pace = self.spent / self.foreseen if self.foreseen else 1
+        return sum(self.guess(r) for r in self.rows[index:]) * pace
+
+    def begin(self, index):
+        minutes, seconds = divmod(int(self.left(index)), 60)
+        self.text = (f"[{index + 1}/{len(self.rows)}] {self.rows[index].id}, "
+                     f"about {minutes} min {seconds} s left")
+        if not self.tty:
+            print("bench:", self.text, file=sys.stderr)
+
+    def step(self, contender, run, runs):
+        if self.tty:
+            print(f"\r\033[K{self.text}: {contender} {run + 1} of {runs}",
+                  end="", file=sys.stderr, flush=True)
+
+    def end(self, row, seconds):
+        self.spent += seconds
+        self.foreseen += self.guess(row)
+        self.known[self.key(row)] = seconds
+        if self.tty:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+    def save(self):
+        with open(self.path, "w", encoding="utf-8") as f:
+            json.dump(self.known, f)
+
+
+def summary(values):
+    return {"median": statistics.median(values), "lo": min(values),
+            "hi": max(values), "all": values}
+
+
+class Measurement:
+    """The runs of one row, and its figures."""
+
+    def __init__(self, row, programs):
+        self.row = row
+        self.paths = {c: programs.path(c, row.program)
+                      for c in row.contenders}
+        self.runs = {c: [] for c in row.contenders if self.paths[c]}
+        self.problems = {}
+        self.own = {}
+
+    def run(self, quick, runs, progress):
+        started = time.monotonic()
+        for i in range(runs):
+            for contender in list(self.runs):
+                progress.step(contender, i, runs)
+                self.one(contender, quick)
+            slow = time.monotonic() - started > 4 * (i + 1)
+            if quick and slow and i + 1 >= FEWEST_RUNS:
+                break
+        self.compare_checks()
+        progress.end(self.row, time.monotonic() - started)
+
+    def one(self, contender, quick):
+        if contender in self.problems:
+            return
+        try:
+            self.runs[contender].append(run_once(
+                self.paths[contender], self.row.arguments(quick),
+                RUN_LIMIT[quick]))
+        except RunFailed as e:
+            self.problems[contender] = str(e)
+
+    def compare_checks(self):
+        """Who computed something else than mpg is out of the row."""
+        checks = {c: {r.get("check") for r in rs}
+                  for c, rs in self.runs.items()
+                  if c not in self.row.unlike and c not in self.problems}
+        for contender, seen in checks.items():
+            if len(seen) > 1 or None in seen:
+                self.problems[contender] = f"results differ: {seen}"
+            elif "mpg" in checks and seen != checks["mpg"]:
+                self.problems[contender] = (
+                    f"result {seen} differs from mpg's {checks['mpg']}")
+
+    def values(self, name):
+        """By contender: summaries of a figure."""
+        out = {}
+        for contender, rs in self.runs.items():
+            if contender in self.problems:
+                continue
+            numbers = [float(r[name]) for r in rs if name in r]
+            if numbers:
+                out[contender] = summary(numbers)
+        return out
+
+    def curves(self):
+        """By name and contender: the curve of the middle run."""
+        out = {}
+        for contender, rs in self.runs.items():
+            for name in {n for r in rs for n in r if n.endswith("_curve")}:
+                runs = sorted((curve_of(r[name]) for r in rs if name in r),
+                              key=lambda c: c[-1][0] if c else 0)
+                out.setdefault(name, {})[contender] = runs[len(runs) // 2]
+        return out
+
+    def result(self):
+        return {"id": self.row.id, "title": self.row.title,
+                "work": " ".join(self.row.work), "problems": self.problems,
+                "missing": [c for c in self.row.contenders
+                            if c not in self.runs],
+                "figures": {f.name: self.values(f.name)
+                            for f in self.row.figures},
+                "curves": self.curves(), "load": machine.load()}
+
+
+def judge(row, result, own):
+    """Adds ratios and targets to a result; own: mpg's medians so far."""
+    result["verdicts"] = {}
+    for figure in row.figures:
+        values = result["figures"][figure.name]
+        medians = {c: v["median"] for c, v in values.items()}
+        mine = medians.get("mpg")
+        own.setdefault(row.id, mine)
+        own[f"{row.id}.{figure.name}"] = mine
+        result["verdicts"][figure.name] = {
+            "unit": figure.unit, "aim": figure.aim,
+            "more_is_better": figure.more_is_better,
+            "ratios": {c: ratio(figure, mine, m) for c, m in medians.items()
+                       if c != "mpg"},
+            "targets": [{"text": t.text, "met": t.met(mine, medians, own)}
+                        for t in figure.targets]}
+
+
+def ratio(figure, mine, theirs):
+    """How many times better than a peer mpg is, or None."""
+    if mine is None or mine <= 0 or theirs <= 0:
+        return None
+    return mine / theirs if figure.more_is_better else theirs / mine
+
+
+# ---- telling ----
+
+def number(x):
+    if x is None:
+        return "-"
+    if abs(x) >= 1000:
+        return f"{x:,.0f}"
+    return f"{x:.3g}" if abs(x) < 100 else f"{x:.0f}"
+
+
+def spread(v):
+    return f"{number(v['median'])} ({number(v['lo'])} - {number(v['hi'])})"
+
+
+def verdict_words(targets):
+    words = {True: "met", False: "MISSED", None: "not measured"}
+    return "; ".join(f"{t['text']}: {words[t['met']]}" for t in targets) or "-"
+
+
+def tell(result):
+    print(f"{result['id']}: {result['title']}")
+    for contender, problem in result["problems"].items():
+        print(f"  {contender}: FAILED: {problem}")
+    for contender in result["missing"]:
+        print(f"  {contender}: not there")
+    for name, values in result["figures"].items():
+        verdict = result["verdicts"][name]
+        told = f"{name}, {verdict['unit']}"
+        if name == verdict["unit"]:
+            told = name
+        parts = []
+        for contender, v in values.items():
+            r = verdict["ratios"].get(contender)
+            times = f", {r:.2f} x" if r is not None else ""
+            parts.append(f"{contender} {spread(v)}{times}")
+        print(f"  {told:22} {'  '.join(parts)}")
+        if verdict["targets"]:
+            print(f"  {'':22} target {verdict_words(verdict['targets'])}")
+    sys.stdout.flush()
+
+
+def totals(results):
+    met = [t["met"] for r in results for v in r.get("verdicts", {}).values()
+           for t in v["targets"]]
+    print(f"\n{met.count(True)} targets met, {met.count(False)} missed, "
+          f"{met.count(None)} not measured.  Ratios say how many times better "
+          "mpg is.")
+
+
+# ---- all rows ----
+
+def skip_reason(row, quick, started):
+    if quick and row.full_only:
+        return "not part of --quick"
+    if quick and time.monotonic() - started > QUICK_SECONDS:
+        return "no time left in --quick"
+    if row.needs_mib > machine.available_mib():
+        return f"needs {row.needs_mib} MiB of free memory"
+    return None
+
+
+def measure_all(rows, programs, quick, runs):
+    started, results, own = time.monotonic(), [], {}
+    progress = Progress([r for r in rows if not (quick and r.full_only)],
+                        quick)
+    index = 0
+    for row in rows:
+        reason = skip_reason(row, quick, started)
+        if not (quick and row.full_only):
+            index += 1
+        if reason:
+            print(f"{row.id}: left out: {reason}")
+            continue
+        m = Measurement(row, programs)
+        progress.begin(index - 1)
+        m.run(quick, runs, progress)
+        result = m.result()
+        judge(row, result, own)
+        tell(result)
+        results.append(result)
+    progress.save()
+    return results
+
+
+def main(rows, programs, quick, runs, json_path):
+    os.makedirs(OUT, exist_ok=True)
+    head = machine.describe()
+    head["load_before"] = machine.load()
+    for key in ("cpu", "kernel", "compiler", "go", "commit", "load_before"):
+        print(f"{key.replace('_', ' ')}: {head[key]}")
+    print()
+    results = measure_all(rows, programs, quick, runs)
+    head["load_after"] = machine.load()
+    totals(results)
+    everything = {"machine": head, "quick": quick, "runs": runs,
+                  "rows": results}
+    keep = os.path.join(OUT, "quick.json" if quick else "results.json")
+    for path in [json_path] if json_path else [keep]:
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(everything, f, indent=1)
+    failed = [r["id"] for r in results if r["problems"]
+              or "mpg" in r["missing"]]
+    if failed:
+        print(f"bench: these rows failed: {' '.join(failed)}",
+              file=sys.stderr)
+    return 1 if failed else 0

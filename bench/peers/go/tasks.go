@@ -1,0 +1,272 @@
+// tasks.go - twin of sched_tasks_bench.c.
+package main
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+func init() {
+	works["yield"] = yieldWork
+	works["spawn"] = spawnWork
+	works["pingpong"] = pingpongWork
+	works["stream"] = streamWork
+	works["skynet"] = skynetWork
+	works["sieve"] = sieveWork
+	works["fib"] = fibWork
+	works["park"] = parkWork
+	works["mutex"] = mutexWork
+	works["sort"] = sortWork
+}
+
+var done sync.WaitGroup
+
+func yieldWork() {
+	tasks, n := arg("tasks", 2), arg("n", 1000000)
+	each := n / tasks
+	var total uint64
+	start := time.Now()
+	done.Add(tasks)
+	for i := 0; i < tasks; i++ {
+		go func() {
+			for i := 0; i < each; i++ {
+				runtime.Gosched()
+			}
+			atomic.AddUint64(&total, uint64(each))
+			done.Done()
+		}()
+	}
+	done.Wait()
+	print("ns", msSince(start)*1e6/float64(total))
+	check(total)
+}
+
+const spawnBatch = 64
+
+func spawnWork() {
+	n, spawned := arg("n", 1000000), 0
+	start := time.Now()
+	for spawned < n {
+		done.Add(spawnBatch)
+		for i := 0; i < spawnBatch; i++ {
+			go done.Done()
+		}
+		done.Wait()
+		spawned += spawnBatch
+	}
+	print("ns", msSince(start)*1e6/float64(spawned))
+	check(uint64(spawned))
+}
+
+func pingpongWork() {
+	n := arg("n", 500000)
+	there, back := make(chan uint64), make(chan uint64)
+	go func() {
+		for x := range there {
+			back <- x + 1
+		}
+	}()
+	var x uint64
+	start := time.Now()
+	for i := 0; i < n; i++ {
+		there <- x
+		x = <-back
+	}
+	print("ns", msSince(start)*1e6/float64(n))
+	check(x)
+}
+
+func streamWork() {
+	n := arg("n", 5000000)
+	there := make(chan uint64, arg("cap", 128))
+	start := time.Now()
+	go func() {
+		for i := 0; i < n; i++ {
+			there <- uint64(i)
+		}
+		close(there)
+	}()
+	var sum uint64
+	for x := range there {
+		sum += x
+	}
+	print("ns", msSince(start)*1e6/float64(n))
+	check(sum)
+}
+
+const skynetChildren = 10
+
+func skynet(to chan uint64, first, leaves uint64) {
+	if leaves == 1 {
+		to <- first
+		return
+	}
+	results := make(chan uint64)
+	share := leaves / skynetChildren
+	for i := uint64(0); i < skynetChildren; i++ {
+		go skynet(results, first+i*share, share)
+	}
+	var sum uint64
+	for i := 0; i < skynetChildren; i++ {
+		sum += <-results
+	}
+	to <- sum
+}
+
+func skynetWork() {
+	to := make(chan uint64)
+	start := time.Now()
+	go skynet(to, 0, uint64(arg("n", 1000000)))
+	sum := <-to
+	print("ms", msSince(start))
+	check(sum)
+}
+
+func filter(in, out chan uint64, prime uint64) {
+	for x := range in {
+		if x%prime != 0 {
+			out <- x
+		}
+	}
+}
+
+func sieveWork() {
+	n := arg("n", 1000)
+	in := make(chan uint64)
+	var prime uint64
+	start := time.Now()
+	go func(out chan uint64) {
+		for i := uint64(2); ; i++ {
+			out <- i
+		}
+	}(in)
+	for i := 0; i < n; i++ {
+		prime = <-in
+		out := make(chan uint64)
+		go filter(in, out, prime)
+		in = out
+	}
+	print("ms", msSince(start))
+	check(prime)
+}
+
+func fib(n uint64, to chan uint64) {
+	if n < 2 {
+		to <- n
+		return
+	}
+	results := make(chan uint64)
+	go fib(n-1, results)
+	go fib(n-2, results)
+	to <- <-results + <-results
+}
+
+func fibWork() {
+	to := make(chan uint64)
+	start := time.Now()
+	go fib(uint64(arg("n", 25)), to)
+	sum := <-to
+	print("ms", msSince(start))
+	check(sum)
+}
+
+func parkWork() {
+	n := arg("n", 1000000)
+	gate := make(chan struct{})
+	var total uint64
+	before := rss()
+	start := time.Now()
+	done.Add(n)
+	for i := 0; i < n; i++ {
+		go func() {
+			<-gate
+			atomic.AddUint64(&total, 1)
+			done.Done()
+		}()
+	}
+	runtime.Gosched()
+	print("create_ms", msSince(start))
+	time.Sleep(10 * time.Millisecond)
+	print("bytes", (rss()-before)/float64(n))
+	start = time.Now()
+	close(gate)
+	done.Wait()
+	print("wake_ms", msSince(start))
+	check(total)
+}
+
+func mutexWork() {
+	tasks, n := arg("tasks", 8), arg("n", 8000000)
+	var lock sync.Mutex
+	var counter uint64
+	start := time.Now()
+	done.Add(tasks)
+	for i := 0; i < tasks; i++ {
+		go func() {
+			for i := 0; i < n/tasks; i++ {
+				lock.Lock()
+				counter++
+				lock.Unlock()
+			}
+			done.Done()
+		}()
+	}
+	done.Wait()
+	print("ns", msSince(start)*1e6/float64(counter))
+	check(counter)
+}
+
+const sortAlone = 8192
+
+// split is Hoare's partition around the middle number.
+func split(v []uint32) int {
+	pivot, i, j := v[(len(v)-1)/2], -1, len(v)
+	for {
+		for i++; v[i] < pivot; i++ {
+		}
+		for j--; v[j] > pivot; j-- {
+		}
+		if i >= j {
+			return j + 1
+		}
+		v[i], v[j] = v[j], v[i]
+	}
+}
+
+func quicksort(v []uint32) {
+	for len(v) > 1 {
+		middle := split(v)
+		quicksort(v[middle:])
+		v = v[:middle]
+	}
+}
+
+func sortPart(v []uint32) {
+	for len(v) > sortAlone {
+		middle := split(v)
+		done.Add(1)
+		go sortPart(v[middle:])
+		v = v[:middle]
+	}
+	quicksort(v)
+	done.Done()
+}
+
+func sortWork() {
+	v := make([]uint32, arg("n", 10000000))
+	seed, sum := uint64(1), uint64(0)
+	for i := range v {
+		v[i] = random(&seed)
+	}
+	start := time.Now()
+	done.Add(1)
+	sortPart(v)
+	done.Wait()
+	print("ms", msSince(start))
+	for _, x := range v {
+		sum = sum*31 + uint64(x)
+	}
+	check(sum)
+}

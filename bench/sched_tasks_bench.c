@@ -1,0 +1,340 @@
+/* sched_tasks_bench.c - goroutines, channels and locks at work.
+ *
+ *   yield     tasks goroutines yield n times altogether: ns each
+ *   spawn     n goroutines that only finish, 64 at a time: ns each
+ *   pingpong  n round trips over two unbuffered channels: ns each
+ *   stream    n elements from one to another, capacity cap: ns each
+ *   skynet    a tree of goroutines, ten children each, n leaves: ms
+ *   sieve     the n-th prime, by a chain of filters: ms
+ *   fib       fib(n), two goroutines and a channel each call: ms
+ *   park      n goroutines parked: bytes each, ms to create, ms to wake
+ *   mutex     tasks goroutines take a lock n times altogether: ns each
+ *   sort      quicksort of n numbers, a goroutine for each half: ms
+ *
+ * Twin: peers/go/tasks.go.
+ */
+#include "bench.h"
+
+static mpg_waitgroup done;
+
+static double ms_since(int64_t start) {
+  return (double) (work_now() - start) / 1e6;
+}
+
+/* ---- yield ---- */
+
+static long yields_each;
+static _Atomic uint64_t total;
+
+static void yielder(void *arg) {
+  (void) arg;
+  for (long i = 0; i < yields_each; i++) mpg_yield();
+  total += (uint64_t) yields_each;
+  mpg_waitgroup_done(&done);
+}
+
+static void yield_work(void) {
+  long tasks = work_arg("tasks", 2), n = work_arg("n", 1000000);
+  yields_each = n / tasks;
+  int64_t start = work_now();
+  mpg_waitgroup_add(&done, (int) tasks);
+  for (long i = 0; i < tasks; i++) bench_go(yielder, NULL);
+  mpg_waitgroup_wait(&done);
+  work_print("ns", ms_since(start) * 1e6 / (double) total);
+  work_check(total);
+}
+
+/* ---- spawn ---- */
+
+#define SPAWN_BATCH 64
+
+static void finisher(void *arg) {
+  (void) arg;
+  mpg_waitgroup_done(&done);
+}
+
+static void spawn_work(void) {
+  long n = work_arg("n", 1000000), spawned = 0;
+  int64_t start = work_now();
+  while (spawned < n) {
+    mpg_waitgroup_add(&done, SPAWN_BATCH);
+    for (int i = 0; i < SPAWN_BATCH; i++) bench_go(finisher, NULL);
+    mpg_waitgroup_wait(&done);
+    spawned += SPAWN_BATCH;
+  }
+  work_print("ns", ms_since(start) * 1e6 / (double) spawned);
+  work_check((uint64_t) spawned);
+}
+
+/* ---- channels between two ---- */
+
+static mpg_chan *there, *back;
+
+static void ponger(void *arg) {
+  (void) arg;
+  for (uint64_t x; mpg_chan_recv(there, &x);) {
+    x++;
+    mpg_chan_send(back, &x);
+  }
+}
+
+static void pingpong_work(void) {
+  long n = work_arg("n", 500000);
+  there = bench_chan(sizeof(uint64_t), 0);
+  back = bench_chan(sizeof(uint64_t), 0);
+  bench_go(ponger, NULL);
+  uint64_t x = 0;
+  int64_t start = work_now();
+  for (long i = 0; i < n; i++) {
+    mpg_chan_send(there, &x);
+    mpg_chan_recv(back, &x);
+  }
+  work_print("ns", ms_since(start) * 1e6 / (double) n);
+  work_check(x);
+}
+
+static void streamer(void *arg) {
+  uint64_t n = (uint64_t) (uintptr_t) arg;
+  for (uint64_t i = 0; i < n; i++) mpg_chan_send(there, &i);
+  mpg_chan_close(there);
+}
+
+static void stream_work(void) {
+  long n = work_arg("n", 5000000);
+  there = bench_chan(sizeof(uint64_t), (size_t) work_arg("cap", 128));
+  int64_t start = work_now();
+  bench_go(streamer, (void *) n);
+  uint64_t sum = 0;
+  for (uint64_t x; mpg_chan_recv(there, &x);) sum += x;
+  work_print("ns", ms_since(start) * 1e6 / (double) n);
+  work_check(sum);
+}
+
+/* ---- trees and chains of goroutines ---- */
+
+#define SKYNET_CHILDREN 10
+
+struct skynet {
+  mpg_chan *to;
+  uint64_t first, leaves;
+};
+
+static void skynet(void *arg) {
+  struct skynet *s = arg;
+  uint64_t sum = s->first;
+  if (s->leaves > 1) {
+    mpg_chan *results = bench_chan(sizeof(uint64_t), 0);
+    uint64_t share = s->leaves / SKYNET_CHILDREN;
+    for (uint64_t i = 0; i < SKYNET_CHILDREN; i++) {
+      struct skynet *child = mpg_alloc(sizeof *child);
+      *child = (struct skynet){results, s->first + i * share, share};
+      bench_go(skynet, child);
+    }
+    sum = 0;
+    uint64_t x;
+    for (int i = 0; i < SKYNET_CHILDREN && mpg_chan_recv(results, &x); i++)
+      sum += x;
+  }
+  mpg_chan_send(s->to, &sum);
+}
+
+static void skynet_work(void) {
+  struct skynet root = {.to = bench_chan(sizeof(uint64_t), 0),
+                        .leaves = (uint64_t) work_arg("n", 1000000)};
+  uint64_t sum = 0;
+  int64_t start = work_now();
+  bench_go(skynet, &root);
+  mpg_chan_recv(root.to, &sum);
+  work_print("ms", ms_since(start));
+  work_check(sum);
+}
+
+struct filter {
+  mpg_chan *in, *out;
+  uint64_t prime;
+};
+
+static void count_up(void *out) {
+  for (uint64_t i = 2;; i++) mpg_chan_send(out, &i);
+}
+
+static void filter(void *arg) {
+  struct filter *f = arg;
+  for (uint64_t x; mpg_chan_recv(f->in, &x);)
+    if (x % f->prime != 0) mpg_chan_send(f->out, &x);
+}
+
+static void sieve_work(void) {
+  long n = work_arg("n", 1000);
+  mpg_chan *in = bench_chan(sizeof(uint64_t), 0);
+  uint64_t prime = 0;
+  int64_t start = work_now();
+  bench_go(count_up, in);
+  for (long i = 0; i < n; i++) {
+    mpg_chan_recv(in, &prime);
+    struct filter *f = mpg_alloc(sizeof *f);
+    *f = (struct filter){in, bench_chan(sizeof(uint64_t), 0), prime};
+    bench_go(filter, f);
+    in = f->out;
+  }
+  work_print("ms", ms_since(start));
+  work_check(prime);
+}
+
+struct fib {
+  uint64_t n;
+  mpg_chan *to;
+};
+
+static void fib(void *arg) {
+  struct fib *f = arg;
+  uint64_t sum = f->n;
+  if (f->n >= 2) {
+    mpg_chan *results = bench_chan(sizeof(uint64_t), 0);
+    for (uint64_t i = 1; i <= 2; i++) {
+      struct fib *child = mpg_alloc(sizeof *child);
+      *child = (struct fib){f->n - i, results};
+      bench_go(fib, child);
+    }
+    uint64_t x, y;
+    mpg_chan_recv(results, &x);
+    mpg_chan_recv(results, &y);
+    sum = x + y;
+  }
+  mpg_chan_send(f->to, &sum);
+}
+
+static void fib_work(void) {
+  struct fib root = {(uint64_t) work_arg("n", 25),
+                     bench_chan(sizeof(uint64_t), 0)};
+  uint64_t sum = 0;
+  int64_t start = work_now();
+  bench_go(fib, &root);
+  mpg_chan_recv(root.to, &sum);
+  work_print("ms", ms_since(start));
+  work_check(sum);
+}
+
+/* ---- many parked ones ---- */
+
+static void parked(void *gate) {
+  mpg_chan_recv(gate, NULL);
+  total++;
+  mpg_waitgroup_done(&done);
+}
+
+static void park_work(void) {
+  long n = work_arg("n", 1000000);
+  mpg_chan *gate = bench_chan(0, 0);
+  double before = work_rss();
+  int64_t start = work_now();
+  mpg_waitgroup_add(&done, (int) n);
+  for (long i = 0; i < n; i++) bench_go(parked, gate);
+  mpg_yield();
+  work_print("create_ms", ms_since(start));
+  mpg_sleep(10000000); /* the last of them park */
+  work_print("bytes", (work_rss() - before) / (double) n);
+  start = work_now();
+  mpg_chan_close(gate);
+  mpg_waitgroup_wait(&done);
+  work_print("wake_ms", ms_since(start));
+  work_check(total);
+}
+
+/* ---- a lock ---- */
+
+static mpg_mutex lock;
+static long locks_each;
+static uint64_t counter;
+
+static void locker(void *arg) {
+  (void) arg;
+  for (long i = 0; i < locks_each; i++) {
+    mpg_mutex_lock(&lock);
+    counter++;
+    mpg_mutex_unlock(&lock);
+  }
+  mpg_waitgroup_done(&done);
+}
+
+static void mutex_work(void) {
+  long tasks = work_arg("tasks", 8), n = work_arg("n", 8000000);
+  locks_each = n / tasks;
+  int64_t start = work_now();
+  mpg_waitgroup_add(&done, (int) tasks);
+  for (long i = 0; i < tasks; i++) bench_go(locker, NULL);
+  mpg_waitgroup_wait(&done);
+  work_print("ns", ms_since(start) * 1e6 / (double) counter);
+  work_check(counter);
+}
+
+/* ---- quicksort ---- */
+
+#define SORT_ALONE 8192 /* no goroutine for fewer numbers */
+
+struct part {
+  uint32_t *lo, *hi;
+};
+
+/* Hoare's partition around the middle number: where the upper part starts. */
+static uint32_t *split(uint32_t *lo, uint32_t *hi) {
+  uint32_t pivot = lo[(hi - lo - 1) / 2], *i = lo - 1, *j = hi;
+  for (;;) {
+    do i++;
+    while (*i < pivot);
+    do j--;
+    while (*j > pivot);
+    if (i >= j) return j + 1;
+    uint32_t t = *i;
+    *i = *j;
+    *j = t;
+  }
+}
+
+static void sort_alone(uint32_t *lo, uint32_t *hi) {
+  while (hi - lo > 1) {
+    uint32_t *middle = split(lo, hi);
+    sort_alone(middle, hi);
+    hi = middle;
+  }
+}
+
+static void sort_part(void *arg) {
+  struct part part = *(struct part *) arg;
+  while (part.hi - part.lo > SORT_ALONE) {
+    uint32_t *middle = split(part.lo, part.hi);
+    struct part *upper = mpg_alloc(sizeof *upper);
+    *upper = (struct part){middle, part.hi};
+    part.hi = middle;
+    mpg_waitgroup_add(&done, 1);
+    bench_go(sort_part, upper);
+  }
+  sort_alone(part.lo, part.hi);
+  mpg_waitgroup_done(&done);
+}
+
+static void sort_work(void) {
+  long n = work_arg("n", 10000000);
+  uint32_t *v = mpg_alloc_noscan((size_t) n * sizeof *v);
+  if (!v) work_fail("out of memory");
+  uint64_t seed = 1, sum = 0;
+  for (long i = 0; i < n; i++) v[i] = work_random(&seed);
+  struct part all = {v, v + n};
+  int64_t start = work_now();
+  mpg_waitgroup_add(&done, 1);
+  sort_part(&all);
+  mpg_waitgroup_wait(&done);
+  work_print("ms", ms_since(start));
+  for (long i = 0; i < n; i++) sum = sum * 31 + v[i];
+  work_check(sum);
+}
+
+static const struct work works[] = {
+    {"yield", yield_work},       {"spawn", spawn_work},
+    {"pingpong", pingpong_work}, {"stream", stream_work},
+    {"skynet", skynet_work},     {"sieve", sieve_work},
+    {"fib", fib_work},           {"park", park_work},
+    {"mutex", mutex_work},       {"sort", sort_work},
+};
+
+BENCH_MAIN(works)

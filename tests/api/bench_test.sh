@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# bench_test.sh <build>: the harness of ./run bench: its words, what it finds
+# out, what it says about peers that aren't there.  No figure is judged.
+set -u
+root=$(cd "$(dirname "$0")/../.." && pwd)
+build=$(realpath --relative-to="$root" "$1")
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+bad=0
+python=$(python3 -c 'import sys; print(sys.executable)') || exit 0
+
+complain() {
+  echo "bench_test: $*" >&2
+  bad=1
+}
+
+# expect <status> <words of the output> <arguments of bench/run...>
+expect() {
+  local want=$1 words=$2 said status
+  shift 2
+  said=$("$python" "$root/bench/run" --build "$build" "$@" 2>&1)
+  status=$?
+  [ $status -eq "$want" ] || complain "$*: exit status $status: $said"
+  [[ $said == *"$words"* ]] || complain "$*: said '$said'"
+}
+
+expect 2 "no such area: speed" speed
+expect 2 "no such row: sched.nothing" --row sched.nothing
+expect 2 "--update belongs to gate" sched --update
+expect 2 "--runs wants a number from 1" --runs 0
+expect 0 "sched.yield2" --list sched
+expect 0 "usage: ./run bench" --help
+
+# One row, without the peers' compilers: mpg is measured, the rest is said.
+mkdir "$scratch/bin"
+BENCH_PEERS_OUT=$scratch/peers PATH=$scratch/bin \
+  expect 0 "go is not installed" --quick --runs 1 --row sched.spawn \
+  --json "$scratch/one.json"
+"$python" - "$scratch/one.json" << 'PYTHON' || complain "wrong JSON"
+import json
+import sys
+with open(sys.argv[1], encoding="utf-8") as f:
+    found = json.load(f)
+row = found["rows"][0]
+assert row["id"] == "sched.spawn", row
+assert row["figures"]["ns"]["mpg"]["median"] > 0, row
+assert row["missing"] == ["go"], row
+assert row["verdicts"]["ns"]["targets"][0]["met"] is None, row
+assert found["machine"]["kernel"], found["machine"]
+PYTHON
+
+"$python" - "$root/bench" << 'PYTHON' || complain "the rules are broken"
+import sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, sys.argv[1])
+from harness import measure, table
+
+t = table.Target("<= go / 4")
+assert t.met(10, {"go": 40}, {}) is True
+assert t.met(11, {"go": 40}, {}) is False
+assert t.met(11, {}, {}) is None
+t = table.Target(">= [sched.sort] * 2")
+assert t.met(8, {}, {"sched.sort": 4}) is True
+assert table.Target("<= 500").met(501, {}, {}) is False
+try:
+    table.Target("quick")
+    raise SystemExit("a bad target was taken")
+except ValueError:
+    pass
+
+# Who computes something else is out; who prints nonsense has failed.
+row = table.Row({"id": "gc.x", "title": "x", "program": "x", "work": "x a=1",
+                 "quick": "a=2 b=3", "with": ["go"],
+                 "figures": {"ns": {"unit": "ns", "must": ["<= go"]}}})
+assert row.arguments(True) == ["x", "a=2", "b=3"]
+m = measure.Measurement.__new__(measure.Measurement)
+m.row, m.problems = row, {}
+m.runs = {"mpg": [{"check": "1", "ns": "2"}, {"check": "1", "ns": "4"}],
+          "go": [{"check": "2", "ns": "9"}]}
+m.compare_checks()
+assert list(m.problems) == ["go"], m.problems
+result = m.result()
+measure.judge(row, result, {})
+assert result["figures"]["ns"]["mpg"]["median"] == 3
+assert result["verdicts"]["ns"]["targets"][0]["met"] is None
+try:
+    measure.run_once("/bin/echo", ["hello"], 5)
+    raise SystemExit("nonsense was taken")
+except measure.RunFailed:
+    pass
+PYTHON
+exit $bad
