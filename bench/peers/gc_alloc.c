@@ -9,7 +9,7 @@
 
 #ifdef PEER_BOEHM
 #define GC_THREADS
-#include <gc/gc.h>
+#include <gc.h>
 #define HEAP_NEW(bytes) GC_MALLOC(bytes)
 #define HEAP_NEW_LEAF(bytes) GC_MALLOC_ATOMIC(bytes)
 #define HEAP_DROP(p) ((void) (p))
