@@ -8,18 +8,13 @@
 
 #include <arch/common/options.h>
 #include <arch/tls.h>
-#include <gc/gc_private.h>
+#include <gc/special.h>
 #include <mpg/gc.h>
 
 /* ---- lookup ---- */
 
 static bool find_live(const void *p, struct mpgi_cell *cell) {
   return mpgi_cell_find((uintptr_t) p, cell) && mpgi_cell_is_live(cell);
-}
-
-/* The live object that starts at p. */
-static bool find_start(const void *p, struct mpgi_cell *cell) {
-  return find_live(p, cell) && cell->base == (uintptr_t) p;
 }
 
 void *mpgi_base_g0(const void *p) {
@@ -29,7 +24,7 @@ void *mpgi_base_g0(const void *p) {
 
 size_t mpgi_alloc_size_g0(const void *p) {
   struct mpgi_cell cell;
-  return find_start(p, &cell) ? mpgi_cell_usable(&cell) : 0;
+  return mpgi_cell_start(p, &cell) ? mpgi_cell_usable(&cell) : 0;
 }
 
 /* ---- free ---- */
@@ -37,8 +32,9 @@ size_t mpgi_alloc_size_g0(const void *p) {
 void mpgi_free_g0(void *p) {
   struct mpgi_cell cell;
   if (p == NULL) return;
-  if (!find_start(p, &cell))
+  if (!mpgi_cell_start(p, &cell))
     mpgi_fatal("mpg_free of a pointer that is not the start of a live object");
+  if (MPGI_UNLIKELY(mpgi_special_maybe(&cell))) mpgi_special_drop(&cell);
   struct mpgi_span *s = cell.span;
   uint64_t bytes = mpgi_span_cell_bytes(s);
   if (mpgi_opt.clobberfree != 0) mpgi_sweep_clobber(cell.base, bytes);
@@ -75,10 +71,17 @@ static void *alloc_like(const struct mpgi_cell *cell, size_t bytes) {
   return p;
 }
 
+/* Finalizers and weak references follow the object; not to memory of the
+ * out-of-memory handler, which is no object. */
+static void specials_follow(const struct mpgi_cell *from, void *to) {
+  struct mpgi_cell cell;
+  if (mpgi_cell_start(to, &cell)) mpgi_special_move(from, &cell);
+}
+
 void *mpgi_realloc_g0(void *p, size_t bytes) {
   struct mpgi_cell cell;
   if (p == NULL) return mpgi_alloc_object(bytes, MPGI_KIND_SCAN);
-  if (!find_start(p, &cell))
+  if (!mpgi_cell_start(p, &cell))
     mpgi_fatal(
         "mpg_realloc of a pointer that is not the start of a live object");
   if (fits(&cell, bytes)) {
@@ -88,6 +91,7 @@ void *mpgi_realloc_g0(void *p, size_t bytes) {
   void *q = alloc_like(&cell, bytes);
   if (q == NULL) return NULL;
   memcpy(q, p, min_bytes(bytes, mpgi_cell_usable(&cell)));
+  if (mpgi_special_maybe(&cell)) specials_follow(&cell, q);
   mpgi_free_g0(p);
   return q;
 }

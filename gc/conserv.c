@@ -47,6 +47,11 @@ bool mpgi_cell_is_live(const struct mpgi_cell *c) {
   return mpgi_load(&pair->alloc) >> c->index % 64 & 1;
 }
 
+bool mpgi_cell_start(const void *p, struct mpgi_cell *out) {
+  return mpgi_cell_find((uintptr_t) p, out) && out->base == (uintptr_t) p &&
+         mpgi_cell_is_live(out);
+}
+
 size_t mpgi_cell_usable(const struct mpgi_cell *c) {
   const struct mpgi_span *s = c->span;
   uint64_t bytes = mpgi_span_cell_bytes(s);

@@ -5,11 +5,12 @@
  *      worker threads that will be wanted
  *   2  world->stop
  *   3  flush every allocation cache: allocation bits are exact now
- *   4  mark from the world's jobs and the pieces of roots
+ *   4  mark from the world's jobs and the pieces of roots; then decide about
+ *      weak references and finalizers (special_mark.c)
  *   5  every span becomes unswept (constant time a class); the pacer sets the
  *      next goal
  *   6  world->start
- *   7  wake the background sweeper; print
+ *   7  wake the background sweeper, whoever runs finalizers; print
  *
  * Election.  Steps 1 to 7 are one thread's at a time.  A thread that finds
  * somebody elected either goes on without (an allocation that passed the
@@ -26,7 +27,7 @@
 #define MPGI_GC_INSIDE 1
 #include <arch/common/options.h>
 #include <arch/os.h>
-#include <gc/mark_private.h>
+#include <gc/special.h>
 
 /* Below this the collector starts no threads of its own. */
 #define PARALLEL_MIN_BYTES ((uint64_t) 1 << 20)
@@ -50,7 +51,6 @@ static struct {
 struct cycle {
   enum mpgi_gc_cause cause;
   uint64_t number;
-  size_t world_jobs, pieces;
   unsigned markers_wanted;
   struct mpgi_mark_result marked;
   uint64_t bytes_before; /* live by count when the world stopped */
@@ -160,25 +160,28 @@ static bool prepare(struct cycle *c) {
   return true;
 }
 
-static size_t world_jobs; /* of the cycle that is on */
+static size_t world_jobs, pieces; /* of the cycle that is on */
 
 static void root_job(size_t i, mpgi_visit *visit, void *arg) {
   if (i < world_jobs)
     mpgi_gc_world.root_job(i, visit, arg);
-  else
+  else if (i - world_jobs < pieces)
     mpgi_roots_piece(i - world_jobs, visit, arg);
+  else
+    mpgi_special_job(i - world_jobs - pieces, visit, arg);
 }
 
 static void mark_stw(struct cycle *c) {
-  world_jobs = c->world_jobs = mpgi_gc_world.root_jobs();
-  c->pieces = mpgi_roots_pieces_stw();
-  size_t n = c->world_jobs + c->pieces, kept = SIZE_MAX;
+  world_jobs = mpgi_gc_world.root_jobs();
+  pieces = mpgi_roots_pieces_stw();
+  size_t n = world_jobs + pieces + mpgi_special_jobs_stw(), kept = SIZE_MAX;
   if (mpgi_opt.gcverify != 0) kept = mpgi_verify_begin_stw(root_job, n);
   atomic_store(&mpgi_gc_marking, true);
   if (kept == SIZE_MAX)
     mpgi_mark_run(root_job, n, c->markers_wanted, &c->marked);
   else
     mpgi_mark_run(mpgi_verify_root, kept, c->markers_wanted, &c->marked);
+  mpgi_special_mark_stw(c->markers_wanted, &c->marked);
   atomic_store(&mpgi_gc_marking, false);
   if (kept != SIZE_MAX) mpgi_verify_end_stw();
 }
@@ -217,6 +220,10 @@ static void cycle(enum mpgi_gc_cause cause) {
   c.resumed = mpgi_os_now();
   atomic_store(&gc.ended_at, c.resumed);
   mpgi_sweep_background();
+  if (mpgi_special_count(MPGI_SPECIAL_READY) > 0 &&
+      mpgi_gc_world.finalizers_ready != NULL)
+    mpgi_gc_world.finalizers_ready();
+  mpgi_special_report();
   mpgi_mark_trim();
   release_above_limit();
   if (mpgi_opt.gctrace != 0) trace(&c);

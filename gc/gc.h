@@ -45,6 +45,17 @@ MPGI_HIDDEN bool mpgi_gc_tick(int64_t now);
 enum mpgi_gc_cause { MPGI_GC_HEAP, MPGI_GC_FORCED, MPGI_GC_IDLE };
 MPGI_HIDDEN void mpgi_gc_collect(enum mpgi_gc_cause cause);
 
+/* A finalizer to be run, and what with. */
+struct mpgi_finalizer {
+  void (*fn)(void *obj, void *arg);
+  void *obj, *arg;
+};
+/* Take the next one off the queue; false: it is empty.  From then on the
+ * caller keeps the object. */
+MPGI_HIDDEN bool mpgi_finalizer_take(struct mpgi_finalizer *out);
+/* Has some object a finalizer, or is one to be run? */
+MPGI_HIDDEN bool mpgi_finalizer_any(void);
+
 /* ---- g0 sides of the public functions ---- */
 MPGI_HIDDEN void *mpgi_alloc_slow_g0(size_t bytes, enum mpgi_kind kind);
 MPGI_HIDDEN void *mpgi_alloc_typed_g0(const void *type, size_t count);
@@ -60,6 +71,10 @@ MPGI_HIDDEN int mpgi_gc_percent_g0(int percent);
 MPGI_HIDDEN int64_t mpgi_memory_limit_g0(int64_t bytes);
 MPGI_HIDDEN int mpgi_root_add_g0(const void *lo, size_t bytes);
 MPGI_HIDDEN int mpgi_root_remove_g0(const void *lo);
+MPGI_HIDDEN int mpgi_finalizer_set_g0(void *obj,
+                                      void (*fn)(void *obj, void *arg),
+                                      void *arg);
+MPGI_HIDDEN void *mpgi_weak_new_g0(void *obj);
 MPGI_HIDDEN void mpgi_on_out_of_memory_g0(void *(*handler)(size_t bytes));
 MPGI_HIDDEN int mpgi_gc_stats_read_g0(void *stats);
 

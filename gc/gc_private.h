@@ -133,7 +133,9 @@ struct mpgi_span {
   _Atomic uint32_t used; /* allocation bits set; 64 Ki at most */
   uint32_t cursor;       /* holes are searched from this cell on; the owner */
   bool zero;             /* free cells read zero; the owner */
-  bool reserved[3];
+  _Atomic bool special;  /* some object has had a record (special.h); set under
+                            its lock, cleared when the span is made */
+  bool reserved[2];
   _Atomic uint64_t bytes;           /* large: of its pages */
   struct mpgi_cache *_Atomic owner; /* CACHED: the cache */
   uint64_t reserved2[2];
@@ -282,6 +284,8 @@ MPGI_HIDDEN bool mpgi_cell_find(uintptr_t addr, struct mpgi_cell *out);
 /* The cell is handed out and not freed.  Sweeps its span first; any mutator.
  * The caller's span must not be freed meanwhile (it holds the object). */
 MPGI_HIDDEN bool mpgi_cell_is_live(const struct mpgi_cell *c);
+/* The live object that starts at p; false: none does. */
+MPGI_HIDDEN bool mpgi_cell_start(const void *p, struct mpgi_cell *out);
 /* Usable bytes of the object. */
 MPGI_HIDDEN size_t mpgi_cell_usable(const struct mpgi_cell *c);
 

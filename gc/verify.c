@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include <arch/os.h>
-#include <gc/gc_private.h>
+#include <gc/special.h>
 
 #define PIECE_WORDS ((size_t) 32768)
 
@@ -157,6 +157,23 @@ static void naive_scan(uintptr_t base) {
     for (size_t at = 0; at < bytes; at += 8) naive_word(word_at(base + at));
 }
 
+static void naive_drain(void) {
+  while (v.depth > 0) naive_scan(v.stack[--v.depth]);
+}
+
+/* ---- for special_mark.c ---- */
+
+static bool naive_seen(uintptr_t base) { return seen_test(base, false); }
+
+static void naive_words(void *arg, const void *lo, const void *hi) {
+  (void) arg;
+  for (uintptr_t at = (uintptr_t) lo; at < (uintptr_t) hi; at += 8)
+    naive_word(word_at(at));
+}
+
+static const struct mpgi_special_marker naive_marker = {naive_seen, naive_words,
+                                                        naive_drain, reach};
+
 /* ---- comparing ---- */
 
 static void count_cells(void *arg, struct mpgi_span *s) {
@@ -202,7 +219,8 @@ void mpgi_verify_end_stw(void) {
   uint64_t differences = 0;
   if (verify_map()) {
     for (size_t i = 0; i < v.roots; i++) naive_word(v.root[i]);
-    while (v.depth > 0) naive_scan(v.stack[--v.depth]);
+    naive_drain();
+    differences = mpgi_special_verify_stw(&naive_marker);
     mpgi_span_each(compare, &differences);
   } else {
     mpgi_print(2, "mpg: no memory to verify this collection\n");

@@ -51,6 +51,12 @@ struct mpgi_world {
   uint64_t (*pause_total_ns)(void);
   int64_t (*last_time_to_stop_ns)(void);
   int (*procs)(void); /* GOMAXPROCS, for gctrace */
+  /* May be NULL.  Somebody will soon be needed who runs finalizers: 0, or
+   * -ENOMEM.  Called often. */
+  int (*finalizers_wanted)(void);
+  /* May be NULL.  Finalizers are ready (mpgi_finalizer_take); the world runs.
+   */
+  void (*finalizers_ready)(void);
 };
 
 #endif /* MPGI_WORLD_H */

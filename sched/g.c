@@ -177,6 +177,7 @@ void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
   gp->locked_m = NULL;
   gp->lock_count = 0;
   gp->is_main = 0;
+  gp->finalizers = 0;
   gp->preempt_off = 0;
   gp->on_resume = NULL;
   gp->m = NULL;

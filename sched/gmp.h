@@ -65,6 +65,7 @@ enum mpgi_wait_reason {
   MPGI_WAIT_SEM,
   MPGI_WAIT_SLEEP,
   MPGI_WAIT_IDLE_GC,
+  MPGI_WAIT_FINALIZER,
   MPGI_WAIT_REASONS
 };
 
@@ -129,6 +130,7 @@ struct mpg_g {
   uint8_t wait_reason;                 /* enum mpgi_wait_reason */
   uint8_t fixed;                       /* runs on a fixed stack */
   uint8_t is_main;
+  uint8_t finalizers;   /* runs them: not counted as a goroutine */
   uintptr_t last_tp;    /* owner: thread pointer of the last M; 0 never ran */
   int32_t saved_errno;  /* async preemption: errno is the goroutine's then */
   uint8_t tracked;      /* sched latency is sampled for this wake-up */
@@ -453,6 +455,18 @@ MPGI_HIDDEN void mpgi_thunk_main_done(void);
 
 /* roots.c */
 MPGI_HIDDEN extern const struct mpgi_world mpgi_world;
+
+/* finalizer.c */
+MPGI_HIDDEN void mpgi_finalizers_reset(void);
+/* Make the goroutine that runs finalizers unless there is one.  0; -ENOMEM. */
+MPGI_HIDDEN int mpgi_finalizers_wanted(void);
+MPGI_HIDDEN void mpgi_finalizers_ready(void);
+/* sysmon: report one that takes long. */
+MPGI_HIDDEN void mpgi_finalizers_watch(int64_t now);
+/* It left by mpg_goexit, and has been freed. */
+MPGI_HIDDEN void mpgi_finalizers_goexit(void);
+MPGI_HIDDEN void mpgi_finalizer_next_g0(struct mpgi_finalizer *f);
+MPGI_HIDDEN void mpgi_thunk_finalizer_next(struct mpgi_finalizer *f);
 
 /* cfi.c: signal-safe */
 struct mpgi_frame {

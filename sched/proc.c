@@ -553,8 +553,11 @@ void mpgi_goexit_g0(struct mpgi_context *ctx) {
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
   mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
-  atomic_fetch_sub_explicit(&mpgi_sched.ngoroutines, 1, memory_order_relaxed);
+  bool finalizers = gp->finalizers;
+  if (!finalizers)
+    atomic_fetch_sub_explicit(&mpgi_sched.ngoroutines, 1, memory_order_relaxed);
   mpgi_g_free(mp->p, gp);
+  if (finalizers) mpgi_finalizers_goexit();
   if (MPGI_UNLIKELY(mp->locked_g != NULL)) mpgi_m_end(mp); /* lock.c */
   mpgi_schedule(mp);
 }

@@ -167,4 +167,6 @@ const struct mpgi_world mpgi_world = {
     .pause_total_ns = pause_total_ns,
     .last_time_to_stop_ns = last_time_to_stop_ns,
     .procs = procs,
+    .finalizers_wanted = mpgi_finalizers_wanted,
+    .finalizers_ready = mpgi_finalizers_ready,
 };

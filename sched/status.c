@@ -66,6 +66,7 @@ const char *mpgi_wait_reason_name(uint8_t reason) {
       [MPGI_WAIT_SEM] = "semacquire",
       [MPGI_WAIT_SLEEP] = "sleep",
       [MPGI_WAIT_IDLE_GC] = "force gc (idle)",
+      [MPGI_WAIT_FINALIZER] = "finalizer wait",
   };
   return reason < MPGI_WAIT_REASONS ? names[reason] : "???";
 }

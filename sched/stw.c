@@ -146,6 +146,7 @@ static void wait_arrivals(void) {
 
 void mpgi_world_stop(enum mpgi_stop_reason reason) {
   struct mpg_m *mp = mpgi_tls_m();
+  __builtin_unwind_init(); /* callee-saved registers to above stop_sp */
   take_semaphore();
   int64_t requested = mpgi_os_now();
   struct mpg_p *own = mp ? mp->p : NULL;

@@ -242,6 +242,7 @@ static void round_of_duty(struct sysmon *s) {
     s->next_text = s->now + TEXT_EVERY_NS;
   }
   trace(s);
+  mpgi_finalizers_watch(s->now);
   if (mpgi_gc_tick(s->now)) mpgi_idle_gc_wake();
 }
 

@@ -157,6 +157,62 @@ MPG_API int64_t mpg_memory_limit(int64_t bytes);
 MPG_API int mpg_root_add(const void *lo, size_t bytes);
 MPG_API int mpg_root_remove(const void *lo);
 
+/* Have fn(obj, arg) called once obj has become unreachable.
+ *
+ * It is called once, some time after the collection that found obj dead, by a
+ * goroutine that runs all finalizers one after another and isn't counted by
+ * mpg_num_goroutines.  The finalizer is cleared when it is called; it may be
+ * set again, also by fn.  What obj refers to is alive while fn runs, and fn
+ * may make obj reachable again.  When A refers to B, directly or not, B's
+ * finalizer is called by a later collection, after A's has returned.  Objects
+ * that refer to each other in a cycle that contains one with a finalizer are
+ * never finalized and never freed (MPG_DEBUG=finalizercycles=1 reports them);
+ * pointers of an object into itself don't count.  Finalizers that haven't been
+ * called when mpg_run returns are called in the next run, or never.
+ *
+ * obj  start of an object of any kind
+ * fn   replaces an earlier one; NULL clears it
+ * arg  passed to fn; what it refers to is kept until then.  If that leads to
+ *      obj, obj never dies
+ *
+ * Returns: 0; -EINVAL (obj isn't the start of an object); -ENOMEM.
+ * Owner: mpg_free of obj clears the finalizer, mpg_realloc takes it along.
+ * Context: goroutine.  Doesn't park.
+ * Callbacks: fn, on a fixed stack of 1 MiB; it may block and use the whole
+ *   API, but the others wait for it (MPG_DEBUG=slowfinalizer=N reports one
+ *   that takes longer than N ms).
+ * Since: 0.1.  Source: Go mfinal.go (SetFinalizer).
+ */
+MPG_API int mpg_finalizer_set(void *obj, void (*fn)(void *obj, void *arg),
+                              void *arg);
+
+/* Make a weak reference: one that doesn't keep obj.
+ *
+ * obj  start of an object of any kind
+ *
+ * Returns: the reference, an object of its own, different for each call; NULL
+ *   when obj isn't the start of an object, or memory is exhausted.
+ * Owner: the collector; mpg_free frees it earlier.
+ * Context: goroutine.  May run a collection; doesn't park.
+ * Since: 0.1.  Source: Go weak/pointer.go; Java's WeakReference, in that an
+ *   object with a finalizer has none left when it is finalized.
+ */
+typedef struct mpg_weak mpg_weak;
+MPG_API mpg_weak *mpg_weak_new(void *obj) __attribute__((warn_unused_result));
+
+/* The object that w refers to; from here on the result keeps it.
+ *
+ * w  from mpg_weak_new; NULL is allowed
+ *
+ * Returns: the object; after mpg_realloc has moved it, its new place; NULL
+ *   when mpg_free has freed it or a collection has found that nothing but
+ *   weak references and finalizers leads to it.  Once NULL, it stays so, also
+ *   when a finalizer makes the object reachable again.
+ * Context: any thread that may hold references to objects.  Never blocks.
+ * Since: 0.1.
+ */
+MPG_API void *mpg_weak_get(mpg_weak *w);
+
 /* Keep p's object up to this point, whatever the compiler does to p.
  *
  * Context: any.  Since: 0.1.  Source: Go mfinal.go (KeepAlive).

@@ -1,0 +1,123 @@
+/* special.h - what the collector knows about single objects.
+ *
+ * Private to special.c, its users (finalize.c, weak.c, special_mark.c) and
+ * their tests.
+ */
+#ifndef MPGI_SPECIAL_H
+#define MPGI_SPECIAL_H
+
+#ifndef MPGI_GC_INSIDE
+#error "gc/special.h is private to gc and its unit tests"
+#endif
+
+#include <gc/mark_private.h>
+
+enum mpgi_special_kind {
+  MPGI_SPECIAL_FREE,      /* on the list of free records */
+  MPGI_SPECIAL_FINALIZER, /* the object has a finalizer; at most one */
+  MPGI_SPECIAL_READY,     /* its finalizer is to run; on the queue, not in the
+                             table; the object is a root */
+  MPGI_SPECIAL_WEAK,      /* a weak reference to the object exists */
+  MPGI_SPECIAL_HANDLE,    /* the object is that weak reference */
+  MPGI_SPECIAL_KINDS
+};
+
+/* A record about an object.  Guard: the lock; with the world stopped, the
+ * collector.  In fixmem, so that nothing here keeps an object by itself. */
+struct mpgi_special {
+  uintptr_t base; /* start of the object; of its cell, too */
+  uint32_t next;  /* number + 1 of the next in the bucket, queue or free list */
+  uint32_t prev;  /* in a bucket: the same the other way; 0: it is first */
+  uint8_t kind;   /* enum mpgi_special_kind */
+  bool dead;      /* FINALIZER: unreachable as of this cycle; READY: it was
+                     queued by this cycle */
+  uint16_t reserved;
+  union {
+    struct {
+      void (*fn)(void *obj, void *arg);
+      void *arg; /* a root */
+    } fin;       /* FINALIZER, READY */
+    struct {
+      uint32_t peer; /* WEAK: number of its HANDLE; HANDLE: of its WEAK */
+    } weak;
+  };
+};
+_Static_assert(sizeof(struct mpgi_special) == 40, "small");
+
+/* What a weak reference (struct mpg_weak) is: pointer-free memory. */
+struct mpgi_weak {
+  _Atomic(void *) target; /* NULL once cleared; see weak.c */
+};
+
+#define MPGI_SPECIAL_CHUNK 1024u /* records in a row; a job of marking */
+
+MPGI_HIDDEN void mpgi_special_lock(void);
+MPGI_HIDDEN void mpgi_special_unlock(void);
+/* The record with this number (below mpgi_special_made). */
+MPGI_HIDDEN struct mpgi_special *mpgi_special_at(uint32_t n);
+/* Records that exist, free ones among them. */
+MPGI_HIDDEN uint32_t mpgi_special_made(void);
+/* Records of a kind.  Without the lock: about. */
+MPGI_HIDDEN uint32_t mpgi_special_count(enum mpgi_special_kind kind);
+/* The object's record of a kind; NULL: it has none. */
+MPGI_HIDDEN struct mpgi_special *mpgi_special_find_locked(
+    uintptr_t base, enum mpgi_special_kind kind);
+/* A new record about the object in cell, in the table; *number, unless NULL,
+ * gets its number.  NULL: no memory. */
+MPGI_HIDDEN struct mpgi_special *mpgi_special_add_locked(
+    const struct mpgi_cell *cell, enum mpgi_special_kind kind,
+    uint32_t *number);
+/* Out of the table, onto the free list. */
+MPGI_HIDDEN void mpgi_special_remove_locked(struct mpgi_special *s);
+/* A finalizer's record goes from the table to the end of the queue; and from
+ * its head to the free list, false: it is empty. */
+MPGI_HIDDEN void mpgi_special_queue_locked(struct mpgi_special *s);
+MPGI_HIDDEN bool mpgi_special_unqueue_locked(struct mpgi_special *out);
+
+/* The object in cell is freed by its owner: whatever is known about it ends,
+ * its finalizer doesn't run, references to it are cleared. */
+MPGI_HIDDEN void mpgi_special_drop(const struct mpgi_cell *cell);
+/* The object has moved (mpg_realloc): records follow, the old cell has none.
+ * Never fails. */
+MPGI_HIDDEN void mpgi_special_move(const struct mpgi_cell *from,
+                                   const struct mpgi_cell *to);
+/* May the object have records?  By whoever holds it. */
+static inline bool mpgi_special_maybe(const struct mpgi_cell *cell) {
+  return atomic_load_explicit(&cell->span->special, memory_order_relaxed);
+}
+MPGI_HIDDEN bool mpgi_special_is_valid(void);
+
+/* ---- weak references (weak.c) ---- */
+
+/* One of a pair of records goes: the reference is cleared, both are freed. */
+MPGI_HIDDEN void mpgi_weak_break_locked(struct mpgi_special *s);
+
+/* ---- marking (special_mark.c): with the world stopped ---- */
+
+/* Root jobs: arguments of finalizers, objects whose finalizer is to run. */
+MPGI_HIDDEN size_t mpgi_special_jobs_stw(void);
+MPGI_HIDDEN void mpgi_special_job(size_t i, mpgi_visit *visit, void *arg);
+/* The roots are marked: decide who dies, mark what finalizers need.  Adds to
+ * *marked. */
+MPGI_HIDDEN void mpgi_special_mark_stw(unsigned markers,
+                                       struct mpgi_mark_result *marked);
+/* The world runs again: say which finalizers can't run (MPG_DEBUG's
+ * finalizercycles). */
+MPGI_HIDDEN void mpgi_special_report(void);
+/* The same decision, by a second marker that has marked from the roots:
+ * seen(base) tells, scan(cell) marks what the object reaches but not itself,
+ * reach(base) marks it and what it reaches.  Returns differences. */
+struct mpgi_special_marker {
+  bool (*seen)(uintptr_t base);
+  void (*words)(void *arg, const void *lo, const void *hi);
+  void (*drain)(void);
+  void (*reach)(uintptr_t base);
+};
+MPGI_HIDDEN uint64_t
+mpgi_special_verify_stw(const struct mpgi_special_marker *m);
+/* The words of an object that are scanned, without those that point into it:
+ * an object doesn't wait for itself. */
+MPGI_HIDDEN void mpgi_special_contents(const struct mpgi_cell *cell,
+                                       mpgi_visit *visit, void *arg);
+
+#endif /* MPGI_SPECIAL_H */

@@ -1,0 +1,246 @@
+/* special_mark.c - who dies, and what is kept for finalizers.
+ *
+ * After marking from the roots, still with the world stopped:
+ *   1  decide: an object with a finalizer that has no mark is dead; weak
+ *      references to objects without a mark are cleared
+ *   2  mark what dead objects with finalizers reach, but not themselves:
+ *      finalizers need it
+ *   3  a dead one that still has no mark is reached by no other: its finalizer
+ *      goes to the queue, and it is marked, because it is passed to it
+ *   4  records of references that themselves have no mark are freed
+ * The others of 3 wait: they are reached by one that was queued now, which
+ * stays a root until its finalizer has returned, or by one that waits, too.
+ * So when A reaches B, B's finalizer runs after A's returned.
+ *
+ * When nothing was queued although some are dead, they reach each other in a
+ * cycle; they are never finalized, and kept.  That is what Boehm and Go do;
+ * MPG_DEBUG=finalizercycles=1 reports it.  A pointer of an object into itself
+ * makes no cycle (Go: it does).
+ *
+ * Weak references are cleared in 1, so an object that a finalizer brings back
+ * has none any more, and neither has what only finalizers reach.
+ *
+ * The lock is not taken: nobody holds it.  Nothing allocates.
+ */
+#define MPGI_GC_INSIDE 1
+#include <string.h>
+
+#include <arch/common/options.h>
+#include <gc/special.h>
+
+static struct {
+  uint32_t waiting; /* dead in the last cycle, and not queued */
+  bool cycle;       /* because they reach each other */
+  uint32_t reported;
+  void (*fn)(void *obj, void *arg); /* of one of them */
+} last;
+
+/* ---- roots ---- */
+
+static size_t chunks(void) { return mpgi_special_made() / MPGI_SPECIAL_CHUNK; }
+
+size_t mpgi_special_jobs_stw(void) {
+  return mpgi_finalizer_any() ? chunks() : 0;
+}
+
+void mpgi_special_job(size_t i, mpgi_visit *visit, void *arg) {
+  struct mpgi_special *s = mpgi_special_at((uint32_t) i * MPGI_SPECIAL_CHUNK);
+  for (struct mpgi_special *end = s + MPGI_SPECIAL_CHUNK; s < end; s++) {
+    if (s->kind != MPGI_SPECIAL_FINALIZER && s->kind != MPGI_SPECIAL_READY)
+      continue;
+    visit(arg, &s->fin.arg, &s->fin.arg + 1);
+    if (s->kind == MPGI_SPECIAL_READY) visit(arg, &s->base, &s->base + 1);
+  }
+}
+
+/* ---- marks ---- */
+
+static _Atomic uint64_t *mark_word(uintptr_t base, uint64_t *bit,
+                                   struct mpgi_cell *cell) {
+  bool found = mpgi_cell_find(base, cell);
+  MPG_VERIFY(found && cell->base == base); /* [special.live] */
+  *bit = UINT64_C(1) << cell->index % 64;
+  return &mpgi_span_pairs(cell->span)[cell->index / 64].mark;
+}
+
+static bool is_marked(uintptr_t base) {
+  struct mpgi_cell cell;
+  uint64_t bit;
+  return (mpgi_load(mark_word(base, &bit, &cell)) & bit) != 0;
+}
+
+static void mark(uintptr_t base, struct mpgi_mark_result *marked) {
+  struct mpgi_cell cell;
+  uint64_t bit;
+  _Atomic uint64_t *word = mark_word(base, &bit, &cell);
+  atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+  marked->objects++;
+  marked->bytes += mpgi_span_cell_bytes(cell.span);
+}
+
+/* ---- contents ---- */
+
+/* Words of [lo, hi) that aren't in the object at [base, end). */
+MPGI_NO_SANITIZE static void words_outside(const uintptr_t *lo,
+                                           const uintptr_t *hi, uintptr_t base,
+                                           uintptr_t end, mpgi_visit *visit,
+                                           void *arg) {
+  for (const uintptr_t *at = lo; at < hi; at++)
+    if (*(const volatile uintptr_t *) at - base < end - base) {
+      if (lo < at) visit(arg, lo, at);
+      lo = at + 1;
+    }
+  if (lo < hi) visit(arg, lo, hi);
+}
+
+static void typed_contents(const struct mpgi_cell *cell, uintptr_t end,
+                           mpgi_visit *visit, void *arg) {
+  const struct mpgi_type *t = mpgi_type_get(cell);
+  size_t usable = mpgi_cell_usable(cell);
+  if (t == NULL || t->bytes == 0) return;
+  for (size_t at = 0; usable - at >= t->bytes; at += t->bytes)
+    for (size_t i = 0; i < t->n; i++) {
+      const uintptr_t *w = (const uintptr_t *) (cell->base + at + t->offset[i]);
+      words_outside(w, w + 1, cell->base, end, visit, arg);
+    }
+}
+
+void mpgi_special_contents(const struct mpgi_cell *cell, mpgi_visit *visit,
+                           void *arg) {
+  uintptr_t end = cell->base + mpgi_span_cell_bytes(cell->span);
+  size_t usable = mpgi_cell_usable(cell) & ~(sizeof(uintptr_t) - 1);
+  const uintptr_t *words = (const uintptr_t *) cell->base;
+  switch (cell->span->kind) {
+  case MPGI_KIND_SCAN:
+    words_outside(words, words + usable / sizeof *words, cell->base, end, visit,
+                  arg);
+    break;
+  case MPGI_KIND_TYPED: typed_contents(cell, end, visit, arg); break;
+  default: break;
+  }
+}
+
+static void contents(const struct mpgi_special *s, mpgi_visit *visit,
+                     void *arg) {
+  struct mpgi_cell cell;
+  bool found = mpgi_cell_find(s->base, &cell);
+  MPG_VERIFY(found);
+  mpgi_special_contents(&cell, visit, arg);
+}
+
+static bool is_dead(const struct mpgi_special *s) {
+  return s->kind == MPGI_SPECIAL_FINALIZER && s->dead;
+}
+
+static void contents_job(size_t i, mpgi_visit *visit, void *arg) {
+  struct mpgi_special *s = mpgi_special_at((uint32_t) i * MPGI_SPECIAL_CHUNK);
+  for (struct mpgi_special *end = s + MPGI_SPECIAL_CHUNK; s < end; s++)
+    if (is_dead(s)) contents(s, visit, arg);
+}
+
+/* ---- the steps ---- */
+
+/* Step 1; returns the number of dead with finalizers. */
+static uint32_t decide(uint32_t n) {
+  uint32_t dead = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    struct mpgi_special *s = mpgi_special_at(i);
+    s->dead = false;
+    if (s->kind == MPGI_SPECIAL_FINALIZER)
+      dead += s->dead = !is_marked(s->base);
+    else if (s->kind == MPGI_SPECIAL_WEAK && !is_marked(s->base))
+      mpgi_weak_break_locked(s);
+  }
+  return dead;
+}
+
+static void mark_contents(unsigned markers, struct mpgi_mark_result *marked) {
+  struct mpgi_mark_result more;
+  mpgi_mark_run(contents_job, chunks(), markers, &more);
+  marked->objects += more.objects;
+  marked->bytes += more.bytes;
+  marked->cpu_ns += more.cpu_ns;
+  marked->recoveries += more.recoveries;
+}
+
+/* Step 3. */
+static void queue(uint32_t n, struct mpgi_mark_result *marked) {
+  uint32_t queued = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    struct mpgi_special *s = mpgi_special_at(i);
+    if (!is_dead(s)) continue;
+    if (is_marked(s->base)) {
+      last.waiting++;
+      last.fn = s->fin.fn;
+      continue;
+    }
+    mark(s->base, marked);
+    mpgi_special_queue_locked(s);
+    queued++;
+  }
+  last.cycle = queued == 0;
+}
+
+/* Step 4. */
+static void forget_handles(uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) {
+    struct mpgi_special *s = mpgi_special_at(i);
+    if (s->kind == MPGI_SPECIAL_HANDLE && !is_marked(s->base))
+      mpgi_weak_break_locked(s);
+  }
+}
+
+void mpgi_special_mark_stw(unsigned markers, struct mpgi_mark_result *marked) {
+  uint32_t n = mpgi_special_made();
+  last.waiting = 0;
+  if (n == mpgi_special_count(MPGI_SPECIAL_FREE)) return;
+  if (decide(n) > 0) {
+    mark_contents(markers, marked);
+    queue(n, marked);
+  }
+  if (mpgi_special_count(MPGI_SPECIAL_HANDLE) > 0) forget_handles(n);
+}
+
+void mpgi_special_report(void) {
+  bool stuck = last.waiting > 0 && last.cycle;
+  uint32_t n = stuck ? last.waiting : 0;
+  if (mpgi_opt.finalizercycles != 0 && n > 0 && n != last.reported)
+    mpgi_print(2,
+               "mpg: %u objects with finalizers reach each other and are "
+               "never finalized (one's finalizer: %p)\n",
+               n, (void *) (uintptr_t) last.fn);
+  last.reported = n;
+}
+
+/* ---- a second opinion ---- */
+
+/* Queued by this cycle. */
+static bool is_fresh(const struct mpgi_special *s) {
+  return s->kind == MPGI_SPECIAL_READY && s->dead;
+}
+
+uint64_t mpgi_special_verify_stw(const struct mpgi_special_marker *m) {
+  uint32_t n = mpgi_special_made();
+  uint64_t wrong = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    const struct mpgi_special *s = mpgi_special_at(i);
+    if (s->kind == MPGI_SPECIAL_FINALIZER || is_fresh(s))
+      wrong += m->seen(s->base) == s->dead;
+    else if (s->kind == MPGI_SPECIAL_WEAK)
+      wrong += !m->seen(s->base);
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    const struct mpgi_special *s = mpgi_special_at(i);
+    if (is_dead(s) || is_fresh(s)) contents(s, m->words, NULL);
+  }
+  m->drain();
+  for (uint32_t i = 0; i < n; i++) {
+    const struct mpgi_special *s = mpgi_special_at(i);
+    wrong += is_dead(s) && !m->seen(s->base);
+    wrong += is_fresh(s) && m->seen(s->base);
+  }
+  for (uint32_t i = 0; i < n; i++)
+    if (is_fresh(mpgi_special_at(i))) m->reach(mpgi_special_at(i)->base);
+  m->drain();
+  return wrong;
+}
