@@ -20,6 +20,13 @@
  * An M that sleeps through a start and a further stop sees seq changed,
  * leaves, finds waiting set again at its caller's loop and arrives anew.
  *
+ * [stw.thaw] A frozen thread may hold a lock of the C library's, the dynamic
+ * linker's or jemalloc's (its malloc and ours share some) that a thread on its
+ * way to a stop waits for on g0: then neither would ever arrive.  So when a
+ * stop takes long, frozen threads go on for a while, each counted as not
+ * arrived again, and are asked anew.  The while doubles: at last it is long
+ * enough for the holder to get a CPU and let go of its lock.
+ *
  * Between stop and start the initiator takes no lock that a frozen thread may
  * hold: frozen threads are in user or foreign code, so every lock of the
  * runtime is safe, libc's and jemalloc's are not (mpgi_fixmem_forbid).
@@ -38,6 +45,11 @@ struct mpgi_stw mpgi_stw;
 #define SPIN_NS (30 * 1000)
 #define RESEND_NS (50 * 1000)
 #define RESEND_MAX_NS (1000 * 1000)
+#ifndef THAW_AFTER_NS /* models have less time */
+#define THAW_AFTER_NS (10 * 1000 * 1000)
+#define THAW_MIN_NS (500 * 1000)
+#endif
+#define THAW_MAX_NS (64 * 1000 * 1000)
 #ifndef HERE_SPINS /* models have none */
 #define HERE_SPINS 200
 #endif
@@ -70,10 +82,16 @@ void mpgi_stw_arrive(void) {
   mpgi_os_futex_wake(&mpgi_stw.arrived, 1);
 }
 
+static bool is_frozen(const struct mpg_p *pp) {
+  return pp->m && atomic_load(&pp->m->stop) == MPGI_M_FROZEN;
+}
+
+/* Not a thread that was thawed and has not noticed: the signal would wait for
+ * its handler's end and freeze it again on the spot. */
 static void ask_all(void) {
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
-    if (atomic_load(&pp->status) == MPGI_P_RUNNING)
+    if (atomic_load(&pp->status) == MPGI_P_RUNNING && !is_frozen(pp))
       mpgi_preempt_one(pp, MPGI_PREEMPT_STOP);
   }
 }
@@ -125,21 +143,75 @@ void mpgi_stw_take_syscall(struct mpg_p *pp) {
     mpgi_stw_arrive();
 }
 
+/* [stw.thaw] Let frozen threads go on; false: there are none.  Who is frozen
+ * wrote stop before its P's status.  Its arrival may still be on its way: then
+ * it takes back what is added here, and the thread leaves at once. */
+static bool thaw(void) {
+  bool any = false;
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    if (atomic_load(&pp->status) != MPGI_P_GCSTOP || !is_frozen(pp)) continue;
+    atomic_fetch_add(&mpgi_stw.stopwait, 1);
+    atomic_store(&pp->status, MPGI_P_RUNNING);
+    any = true;
+  }
+  if (!any) return false;
+  atomic_fetch_add(&mpgi_stw.seq, 1);
+  mpgi_os_futex_wake(&mpgi_stw.seq, INT32_MAX);
+  return true;
+}
+
+static bool any_thawing(void) {
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    const struct mpg_p *pp = mpgi_sched.allp[i];
+    if (atomic_load(&pp->status) == MPGI_P_RUNNING && is_frozen(pp))
+      return true;
+  }
+  return false;
+}
+
+/* When to ask and when to thaw; ns of the clock. */
+struct patience {
+  int64_t ask_at, back_off;
+  int64_t thaw_at, thaw_for;
+  bool thawing; /* somebody was, and may not have left its handler yet */
+};
+
+/* Whoever was thawed goes on for all of thaw_for once it runs. */
+static void ask_again(struct patience *w, int64_t now) {
+  if (w->thawing) {
+    w->thawing = any_thawing();
+    w->ask_at = now + (w->thawing ? THAW_MIN_NS : w->thaw_for);
+    return;
+  }
+  ask_all();
+  w->ask_at = now + w->back_off;
+  if (w->back_off < RESEND_MAX_NS) w->back_off *= 2;
+}
+
+static void thaw_again(struct patience *w, int64_t now) {
+  w->thaw_at = now + THAW_AFTER_NS + 2 * w->thaw_for;
+  if (!thaw()) return;
+  w->thawing = true;
+  w->ask_at = now;
+  if (w->thaw_for < THAW_MAX_NS) w->thaw_for *= 2;
+}
+
 static void wait_arrivals(void) {
-  int64_t begin = mpgi_os_now(), resend = begin + RESEND_NS / 2;
-  int64_t back_off = RESEND_NS;
+  int64_t begin = mpgi_os_now();
+  struct patience w = {.ask_at = begin + RESEND_NS / 2,
+                       .back_off = RESEND_NS,
+                       .thaw_at = begin + THAW_AFTER_NS,
+                       .thaw_for = THAW_MIN_NS};
   while (!all_stopped()) {
     uint32_t seen = atomic_load(&mpgi_stw.arrived);
     int64_t now = mpgi_os_now();
-    if (now >= resend) {
-      ask_all();
-      resend = now + back_off;
-      if (back_off < RESEND_MAX_NS) back_off *= 2;
-    }
+    if (now >= w.thaw_at && !w.thawing) thaw_again(&w, now);
+    if (now >= w.ask_at) ask_again(&w, now);
     if (now - begin < SPIN_NS) {
       for (int i = 0; i < 16 && !all_stopped(); i++) mpgi_arch_relax();
     } else if (!all_stopped()) {
-      mpgi_os_futex_wait(&mpgi_stw.arrived, seen, resend - now);
+      mpgi_os_futex_wait(&mpgi_stw.arrived, seen, w.ask_at - now);
     }
   }
 }

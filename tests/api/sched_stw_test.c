@@ -2,6 +2,8 @@
  *
  * No timing is asserted: the watchdog ends a collection that never does.
  */
+#include <link.h>
+
 #include "../../examples/loops.h"
 #include "../support/check.h"
 
@@ -78,6 +80,44 @@ static void several_collect_at_once(void *arg) {
   mpg_waitgroup_wait(&done);
 }
 
+/* A thread frozen with the dynamic linker's lock, and a collection that waits
+ * for that lock before it can stop: neither may hold up the other. */
+static _Atomic int has_lock, wants_lock;
+
+static int with_the_lock(struct dl_phdr_info *info, size_t bytes, void *arg) {
+  (void) info, (void) bytes, (void) arg;
+  int64_t until = check_now() + 50 * INT64_C(1000000);
+  atomic_store(&has_lock, 1);
+  while (check_now() < until) continue;
+  return 1;
+}
+
+static void hold_the_lock(void *arg) {
+  (void) arg;
+  dl_iterate_phdr(with_the_lock, NULL);
+  mpg_waitgroup_done(&done);
+}
+
+static void need_the_lock(void *arg) {
+  (void) arg;
+  atomic_store(&wants_lock, 1);
+  mpg_gc();
+  mpg_waitgroup_done(&done);
+}
+
+static void a_frozen_thread_may_have_a_lock(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(4);
+  mpg_waitgroup_add(&done, 2);
+  CHECK_GO(hold_the_lock, NULL);
+  CHECK_EVENTUALLY(atomic_load(&has_lock));
+  CHECK_GO(need_the_lock, NULL);
+  CHECK_EVENTUALLY(atomic_load(&wants_lock));
+  mpg_sleep(5000000); /* most likely it waits for the lock now */
+  mpg_gomaxprocs(3);
+  mpg_waitgroup_wait(&done);
+}
+
 /* On one P the loop is switched out; the collector finds it on a queue. */
 static void on_one_p(void *arg) {
   (void) arg;
@@ -95,6 +135,7 @@ static const struct check_case cases[] = {
     INSIDE(beside_a_raw_read),
     INSIDE(beside_a_syscall),
     INSIDE(several_collect_at_once),
+    INSIDE(a_frozen_thread_may_have_a_lock),
     INSIDE(on_one_p),
     INSIDE(beside_several_of_each),
 };

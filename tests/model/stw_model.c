@@ -7,6 +7,8 @@
  *   caller     enters and leaves system calls
  *   idler      lets go of its P and takes an idle one again, on g0
  *   sysmon     retakes a P from a system call and hands it off
+ *   holder     is in foreign code and has a lock of its; it can be frozen
+ *   needer     on g0, waits for that lock
  * While the world is stopped nobody else may take a step of user code; stopwait
  * may not fall below 0 (MPG_VERIFY in mpgi_stw_arrive); everybody comes to
  * the end.
@@ -20,6 +22,8 @@
 #include "model.h"
 
 #define HERE_SPINS 0
+#define THAW_AFTER_NS (200 * 1000)
+#define THAW_MIN_NS (100 * 1000)
 
 struct mpgi_sched mpgi_sched;
 
@@ -254,6 +258,33 @@ static void idler(int i) {
   go_idle(mp);
 }
 
+/* ---- a lock of the C library's, say ---- */
+
+static _Atomic uint32_t foreign_lock;
+
+/* sigpreempt.c, sig_running, in foreign code. */
+static void foreign_step(int i) {
+  user_step();
+  explore_step("foreign code");
+  if (!signalled[i]) return;
+  signalled[i] = false;
+  if (mpgi_stw_waiting()) mpgi_freeze_sig(&m[i], stack);
+}
+
+static void holder(int i) {
+  explore_lock(&foreign_lock);
+  foreign_step(i);
+  explore_unlock(&foreign_lock);
+  looper(i);
+}
+
+static void needer(int i) {
+  m[i].curg = NULL;
+  explore_lock(&foreign_lock);
+  explore_unlock(&foreign_lock);
+  go_idle(&m[i]);
+}
+
 /* ---- sysmon: retake_syscall ---- */
 
 static void sysmon(int times) {
@@ -388,6 +419,11 @@ static const struct explore_config configs[] = {
      .thread = {{"stopper", stopper_with_help, 1, false},
                 {"looper", looper, 1, false},
                 {"looper2", looper, 2, false}}},
+    {.name = "stw.a_frozen_thread_has_a_lock_that_another_needs",
+     .setup = setup_2,
+     .thread = {{"stopper", stopper, 1, false},
+                {"holder", holder, 1, false},
+                {"needer", needer, 2, false}}},
 };
 
 /* ---- what must be noticed ---- */
@@ -409,6 +445,10 @@ static const struct {
     /* Who sleeps through the start misses the second stop. */
     {0, {"mpgi_world_start", EXPLORE_WAKE, EXPLORE_SKIP, NULL}, LATE},
     {0, {"mpgi_world_start", EXPLORE_RMW, EXPLORE_SKIP, NULL}, LATE},
+    {10,
+     {"thaw", EXPLORE_RMW, EXPLORE_SKIP, &mpgi_stw.stopwait},
+     "s == MPGI_P_IDLE"},
+    {10, {"thaw", EXPLORE_WAKE, EXPLORE_SKIP, NULL}, LATE},
 };
 
 int main(void) {
