@@ -204,14 +204,26 @@ void mpgi_run_finish(struct mpg_m *mp) {
     if (m != mp) mpgi_note_wake(&m->park);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_note_wake(&mpgi_sched.sysmon_note);
+  mpgi_note_wake(&mpgi_sched.exit_note);
   mpgi_m_exit(mp);
+}
+
+static void wait_end(void) {
+  while (!atomic_load(&mpgi_sched.exiting)) {
+    mpgi_note_sleep(&mpgi_sched.exit_note);
+    mpgi_note_clear(&mpgi_sched.exit_note);
+  }
 }
 
 /* Threads in system calls (without a P) are still out: freeze them where they
  * are.  Asked again and again, because a signal may find one in the runtime,
  * from where it leaves by itself. */
 static void wait_threads(void) {
-  while (!mpgi_note_sleep_timed(&mpgi_sched.exit_note, 1000 * 1000)) {
+  while (atomic_load(&mpgi_sched.live_threads)) {
+    if (mpgi_note_sleep_timed(&mpgi_sched.exit_note, 1000 * 1000)) {
+      mpgi_note_clear(&mpgi_sched.exit_note);
+      continue;
+    }
     mpgi_mutex_lock(&mpgi_sched.lock);
     for (struct mpg_m *m = mpgi_sched.all_m; m; m = m->all_link)
       if (m->tid && !atomic_load(&m->gone)) mpgi_os_tgkill(m->tid, SIGURG);
@@ -289,7 +301,10 @@ static int run(mpg_func fn, void *arg, bool fixed) {
     mpgi_fault_init();
     atomic_store(&mpgi_sched.running, 1);
     err = make_main(&call, fixed);
-    if (!err) wait_threads();
+    if (!err) {
+      wait_end();
+      wait_threads();
+    }
     atomic_store(&mpgi_sched.running, 0);
     clean_up();
     mpgi_fault_restore();
