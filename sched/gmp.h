@@ -347,8 +347,11 @@ MPGI_HIDDEN struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from,
                                           bool steal_next);
 MPGI_HIDDEN bool mpgi_runq_empty(struct mpg_p *pp);
 MPGI_HIDDEN uint32_t mpgi_runq_size(struct mpg_p *pp);
-/* Everything of pp to the global queue; pp has no owner, or the caller is. */
+/* Everything of pp to the global queue; any thread.  What an owner puts at
+ * the same time stays. */
 MPGI_HIDDEN void mpgi_runq_drain_locked(struct mpg_p *pp);
+/* The n oldest of pp's ring to the global queue; any thread. */
+MPGI_HIDDEN void mpgi_runq_shed_locked(struct mpg_p *pp, uint32_t n);
 MPGI_HIDDEN void mpgi_gqueue_push(struct mpgi_gqueue *q, struct mpg_g *gp);
 MPGI_HIDDEN struct mpg_g *mpgi_gqueue_pop(struct mpgi_gqueue *q);
 MPGI_HIDDEN void mpgi_globq_put_locked(struct mpg_g *gp);

@@ -13,6 +13,10 @@
  * runnext is a slot of its own: put by the owner, taken by CAS, because
  * thieves may take it too (in their last round).
  *
+ * sysmon, which has no queue of its own, takes as a thief does, one by one:
+ * what waits behind a stuck thread, and what one busy P has too many of
+ * (sysmon.c).
+ *
  * Global queue: a list under sched.lock.
  *
  * Model-checked by tests/model/runq_model.c.  Source: Go proc.go (runqput,
@@ -135,21 +139,11 @@ void mpgi_runq_put(struct mpg_p *pp, struct mpg_g *gp, bool next) {
   put_tail(pp, gp);
 }
 
-struct mpg_g *mpgi_runq_get(struct mpg_p *pp, bool *inherit) {
-  struct mpg_g *next = atomic_load_explicit(&pp->runnext, memory_order_relaxed);
-  /* A failed CAS means that a thief took it; only the owner fills it.  It
-   * releases, too: whoever sees runnext empty must see in the ring what was
-   * kicked out of it (mpgi_runq_empty). */
-  if (next && atomic_compare_exchange_strong_explicit(&pp->runnext, &next, NULL,
-                                                      memory_order_acq_rel,
-                                                      memory_order_relaxed)) {
-    *inherit = true;
-    return next;
-  }
-  *inherit = false;
+/* The oldest of the ring, taken by the owner or by anybody else. */
+static struct mpg_g *take_head(struct mpg_p *pp) {
   uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
   for (;;) {
-    uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
+    uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_acquire);
     if (head == tail) return NULL;
     struct mpg_g *gp =
         atomic_load_explicit(&pp->runq[SLOT(head)], memory_order_relaxed);
@@ -158,6 +152,17 @@ struct mpg_g *mpgi_runq_get(struct mpg_p *pp, bool *inherit) {
                                               memory_order_acquire))
       return gp;
   }
+}
+
+struct mpg_g *mpgi_runq_get(struct mpg_p *pp, bool *inherit) {
+  struct mpg_g *next = atomic_load_explicit(&pp->runnext, memory_order_relaxed);
+  /* A failed CAS means that a thief took it; only the owner fills it.  It
+   * releases, too: whoever sees runnext empty must see in the ring what was
+   * kicked out of it (mpgi_runq_empty). */
+  *inherit = next && atomic_compare_exchange_strong_explicit(
+                         &pp->runnext, &next, NULL, memory_order_acq_rel,
+                         memory_order_relaxed);
+  return *inherit ? next : take_head(pp);
 }
 
 bool mpgi_runq_empty(struct mpg_p *pp) {
@@ -232,6 +237,14 @@ void mpgi_runq_drain_locked(struct mpg_p *pp) {
   struct mpgi_gqueue batch = {0};
   bool inherit;
   for (struct mpg_g *gp; (gp = mpgi_runq_get(pp, &inherit));)
+    mpgi_gqueue_push(&batch, gp);
+  mpgi_globq_put_batch_locked(&batch);
+}
+
+void mpgi_runq_shed_locked(struct mpg_p *pp, uint32_t n) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  struct mpgi_gqueue batch = {0};
+  for (struct mpg_g *gp; n && (gp = take_head(pp)); n--)
     mpgi_gqueue_push(&batch, gp);
   mpgi_globq_put_batch_locked(&batch);
 }

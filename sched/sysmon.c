@@ -21,12 +21,14 @@
 #define ASK_MAX_NS (1000 * 1000)
 #define CPU_EVERY_NS (MPGI_FAIR_NS / 2)
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
+#define BALANCE_NS (MPGI_SLICE_NS / 2)
 
 struct sysmon {
   int64_t now, delay;
   uint32_t idle;      /* rounds in which nothing happened */
   int64_t next_trace; /* INT64_MAX: off */
   int64_t next_text;
+  int64_t next_balance;
 };
 
 void mpgi_sysmon_wake(void) {
@@ -168,11 +170,13 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
     pp->mon_asked = 0;
     pp->mon_burns = pp->mon_stuck = false;
   }
+  watch_cpu(s, pp);
   if (mpgi_opt.preemptall) {
-    mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
+    /* Not if blocked: for the signals it would seem to use the CPU. */
+    if (pp->m && !mpgi_os_thread_blocked(pp->m->tid))
+      mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
     return true;
   }
-  watch_cpu(s, pp);
   if (pp->mon_stuck || !slice_is_over(s, pp) || !pp->mon_burns ||
       !ask_now(s, pp))
     return pp->mon_stuck || pp->mon_asked != 0;
@@ -197,6 +201,58 @@ static bool retake(struct sysmon *s) {
   }
   mpgi_compensate(stuck);
   return any;
+}
+
+/* ---- queues that wait too long ----
+ *
+ * A P that always has something to run never steals.  So every BALANCE_NS
+ * what waits behind a stuck thread, and what a busy P has beyond its fair
+ * share while another has nothing, goes to the global queue. */
+
+static bool is_busy(const struct mpg_p *pp) {
+  return atomic_load(&pp->status) == MPGI_P_RUNNING;
+}
+
+static void shed(struct mpg_p *pp, uint32_t n) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  if (pp->mon_stuck)
+    mpgi_runq_drain_locked(pp);
+  else
+    mpgi_runq_shed_locked(pp, n);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  mpgi_wakep();
+}
+
+/* Ps that run something and are not stuck; *waiting: length of their queues;
+ * *hungry: one has an empty queue. */
+static uint32_t count_busy(uint32_t *waiting, bool *hungry) {
+  uint32_t busy = 0;
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    if (!is_busy(pp) || pp->mon_stuck) continue;
+    uint32_t n = mpgi_runq_size(pp);
+    busy++;
+    *waiting += n;
+    *hungry |= n == 0;
+  }
+  return busy;
+}
+
+static void balance(struct sysmon *s) {
+  if (s->now < s->next_balance || mpgi_opt.nosteal) return;
+  s->next_balance = s->now + BALANCE_NS;
+  uint32_t waiting = 0;
+  bool hungry = false;
+  uint32_t busy = count_busy(&waiting, &hungry);
+  for (int32_t i = 0; i < mpgi_sched.nallp && !mpgi_stw_waiting(); i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    if (!is_busy(pp)) continue;
+    uint32_t n = mpgi_runq_size(pp);
+    if (pp->mon_stuck && !mpgi_runq_empty(pp))
+      shed(pp, n);
+    else if (hungry && n > waiting / busy)
+      shed(pp, n - waiting / busy);
+  }
 }
 
 /* Work that waits although a P is idle: a thread could not be started when it
@@ -236,6 +292,7 @@ static void round_of_duty(struct sysmon *s) {
   atomic_store_explicit(&mpgi_sched.coarse_now, s->now, memory_order_relaxed);
   s->idle = retake(s) ? 0 : s->idle + 1;
   find_overdue(s);
+  balance(s);
   retry_wake();
   if (s->now >= s->next_text) {
     mpgi_text_refresh();

@@ -183,6 +183,13 @@ static void drain_to_global(int pi) {
   explore_unlock(&mpgi_sched.lock.state);
 }
 
+/* sysmon.c, shed. */
+static void shed(int n) {
+  explore_lock(&mpgi_sched.lock.state);
+  mpgi_runq_shed_locked(&p[0], (uint32_t) n);
+  explore_unlock(&mpgi_sched.lock.state);
+}
+
 /* runnext is never empty, or the ring isn't, while this looks. */
 static void asks_if_empty(int pi) { explore_require(!mpgi_runq_empty(&p[pi])); }
 static void kick_then_get(int pi) {
@@ -232,6 +239,14 @@ static const struct explore_config configs[] = {
      .setup = setup_3,
      .thread = {{"drainer", drain_to_global, 0, false}, THIEF(thief_twice, 1)},
      .at_end = all_came_out},
+    {.name = "runq.sysmon_drains_under_the_owner",
+     .setup = setup_next,
+     .thread = {OWNER(put_next_get, 2), {"sysmon", drain_to_global, 0, false}},
+     .at_end = all_came_out},
+    {.name = "runq.sysmon_sheds_under_the_owner",
+     .setup = setup_3,
+     .thread = {OWNER(put_get_in_turn, 3), {"sysmon", shed, 2, false}},
+     .at_end = all_came_out},
     {.name = "runq.never_looks_empty_while_runnext_is_kicked",
      .setup = setup_next,
      .thread = {{"owner", kick_then_get, 0, false},
@@ -247,12 +262,12 @@ static const struct {
   struct explore_mutant mutant;
 } wrong[] = {
     {0, EXPLORE_SC, {"grab", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
-    {0, EXPLORE_SC, {"mpgi_runq_get", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
+    {0, EXPLORE_SC, {"take_head", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {2, EXPLORE_SC, {"put_slow", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {4, EXPLORE_SC, {"mpgi_runq_steal", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {4, EXPLORE_SC, {"mpgi_runq_put", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {1, EXPLORE_PSO, {"put_tail", EXPLORE_STORE, EXPLORE_RELAX, NULL}},
-    {8, EXPLORE_PSO, {"mpgi_runq_get", EXPLORE_CAS, EXPLORE_RELAX, NULL}},
+    {10, EXPLORE_PSO, {"mpgi_runq_get", EXPLORE_CAS, EXPLORE_RELAX, NULL}},
 };
 
 int main(void) {
