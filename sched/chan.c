@@ -4,9 +4,9 @@
  * buffer.  Values go directly between a parked goroutine and its partner; a
  * parked goroutine's element pointer is a root while it waits (sched/roots.c).
  *
- * [chan.inv.queues] Under the lock: not both queues are non-empty (select
- * aside); receivers wait only while the buffer is empty, senders only while
- * it is full.  Waiters are FIFO.  Checked in chan_is_valid.
+ * [chan.inv.queues] Under the lock: receivers wait only while the buffer is
+ * empty, senders only while it is full, and not both wait, except in one
+ * select on both.  Waiters are FIFO.  Checked in chan_is_valid.
  *
  * Every function runs on g0, so the lock's holder is never preempted.  A
  * waiter is parked before the lock is released and readied after it.
@@ -18,63 +18,35 @@
 #include <sched/sched.h>
 
 #include <errno.h>
-#include <string.h>
 
 #include <sched/gmp.h>
 
-struct wait_queue {
-  struct mpgi_waiter *head, *tail;
-};
-
-struct mpg_chan {
-  struct mpgi_mutex lock;
-  uint32_t generation;     /* lock: the mpg_run its waiters belong to */
-  _Atomic uint32_t closed; /* lock; read without for the fast paths */
-  size_t elem_bytes, cap;  /* constant */
-  _Atomic size_t count;    /* lock; read without for len and fast paths */
-  size_t send_at, recv_at; /* lock: indices into buf */
-  struct wait_queue recvq, sendq; /* lock */
-  _Alignas(16) unsigned char buf[];
-};
-
-/* ---- queues and the buffer ---- */
-
-static void enqueue(struct wait_queue *q, struct mpgi_waiter *w) {
-  w->next = NULL;
-  w->prev = q->tail;
-  if (q->tail)
-    q->tail->next = w;
-  else
-    q->head = w;
-  q->tail = w;
-}
-
-static struct mpgi_waiter *dequeue(struct wait_queue *q) {
-  struct mpgi_waiter *w = q->head;
-  if (!w) return NULL;
-  q->head = w->next;
-  if (q->head)
-    q->head->prev = NULL;
-  else
-    q->tail = NULL;
-  w->next = NULL;
-  return w;
-}
+#include <sched/chan.h>
 
 static bool chan_is_valid(const struct mpg_chan *c) {
-  size_t n = atomic_load_explicit(&c->count, memory_order_relaxed);
-  return n <= c->cap && !(c->recvq.head && c->sendq.head) &&
-         (!c->recvq.head || n == 0) && (!c->sendq.head || n == c->cap);
+  size_t n = mpgi_chan_count(c);
+  const struct mpgi_waiter *r = mpgi_chanq_head(&c->recvq);
+  const struct mpgi_waiter *s = mpgi_chanq_head(&c->sendq);
+  return n <= c->cap && !(r && s && !r->select && !s->select) &&
+         (!r || n == 0) && (!s || n == c->cap);
+}
+
+void mpgi_chan_renew_locked(struct mpg_chan *c) {
+  if (MPGI_UNLIKELY(c->generation != mpgi_sched.run_generation)) {
+    c->generation = mpgi_sched.run_generation;
+    atomic_store_explicit(&c->recvq.head, NULL, memory_order_relaxed);
+    atomic_store_explicit(&c->sendq.head, NULL, memory_order_relaxed);
+    c->recvq.tail = c->sendq.tail = NULL;
+  }
+  MPG_ASSERT_INTERNAL(chan_is_valid(c));
 }
 
 static void chan_lock(struct mpg_chan *c) {
   mpgi_mutex_lock(&c->lock);
-  if (MPGI_UNLIKELY(c->generation != mpgi_sched.run_generation)) {
-    c->generation = mpgi_sched.run_generation;
-    c->recvq = c->sendq = (struct wait_queue){0};
-  }
-  MPG_ASSERT_INTERNAL(chan_is_valid(c));
+  mpgi_chan_renew_locked(c);
 }
+
+/* ---- the buffer ---- */
 
 static void *slot(struct mpg_chan *c, size_t i) {
   return c->buf + i * c->elem_bytes;
@@ -88,19 +60,33 @@ static void copy(const struct mpg_chan *c, void *to, const void *from) {
   if (to && c->elem_bytes) memcpy(to, from, c->elem_bytes);
 }
 
+static void count_set(struct mpg_chan *c, size_t n) {
+  atomic_store_explicit(&c->count, n, memory_order_relaxed);
+}
+
 static void buffer_put(struct mpg_chan *c, const void *elem) {
   copy(c, slot(c, c->send_at), elem);
   c->send_at = after(c, c->send_at);
-  atomic_fetch_add_explicit(&c->count, 1, memory_order_relaxed);
+  count_set(c, mpgi_chan_count(c) + 1);
 }
 
-/* The taken slot is cleared, so that it keeps nothing alive. */
-static void buffer_get(struct mpg_chan *c, void *elem) {
-  void *from = slot(c, c->recv_at);
-  copy(c, elem, from);
-  if (c->elem_bytes) memset(from, 0, c->elem_bytes);
+/* The first element, into elem; the first waiting sender's, if there is one,
+ * takes its place: count doesn't change then, not even for a moment, because
+ * it is read without the lock.  The slot is cleared otherwise, so that it
+ * keeps nothing alive. */
+static struct mpgi_waiter *buffer_get(struct mpg_chan *c, void *elem) {
+  void *first = slot(c, c->recv_at);
+  struct mpgi_waiter *w = mpgi_chanq_pop(&c->sendq);
+  copy(c, elem, first);
   c->recv_at = after(c, c->recv_at);
-  atomic_fetch_sub_explicit(&c->count, 1, memory_order_relaxed);
+  if (w) {
+    copy(c, first, w->elem);
+    c->send_at = c->recv_at;
+  } else {
+    mpgi_chan_zero(c, first);
+    count_set(c, mpgi_chan_count(c) - 1);
+  }
+  return w;
 }
 
 /* ---- waiting and waking ---- */
@@ -113,19 +99,25 @@ static void wait_done(struct mpgi_waiter *w) {
 /* Hand the result to a dequeued waiter; the caller unlocks, then readies. */
 static struct mpg_g *grant(struct mpgi_waiter *w, bool ok) {
   struct mpg_g *gp = w->g;
-  gp->ctx.ret = ok;
+  if (w->select) {
+    gp->select->chosen = (int32_t) w->index;
+    gp->select->ok = ok;
+  } else {
+    gp->ctx.ret = ok;
+  }
   wait_done(w);
   return gp;
 }
 
-static _Noreturn void wait_on(struct mpg_chan *c, struct wait_queue *q,
+static _Noreturn void wait_on(struct mpg_chan *c, struct mpgi_chan_queue *q,
                               const void *elem, enum mpgi_wait_reason why) {
   struct mpg_m *mp = mpgi_tls_m();
   struct mpg_g *gp = mp->curg;
   gp->wait.g = gp;
   gp->wait.elem = (void *) (uintptr_t) elem;
   gp->wait.object = c;
-  enqueue(q, &gp->wait);
+  gp->wait.select = false;
+  mpgi_chanq_push(q, &gp->wait);
   mpgi_park_begin(mp, gp, why);
   mpgi_mutex_unlock(&c->lock);
   mpgi_schedule(mp);
@@ -145,17 +137,15 @@ static void sender_of_closed(struct mpg_g *gp) {
 
 /* ---- sending ---- */
 
-/* Under the lock.  True when it went; *wake is the partner to ready. */
-static bool send_now(struct mpg_chan *c, const void *elem,
-                     struct mpg_g **wake) {
-  struct mpgi_waiter *w = dequeue(&c->recvq);
+bool mpgi_chan_send_locked(struct mpg_chan *c, const void *elem,
+                           struct mpg_g **wake) {
+  struct mpgi_waiter *w = mpgi_chanq_pop(&c->recvq);
   if (w) {
     copy(c, w->elem, elem);
     *wake = grant(w, true);
     return true;
   }
-  if (atomic_load_explicit(&c->count, memory_order_relaxed) == c->cap)
-    return false;
+  if (mpgi_chan_count(c) == c->cap) return false;
   buffer_put(c, elem);
   return true;
 }
@@ -169,11 +159,11 @@ uintptr_t mpgi_chan_send_g0(mpg_chan *c, const void *elem) {
   struct mpg_g *gp = mpgi_current_g("mpg_chan_send"), *wake = NULL;
   if (!c) wait_for_ever(gp, MPGI_WAIT_CHAN_SEND_NIL);
   chan_lock(c);
-  if (atomic_load_explicit(&c->closed, memory_order_relaxed)) {
+  if (mpgi_chan_closed(c)) {
     mpgi_mutex_unlock(&c->lock);
     mpgi_fatal("send on closed channel");
   }
-  if (!send_now(c, elem, &wake))
+  if (!mpgi_chan_send_locked(c, elem, &wake))
     wait_on(c, &c->sendq, elem, MPGI_WAIT_CHAN_SEND);
   unlock_and_ready(c, wake);
   return 0;
@@ -181,13 +171,13 @@ uintptr_t mpgi_chan_send_g0(mpg_chan *c, const void *elem) {
 
 int mpgi_chan_try_send_g0(mpg_chan *c, const void *elem) {
   mpgi_current_g("mpg_chan_try_send");
-  if (!c) return -EAGAIN;
+  if (!c || !mpgi_chan_may_send(c)) return -EAGAIN;
   struct mpg_g *wake = NULL;
   int err = 0;
   chan_lock(c);
-  if (atomic_load_explicit(&c->closed, memory_order_relaxed))
+  if (mpgi_chan_closed(c))
     err = -EPIPE;
-  else if (!send_now(c, elem, &wake))
+  else if (!mpgi_chan_send_locked(c, elem, &wake))
     err = -EAGAIN;
   unlock_and_ready(c, wake);
   return err;
@@ -203,50 +193,40 @@ void mpgi_chan_offer(mpg_chan *c, const void *elem) {
 
 /* ---- receiving ---- */
 
-static bool recv_now(struct mpg_chan *c, void *elem, struct mpg_g **wake) {
-  struct mpgi_waiter *w;
-  if (atomic_load_explicit(&c->count, memory_order_relaxed)) {
-    buffer_get(c, elem);
-    if ((w = dequeue(&c->sendq))) {
-      buffer_put(c, w->elem);
-      *wake = grant(w, true);
-    }
-    return true;
-  }
-  if ((w = dequeue(&c->sendq))) {
-    copy(c, elem, w->elem);
+bool mpgi_chan_recv_locked(struct mpg_chan *c, void *elem,
+                           struct mpg_g **wake) {
+  bool buffered = mpgi_chan_count(c) > 0;
+  struct mpgi_waiter *w =
+      buffered ? buffer_get(c, elem) : mpgi_chanq_pop(&c->sendq);
+  if (w) {
+    if (!buffered) copy(c, elem, w->elem);
     *wake = grant(w, true);
-    return true;
   }
-  return false;
-}
-
-static void zero(const struct mpg_chan *c, void *elem) {
-  if (elem && c->elem_bytes) memset(elem, 0, c->elem_bytes);
+  return buffered || w;
 }
 
 uintptr_t mpgi_chan_recv_g0(mpg_chan *c, void *elem) {
   struct mpg_g *gp = mpgi_current_g("mpg_chan_recv"), *wake = NULL;
   if (!c) wait_for_ever(gp, MPGI_WAIT_CHAN_RECV_NIL);
   chan_lock(c);
-  bool ok = recv_now(c, elem, &wake);
-  if (!ok && !atomic_load_explicit(&c->closed, memory_order_relaxed))
+  bool ok = mpgi_chan_recv_locked(c, elem, &wake);
+  if (!ok && !mpgi_chan_closed(c))
     wait_on(c, &c->recvq, elem, MPGI_WAIT_CHAN_RECV);
-  if (!ok) zero(c, elem);
+  if (!ok) mpgi_chan_zero(c, elem);
   unlock_and_ready(c, wake);
   return ok;
 }
 
 int mpgi_chan_try_recv_g0(mpg_chan *c, void *elem) {
   mpgi_current_g("mpg_chan_try_recv");
-  if (!c) return -EAGAIN;
+  if (!c || !mpgi_chan_may_recv(c)) return -EAGAIN;
   struct mpg_g *wake = NULL;
   int err = 0;
   chan_lock(c);
-  if (!recv_now(c, elem, &wake)) {
+  if (!mpgi_chan_recv_locked(c, elem, &wake)) {
     err = -EAGAIN;
-    if (atomic_load_explicit(&c->closed, memory_order_relaxed)) {
-      zero(c, elem);
+    if (mpgi_chan_closed(c)) {
+      mpgi_chan_zero(c, elem);
       err = -EPIPE;
     }
   }
@@ -266,13 +246,14 @@ void mpgi_chan_close_g0(mpg_chan *c) {
     mpgi_mutex_unlock(&c->lock);
     mpgi_fatal("close of closed channel");
   }
-  while ((w = dequeue(&c->recvq))) {
-    zero(c, w->elem);
+  while ((w = mpgi_chanq_pop(&c->recvq))) {
+    mpgi_chan_zero(c, w->elem);
     mpgi_gqueue_push(&wake, grant(w, false));
   }
-  while ((w = dequeue(&c->sendq))) {
+  while ((w = mpgi_chanq_pop(&c->sendq))) {
+    bool one = !w->select; /* otherwise select.c sees it */
     struct mpg_g *gp = grant(w, false);
-    gp->on_resume = sender_of_closed;
+    if (one) gp->on_resume = sender_of_closed;
     mpgi_gqueue_push(&wake, gp);
   }
   mpgi_mutex_unlock(&c->lock);

@@ -84,15 +84,19 @@ enum {
 #define MPGI_GSIGNAL_BYTES (64 << 10)
 #define MPGI_G0_BYTES (512 << 10)
 
-/* A goroutine waiting in a channel's or semaphore's queue; one a G, in the G
- * (a single-object wait).  Guarded by the queue's lock. */
+/* A goroutine waiting in a channel's or semaphore's queue: one in the G for a
+ * single object, several in a struct mpgi_select.  Guarded by the queue's
+ * lock. */
 struct mpgi_waiter {
   struct mpgi_waiter *next, *prev;
   struct mpg_g *g;
-  void *elem;         /* where the value comes from or goes to; a root */
-  const void *object; /* the channel or semaphore; a root */
-  int64_t since;      /* mutexes: ns when the wait began */
-  bool starving;      /* mutexes: waited for more than 1 ms */
+  void *elem;          /* where the value comes from or goes to; a root */
+  const void *object;  /* the channel or semaphore; a root */
+  int64_t since;       /* mutexes: ns when the wait began */
+  bool starving;       /* mutexes: waited for more than 1 ms */
+  bool select;         /* one of several: win g first (chan.h) */
+  _Atomic bool queued; /* channels: in the queue; read without the lock */
+  uint32_t index;      /* of the select's case */
 };
 
 /* A timer in a P's heap: 4-ary, by when.  Guarded by pp->timer_lock. */
@@ -146,7 +150,10 @@ struct mpg_g {
   struct mpg_m *locked_m;     /* itself: runs on this M only (lock.c) */
   uint32_t lock_count;        /* itself: nesting of mpg_lock_thread */
   struct mpgi_waiter wait;
-  mpg_mutex *lock; /* itself: the mutex it competes for */
+  mpg_mutex *lock;            /* itself: the mutex it competes for */
+  mpg_once *once;             /* itself: whose function it is in, innermost */
+  struct mpgi_select *select; /* itself: parked in a select; chan.h */
+  _Atomic uint32_t claimed;   /* in a select: somebody gives the result */
   struct mpgi_timer timer;
   struct mpgi_segment *syscall_seg; /* at mpg_syscall_enter: scan from here */
   uintptr_t syscall_sp;             /* in syscall_seg */
@@ -177,6 +184,8 @@ struct mpg_p {
   uint32_t rand;
   struct mpgi_stack_cache stacks; /* owner */
   struct mpgi_cache *cache;       /* owner, through tls.cache */
+  struct mpgi_select *selects;    /* owner: free ones */
+  uint32_t nselects;
 
   struct mpgi_mutex timer_lock;
   struct mpgi_timer **timers; /* heap, fixmem */
@@ -512,6 +521,9 @@ MPGI_HIDDEN int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t);
 /* Take t out of its heap.  False: it isn't in one (any more), and nobody
  * touches it. */
 MPGI_HIDDEN bool mpgi_timer_del(struct mpgi_timer *t);
+/* A parked goroutine's own timer. */
+MPGI_HIDDEN void mpgi_timer_arm(struct mpg_p *pp, struct mpg_g *gp,
+                                int64_t when, bool (*claim)(struct mpg_g *gp));
 /* Tell those who sleep until the first timer of one that was added. */
 MPGI_HIDDEN void mpgi_timer_announce(int64_t when);
 /* The caller goes on running: if an M is idle, one should wait for timers. */
@@ -541,6 +553,25 @@ MPGI_HIDDEN void mpgi_sema_release(_Atomic uint32_t *count);
 /* Does anybody wait on a semaphore of count's bucket?  After a full fence. */
 MPGI_HIDDEN bool mpgi_sema_has_waiters(const _Atomic uint32_t *count);
 MPGI_HIDDEN void mpgi_sema_give(_Atomic uint32_t *count);
+/* Park the calling goroutine behind those that wait for the same word, which
+ * counts them; the caller must schedule. */
+MPGI_HIDDEN void mpgi_sema_park(struct mpg_m *mp, _Atomic uint32_t *waiting,
+                                enum mpgi_wait_reason reason,
+                                void (*resume)(struct mpg_g *gp));
+/* The first ones, to be made ready. */
+MPGI_HIDDEN void mpgi_sema_unpark(_Atomic uint32_t *waiting, uint32_t most,
+                                  struct mpgi_gqueue *woken);
+
+/* once.c: gp ends, perhaps inside the function of an mpg_once_do. */
+MPGI_HIDDEN void mpgi_once_goexit(struct mpg_g *gp);
+
+/* select.c */
+MPGI_HIDDEN void mpgi_select_free(struct mpg_p *pp, struct mpgi_select *s);
+/* Words of a parked goroutine's select that point to elements and cases. */
+MPGI_HIDDEN void mpgi_select_words(const struct mpgi_select *s,
+                                   void (*visit)(void *arg, const void *lo,
+                                                 const void *hi),
+                                   void *arg);
 
 /* deadlock.c: under sched.lock, when an M goes idle or into a lost syscall */
 MPGI_HIDDEN void mpgi_checkdead_locked(void);

@@ -551,6 +551,7 @@ void mpgi_goexit_g0(struct mpgi_context *ctx) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
+  if (MPGI_UNLIKELY(gp->once != NULL)) mpgi_once_goexit(gp);
   mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
   bool finalizers = gp->finalizers;

@@ -50,6 +50,7 @@ static void scan_syscall(const struct mpg_g *gp, struct visit *v) {
 static void scan_saved(const struct mpg_g *gp, struct visit *v) {
   visit_words(v, &gp->ctx.ret, &gp->ctx.ret + 1);
   visit_words(v, &gp->wait.elem, &gp->wait.since);
+  if (gp->select) mpgi_select_words(gp->select, visit_words, v);
   const struct mpgi_xsave *x = gp->ctx.xsave;
   if (x) visit_words(v, x->state, x->state + (x->bytes & ~(size_t) 7));
   mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, visit_words, v);

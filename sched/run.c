@@ -240,6 +240,9 @@ static void bury_goroutines(struct mpg_p *pp) {
     if (gp->m && atomic_load(&gp->m->gone) == MPGI_GONE_FROZEN)
       continue; /* its stack is a frozen thread's */
     atomic_store(&gp->status, MPGI_G_DEAD);
+    if (gp->select) mpgi_select_free(pp, gp->select);
+    gp->select = NULL;
+    gp->once = NULL;
     if (gp->ctx.xsave) {
       mpgi_fixmem_free(gp->ctx.xsave, mpgi_arch_xsave_bytes(), 64);
       gp->ctx.xsave = NULL;

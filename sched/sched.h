@@ -56,10 +56,24 @@ MPGI_HIDDEN uintptr_t mpgi_chan_recv_g0(mpg_chan *c, void *elem);
 MPGI_HIDDEN int mpgi_chan_try_send_g0(mpg_chan *c, const void *elem);
 MPGI_HIDDEN int mpgi_chan_try_recv_g0(mpg_chan *c, void *elem);
 MPGI_HIDDEN void mpgi_chan_close_g0(mpg_chan *c);
+MPGI_HIDDEN int mpgi_select_g0(struct mpg_select_case *cases, int n);
+MPGI_HIDDEN int mpgi_select_try_g0(struct mpg_select_case *cases, int n);
+MPGI_HIDDEN int mpgi_select_until_g0(struct mpg_select_case *cases, int n,
+                                     int64_t deadline_ns);
 
 MPGI_HIDDEN void mpgi_mutex_lock_slow_g0(mpg_mutex *m);
-MPGI_HIDDEN void mpgi_mutex_unlock_slow_g0(mpg_mutex *m, uint32_t state);
-MPGI_HIDDEN void mpgi_waitgroup_add_g0(mpg_waitgroup *wg, int n);
+MPGI_HIDDEN void mpgi_mutex_unlock_slow_g0(mpg_mutex *m);
+MPGI_HIDDEN void mpgi_rwmutex_rdlock_slow_g0(mpg_rwmutex *m);
+MPGI_HIDDEN void mpgi_rwmutex_rdunlock_slow_g0(mpg_rwmutex *m, int32_t r);
+MPGI_HIDDEN void mpgi_rwmutex_lock_slow_g0(mpg_rwmutex *m, int32_t r);
+MPGI_HIDDEN void mpgi_rwmutex_unlock_slow_g0(mpg_rwmutex *m, int32_t r);
+MPGI_HIDDEN void mpgi_cond_wait_g0(mpg_cond *c, mpg_mutex *m);
+MPGI_HIDDEN void mpgi_cond_signal_slow_g0(mpg_cond *c);
+MPGI_HIDDEN void mpgi_cond_broadcast_slow_g0(mpg_cond *c);
+MPGI_HIDDEN void mpgi_once_begin_g0(mpg_once *o);
+MPGI_HIDDEN void mpgi_once_end_g0(mpg_once *o);
+MPGI_HIDDEN void mpgi_waitgroup_add_slow_g0(mpg_waitgroup *wg, int n,
+                                            uint64_t now);
 MPGI_HIDDEN void mpgi_waitgroup_wait_g0(mpg_waitgroup *wg);
 MPGI_HIDDEN void mpgi_sem_acquire_slow_g0(mpg_sem *s);
 MPGI_HIDDEN void mpgi_sem_wake_g0(mpg_sem *s);
@@ -77,7 +91,17 @@ MPGI_HIDDEN bool mpgi_timer_stop_g0(mpg_timer *t);
 MPGI_HIDDEN int mpgi_thunk_local_set_slow(uint64_t id, void *value);
 MPGI_HIDDEN void *mpgi_thunk_local_get_slow(uint64_t id);
 MPGI_HIDDEN void mpgi_thunk_mutex_lock_slow(mpg_mutex *m);
-MPGI_HIDDEN void mpgi_thunk_mutex_unlock_slow(mpg_mutex *m, uint32_t state);
+MPGI_HIDDEN void mpgi_thunk_mutex_unlock_slow(mpg_mutex *m);
+MPGI_HIDDEN void mpgi_thunk_rwmutex_rdlock_slow(mpg_rwmutex *m);
+MPGI_HIDDEN void mpgi_thunk_rwmutex_rdunlock_slow(mpg_rwmutex *m, int32_t r);
+MPGI_HIDDEN void mpgi_thunk_rwmutex_lock_slow(mpg_rwmutex *m, int32_t r);
+MPGI_HIDDEN void mpgi_thunk_rwmutex_unlock_slow(mpg_rwmutex *m, int32_t r);
+MPGI_HIDDEN void mpgi_thunk_cond_signal_slow(mpg_cond *c);
+MPGI_HIDDEN void mpgi_thunk_cond_broadcast_slow(mpg_cond *c);
+MPGI_HIDDEN void mpgi_thunk_once_begin(mpg_once *o);
+MPGI_HIDDEN void mpgi_thunk_once_end(mpg_once *o);
+MPGI_HIDDEN void mpgi_thunk_waitgroup_add_slow(mpg_waitgroup *wg, int n,
+                                               uint64_t now);
 MPGI_HIDDEN void mpgi_thunk_sem_acquire_slow(mpg_sem *s);
 MPGI_HIDDEN void mpgi_thunk_sem_wake(mpg_sem *s);
 

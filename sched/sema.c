@@ -85,28 +85,66 @@ static struct mpgi_waiter *get_locked(struct bucket *b, const void *count) {
   return w;
 }
 
+/* Under the bucket's lock: the calling goroutine waits for word. */
+static void park_locked(struct bucket *b, struct mpg_m *mp,
+                        const _Atomic uint32_t *word,
+                        enum mpgi_wait_reason reason, bool front,
+                        void (*resume)(struct mpg_g *gp)) {
+  struct mpg_g *gp = mp->curg;
+  gp->wait.g = gp;
+  gp->wait.elem = NULL;
+  gp->wait.object = (const void *) word;
+  gp->on_resume = resume;
+  put_locked(b, &gp->wait, front);
+  mpgi_park_begin(mp, gp, reason);
+}
+
 bool mpgi_sema_acquire(struct mpg_m *mp, _Atomic uint32_t *count,
                        enum mpgi_wait_reason reason, bool front,
                        void (*resume)(struct mpg_g *gp)) {
   if (try_take(count)) return true;
-  struct mpg_g *gp = mp->curg;
   struct bucket *b = bucket_of(count);
   mpgi_mutex_lock(&b->lock);
   atomic_fetch_add(&b->nwait, 1); /* [sema.fence] */
-  if (try_take(count)) {
+  bool taken = try_take(count);
+  if (taken)
     atomic_fetch_sub(&b->nwait, 1);
-    mpgi_mutex_unlock(&b->lock);
-    return true;
-  }
-  gp->wait.g = gp;
-  gp->wait.elem = NULL;
-  gp->wait.object = (const void *) count;
-  gp->on_resume = resume;
-  put_locked(b, &gp->wait, front);
-  mpgi_park_begin(mp, gp, reason);
+  else
+    park_locked(b, mp, count, reason, front, resume);
   mpgi_mutex_unlock(&b->lock);
-  return false;
+  return taken;
 }
+
+/* ---- queues without a count to take from: condition variables ---- */
+
+void mpgi_sema_park(struct mpg_m *mp, _Atomic uint32_t *waiting,
+                    enum mpgi_wait_reason reason,
+                    void (*resume)(struct mpg_g *gp)) {
+  struct bucket *b = bucket_of(waiting);
+  mpgi_mutex_lock(&b->lock);
+  atomic_fetch_add(&b->nwait, 1);
+  atomic_fetch_add(waiting, 1);
+  park_locked(b, mp, waiting, reason, false, resume);
+  mpgi_mutex_unlock(&b->lock);
+}
+
+void mpgi_sema_unpark(_Atomic uint32_t *waiting, uint32_t most,
+                      struct mpgi_gqueue *woken) {
+  struct bucket *b = bucket_of(waiting);
+  struct mpgi_waiter *w = NULL;
+  mpgi_mutex_lock(&b->lock);
+  while (woken->n < most && (w = get_locked(b, (const void *) waiting))) {
+    w->object = NULL;
+    atomic_fetch_sub(&b->nwait, 1);
+    atomic_fetch_sub(waiting, 1);
+    mpgi_gqueue_push(woken, w->g);
+  }
+  /* Nobody left, whatever it says: they belonged to an earlier mpg_run. */
+  if (woken->n < most) atomic_store(waiting, 0);
+  mpgi_mutex_unlock(&b->lock);
+}
+
+/* ---- release ---- */
 
 void mpgi_sema_give(_Atomic uint32_t *count) {
   struct bucket *b = bucket_of(count);

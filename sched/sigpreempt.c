@@ -83,7 +83,6 @@ static bool chain_is_user(const struct mpgi_segment *seg,
 static bool unwinds_as_user(const struct mpgi_segment *seg,
                             struct mpgi_frame f) {
   for (int i = 0; i < FRAMES_MAX; i++) {
-    if (mpgi_arch_pc_in_rt(f.pc)) return true; /* mpgi_goroutine_start */
     if (!mpgi_text_is_user(f.pc)) return false;
     switch (mpgi_cfi_step(&f, seg->lo, seg->hi)) {
     case MPGI_STEP_END: return true;

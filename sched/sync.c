@@ -1,4 +1,5 @@
-/* sync.c - mutex, wait group, semaphore, over semaphores of sema.c.
+/* sync.c - mutex, wait group, semaphore, over semaphores of sema.c.  (Others:
+ * rwmutex.c, cond.c, once.c.)
  *
  * Fast paths are entry stubs that run on the goroutine's stack: one atomic
  * operation, no call but to a thunk.  Slow paths run on g0; where one must go
@@ -15,7 +16,9 @@
 
 #include <sched/gmp.h>
 
-#define LOCKED 1u
+#include <sched/sync.h>
+
+#define LOCKED MPGI_MUTEX_LOCKED
 #define WOKEN 2u
 #define STARVING 4u
 #define WAITER 8u
@@ -25,17 +28,12 @@ static _Atomic uint32_t *state_of(mpg_mutex *m) {
   return (_Atomic uint32_t *) &m->state;
 }
 static _Atomic uint32_t *sema_of(uint32_t *word) {
-  return (_Atomic uint32_t *) word;
+  return mpgi_sema_word(word);
 }
 
 /* ---- mutex ---- */
 
-MPGI_RT_TEXT void mpg_mutex_lock(mpg_mutex *m) {
-  uint32_t free = 0;
-  if (!__atomic_compare_exchange_n(&m->state, &free, LOCKED, false,
-                                   __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-    mpgi_thunk_mutex_lock_slow(m);
-}
+MPGI_RT_TEXT void mpg_mutex_lock(mpg_mutex *m) { mpgi_mutex_fast_lock(m); }
 
 MPGI_RT_TEXT bool mpg_mutex_trylock(mpg_mutex *m) {
   uint32_t old = __atomic_load_n(&m->state, __ATOMIC_RELAXED);
@@ -44,10 +42,7 @@ MPGI_RT_TEXT bool mpg_mutex_trylock(mpg_mutex *m) {
                                      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
-MPGI_RT_TEXT void mpg_mutex_unlock(mpg_mutex *m) {
-  uint32_t left = __atomic_sub_fetch(&m->state, LOCKED, __ATOMIC_RELEASE);
-  if (left) mpgi_thunk_mutex_unlock_slow(m, left);
-}
+MPGI_RT_TEXT void mpg_mutex_unlock(mpg_mutex *m) { mpgi_mutex_fast_unlock(m); }
 
 static void lock_resumed(struct mpg_g *gp);
 
@@ -92,26 +87,43 @@ static void lock_resumed(struct mpg_g *gp) {
   atomic_fetch_add(state_of(m), delta);
 }
 
-void mpgi_mutex_lock_slow_g0(mpg_mutex *m) {
-  struct mpg_g *gp = mpgi_current_g("mpg_mutex_lock");
+void mpgi_gmutex_lock(struct mpg_g *gp, mpg_mutex *m) {
   gp->wait.since = 0;
   gp->wait.starving = false;
   lock_compete(gp, m, false);
 }
 
-void mpgi_mutex_unlock_slow_g0(mpg_mutex *m, uint32_t left) {
-  if (!((left + LOCKED) & LOCKED)) mpgi_fatal("unlock of unlocked mutex");
-  if (left & STARVING) {
-    mpgi_sema_release(sema_of(&m->sema));
-    return;
-  }
-  uint32_t old = left;
-  while (old >= WAITER && !(old & (LOCKED | WOKEN | STARVING)))
-    if (atomic_compare_exchange_weak(state_of(m), &old,
-                                     (old - WAITER) | WOKEN)) {
-      mpgi_sema_release(sema_of(&m->sema));
-      return;
+void mpgi_mutex_lock_slow_g0(mpg_mutex *m) {
+  mpgi_gmutex_lock(mpgi_current_g("mpg_mutex_lock"), m);
+}
+
+void mpgi_gmutex_assert_locked(const mpg_mutex *m) {
+  if (!(__atomic_load_n(&m->state, __ATOMIC_RELAXED) & LOCKED))
+    mpgi_fatal("unlock of unlocked mutex");
+}
+
+/* One operation lets go of the mutex and says whom to wake: whoever has it
+ * next may let it vanish.  (Not so for a waiter that is woken here: it needs
+ * the semaphore first, and that needs only the word's address afterwards.) */
+void mpgi_gmutex_unlock(mpg_mutex *m) {
+  _Atomic uint32_t *state = state_of(m);
+  uint32_t old = atomic_load(state), new;
+  bool wake;
+  do {
+    if (!(old & LOCKED)) mpgi_fatal("unlock of unlocked mutex");
+    new = old - LOCKED;
+    wake = new &STARVING;
+    if (new >= WAITER && !(new &(WOKEN | STARVING))) {
+      new = (new - WAITER) | WOKEN;
+      wake = true;
     }
+  } while (!atomic_compare_exchange_weak(state, &old, new));
+  if (wake) mpgi_sema_release(sema_of(&m->sema));
+}
+
+void mpgi_mutex_unlock_slow_g0(mpg_mutex *m) {
+  mpgi_current_g("mpg_mutex_unlock");
+  mpgi_gmutex_unlock(m);
 }
 
 /* ---- wait group: count << 32 | waiters ---- */
@@ -120,21 +132,36 @@ static _Atomic uint64_t *wg_state(mpg_waitgroup *wg) {
   return (_Atomic uint64_t *) &wg->state;
 }
 
-void mpgi_waitgroup_add_g0(mpg_waitgroup *wg, int n) {
-  uint64_t delta = (uint64_t) (int64_t) n << 32;
-  uint64_t now = atomic_fetch_add(wg_state(wg), delta) + delta;
+/* Nobody to wake, and nothing wrong. */
+static inline bool wg_is_quiet(uint64_t now, int n) {
   int32_t count = (int32_t) (now >> 32);
-  uint32_t waiters = (uint32_t) now;
-  if (count < 0) mpgi_fatal("negative WaitGroup counter");
-  if (count > 0 || waiters == 0) return;
-  if (atomic_load(wg_state(wg)) != now)
-    mpgi_fatal("WaitGroup misuse: add called concurrently with wait");
-  atomic_store(wg_state(wg), 0);
-  for (; waiters; waiters--) mpgi_sema_release(sema_of(&wg->sema));
+  return count >= 0 && ((uint32_t) now == 0 || (count > 0 && n < 0));
+}
+
+MPGI_RT_TEXT void mpg_waitgroup_add(mpg_waitgroup *wg, int n) {
+  uint64_t delta = (uint64_t) (int64_t) n << 32;
+  uint64_t now = __atomic_add_fetch(&wg->state, delta, __ATOMIC_ACQ_REL);
+  if (!wg_is_quiet(now, n)) mpgi_thunk_waitgroup_add_slow(wg, n, now);
 }
 
 MPGI_RT_TEXT void mpg_waitgroup_done(mpg_waitgroup *wg) {
-  mpg_waitgroup_add(wg, -1);
+  uint64_t delta = (uint64_t) -1 << 32;
+  uint64_t now = __atomic_add_fetch(&wg->state, delta, __ATOMIC_ACQ_REL);
+  if (!wg_is_quiet(now, -1)) mpgi_thunk_waitgroup_add_slow(wg, -1, now);
+}
+
+void mpgi_waitgroup_add_slow_g0(mpg_waitgroup *wg, int n, uint64_t now) {
+  int32_t count = (int32_t) (now >> 32);
+  uint32_t waiters = (uint32_t) now;
+  mpgi_current_g("mpg_waitgroup_add");
+  if (count < 0) mpgi_fatal("negative WaitGroup counter");
+  bool raised = n > 0 && count == n;
+  if (waiters != 0 &&
+      (raised || (count == 0 && atomic_load(wg_state(wg)) != now)))
+    mpgi_fatal("WaitGroup misuse: Add called concurrently with Wait");
+  if (count > 0) return;
+  atomic_store(wg_state(wg), 0);
+  for (; waiters; waiters--) mpgi_sema_release(sema_of(&wg->sema));
 }
 
 void mpgi_waitgroup_wait_g0(mpg_waitgroup *wg) {

@@ -216,17 +216,21 @@ int64_t mpgi_timers_first(void) {
 
 /* ---- sleeping ---- */
 
-static void sleep_until(struct mpg_g *gp, int64_t when) {
-  struct mpg_m *mp = gp->m;
-  struct mpg_p *pp = mp->p;
+void mpgi_timer_arm(struct mpg_p *pp, struct mpg_g *gp, int64_t when,
+                    bool (*claim)(struct mpg_g *gp)) {
   gp->timer.when = when;
   gp->timer.period = 0;
   gp->timer.g = gp;
-  gp->timer.claim = NULL;
-  /* Parked before the timer is visible: a thief may fire it at once. */
-  mpgi_park_begin(mp, gp, MPGI_WAIT_SLEEP);
+  gp->timer.claim = claim;
   if (mpgi_timer_add(pp, &gp->timer) != 0)
     mpgi_fatal("out of memory: no room for %u timers", pp->ntimers);
+}
+
+static void sleep_until(struct mpg_g *gp, int64_t when) {
+  struct mpg_m *mp = gp->m;
+  /* Parked before the timer is visible: a thief may fire it at once. */
+  mpgi_park_begin(mp, gp, MPGI_WAIT_SLEEP);
+  mpgi_timer_arm(mp->p, gp, when, NULL);
   mpgi_timer_announce(when);
   mpgi_schedule(mp);
 }

@@ -64,6 +64,22 @@ static inline void mpgi_mutex_unlock(struct mpgi_mutex *m) {
     mpgi_mutex_wake(m);
 }
 
+/* Many locks of one rank at once, by ascending address: the first as above, the
+ * others by these.  Ranks know the first only, and that stands for all: what
+ * may be locked under it may be under the others. */
+static inline void mpgi_mutex_lock_more(struct mpgi_mutex *m,
+                                        const struct mpgi_mutex *before) {
+  uint32_t zero = 0;
+  MPG_ASSERT_INTERNAL(before < m && before->rank == m->rank);
+  if (!atomic_compare_exchange_strong_explicit(
+          &m->state, &zero, 1, memory_order_acquire, memory_order_relaxed))
+    mpgi_mutex_lock_slow(m);
+}
+static inline void mpgi_mutex_unlock_more(struct mpgi_mutex *m) {
+  if (atomic_exchange_explicit(&m->state, 0, memory_order_release) == 2)
+    mpgi_mutex_wake(m);
+}
+
 /* One-shot event.  One sleeper; wake before sleep is kept. */
 struct mpgi_note {
   _Atomic uint32_t state; /* 0 clear, 1 sleeping, 2 set */

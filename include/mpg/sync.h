@@ -32,6 +32,67 @@ MPG_API void mpg_mutex_unlock(mpg_mutex *m);
  * Context: goroutine; doesn't park. */
 MPG_API bool mpg_mutex_trylock(mpg_mutex *m);
 
+/* A lock that one writer or many readers hold.  A writer that waits keeps new
+ * readers out, so it gets in when those inside have left; readers that came
+ * meanwhile get in before the next writer.  Hence a reader must not lock it
+ * again: it may wait for a writer that waits for it.
+ *
+ * Since: 0.1.  Source: Go sync/rwmutex.go.
+ */
+typedef struct mpg_rwmutex {
+  mpg_mutex writers;                 /* private */
+  int32_t readers, leaving;          /* private */
+  uint32_t reader_sema, writer_sema; /* private */
+} mpg_rwmutex;
+/* Take it for reading, give it back.  Fatal when nobody has it for reading:
+ * "RUnlock of unlocked RWMutex".  Context: goroutine, any may give it back;
+ * rdlock parks. */
+MPG_API void mpg_rwmutex_rdlock(mpg_rwmutex *m);
+MPG_API void mpg_rwmutex_rdunlock(mpg_rwmutex *m);
+/* Take it for writing, give it back.  Fatal when nobody has it for writing:
+ * "Unlock of unlocked RWMutex".  Context: goroutine, any may give it back;
+ * lock parks. */
+MPG_API void mpg_rwmutex_lock(mpg_rwmutex *m);
+MPG_API void mpg_rwmutex_unlock(mpg_rwmutex *m);
+/* Take it only if that is possible at once.  Returns: true when taken.
+ * Context: goroutine; doesn't park. */
+MPG_API bool mpg_rwmutex_tryrdlock(mpg_rwmutex *m);
+MPG_API bool mpg_rwmutex_trylock(mpg_rwmutex *m);
+
+/* A condition variable: goroutines that wait for something to change, first
+ * come, first served.  What changes is guarded by a mutex, the same for all
+ * who wait.
+ *
+ * Since: 0.1.  Source: Go sync/cond.go.
+ */
+typedef struct mpg_cond {
+  uint32_t waiting; /* private */
+} mpg_cond;
+/* Release m and wait for a signal, without missing one in between; then take m
+ * again.  Not woken by anything else, but what was waited for may be over by
+ * then: wait in a loop.  Fatal when m isn't locked: "unlock of unlocked
+ * mutex".  Context: goroutine; parks. */
+MPG_API void mpg_cond_wait(mpg_cond *c, mpg_mutex *m);
+/* Wake the one that has waited longest, or all.  Holding the mutex is allowed
+ * and not required.  Context: goroutine; doesn't park. */
+MPG_API void mpg_cond_signal(mpg_cond *c);
+MPG_API void mpg_cond_broadcast(mpg_cond *c);
+
+/* Something to be done once.
+ *
+ * Since: 0.1.  Source: Go sync/once.go.
+ */
+typedef struct mpg_once {
+  uint32_t done;          /* private */
+  mpg_mutex running;      /* private */
+  struct mpg_once *outer; /* private */
+} mpg_once;
+/* Call fn(arg), unless a call for o did it before: then wait until that has
+ * ended and return.  It counts as done, too, when fn leaves by mpg_goexit.  fn
+ * must not leave by longjmp or an exception, nor call mpg_once_do for o: that
+ * is a deadlock.  Context: goroutine; parks. */
+MPG_API void mpg_once_do(mpg_once *o, mpg_func fn, void *arg);
+
 /* A count, and goroutines that wait for it to fall to zero.
  *
  * Since: 0.1.  Source: Go sync/waitgroup.go.
@@ -42,7 +103,8 @@ typedef struct mpg_waitgroup {
 } mpg_waitgroup;
 /* Add n, which may be negative; the count must stay in [0, INT32_MAX], below
  * is fatal: "negative WaitGroup counter".  Raise it from zero before the wait
- * begins.  Context: goroutine; doesn't park. */
+ * begins: done while somebody waits it is fatal, "WaitGroup misuse", where it
+ * is noticed.  Context: goroutine; doesn't park. */
 MPG_API void mpg_waitgroup_add(mpg_waitgroup *wg, int n);
 /* Subtract one: mpg_waitgroup_add(wg, -1). */
 MPG_API void mpg_waitgroup_done(mpg_waitgroup *wg);

@@ -93,6 +93,9 @@
 #define __atomic_load_n(p, order) atomic_load_explicit(p, order)
 #define __atomic_compare_exchange_n(p, e, v, weak, order, fail) \
   atomic_compare_exchange_strong_explicit(p, e, v, order, fail)
+#define __atomic_store_n(p, v, order) atomic_store_explicit(p, v, order)
+#define __atomic_add_fetch(p, v, order) \
+  (MODEL_RMW(p, EXPLORE_ADD, v, order) + (v))
 #define __atomic_sub_fetch(p, v, order) \
   (MODEL_RMW(p, EXPLORE_SUB, v, order) - (v))
 
@@ -106,6 +109,9 @@
 
 #define mpgi_mutex_lock(m) explore_lock(&(m)->state)
 #define mpgi_mutex_unlock(m) explore_unlock(&(m)->state)
+#define mpgi_mutex_lock_more(m, before) \
+  ((void) (before), explore_lock(&(m)->state))
+#define mpgi_mutex_unlock_more(m) explore_unlock(&(m)->state)
 #define mpgi_mutex_trylock(m) explore_trylock(&(m)->state)
 #define mpgi_mutex_assert_held(m) \
   explore_require(explore_self() < 0 || memory_word(&(m)->state) != 0)

@@ -1,9 +1,11 @@
-/* sema_model.c - semaphores, mutexes, wait groups: nobody sleeps for ever.
+/* sema_model.c - semaphores, mutexes, wait groups, condition variables: nobody
+ * sleeps for ever.
  *
- * The real sema.c and sync.c.  A thread is a goroutine together with whatever
- * M runs it: parked, it waits until somebody readies it; then it does what
- * mpgi_execute would (on_resume) and goes on behind the call that parked.
- * Mutexes let one in at a time; at the end nothing is held, counted or queued.
+ * The real sema.c, sync.c, rwmutex.c and cond.c.  A thread is a goroutine
+ * together with whatever M runs it: parked, it waits until somebody readies it;
+ * then it does what mpgi_execute would (on_resume) and goes on behind the call
+ * that parked. Mutexes let one in at a time; at the end nothing is held,
+ * counted or queued.
  *
  * A waiter's clock either hasn't moved or has passed the starvation limit.
  */
@@ -13,6 +15,9 @@
 
 struct mpgi_sched mpgi_sched;
 
+#include <sched/cond.c>
+#include <sched/runq.c>
+#include <sched/rwmutex.c>
 #include <sched/sema.c>
 #include <sched/sync.c>
 
@@ -26,11 +31,13 @@ static jmp_buf behind[THREADS]; /* the call that parked */
 static mpg_mutex mutex;
 static mpg_sem sem;
 static mpg_waitgroup group;
+static mpg_rwmutex rw;
+static mpg_cond cond;
 /* Two words that share a bucket. */
 static uint64_t words[513];
 #define WORD_A ((_Atomic uint32_t *) &words[0])
 #define WORD_B ((_Atomic uint32_t *) &words[512])
-static int inside, dones;
+static int inside, reading, dones, tokens;
 static bool may_starve;
 
 static struct mpg_m *model_m(void) { return &m[explore_self()]; }
@@ -82,14 +89,30 @@ void mpgi_schedule(struct mpg_m *mp) {
 void mpgi_thunk_mutex_lock_slow(mpg_mutex *mu) {
   PARKS(mpgi_mutex_lock_slow_g0(mu));
 }
-void mpgi_thunk_mutex_unlock_slow(mpg_mutex *mu, uint32_t left) {
-  mpgi_mutex_unlock_slow_g0(mu, left);
+void mpgi_thunk_mutex_unlock_slow(mpg_mutex *mu) {
+  mpgi_mutex_unlock_slow_g0(mu);
+}
+void mpgi_thunk_rwmutex_rdlock_slow(mpg_rwmutex *r) {
+  PARKS(mpgi_rwmutex_rdlock_slow_g0(r));
+}
+void mpgi_thunk_rwmutex_rdunlock_slow(mpg_rwmutex *r, int32_t n) {
+  mpgi_rwmutex_rdunlock_slow_g0(r, n);
+}
+void mpgi_thunk_rwmutex_lock_slow(mpg_rwmutex *r, int32_t n) {
+  PARKS(mpgi_rwmutex_lock_slow_g0(r, n));
+}
+void mpgi_thunk_rwmutex_unlock_slow(mpg_rwmutex *r, int32_t n) {
+  mpgi_rwmutex_unlock_slow_g0(r, n);
+}
+void mpgi_thunk_cond_signal_slow(mpg_cond *c) { mpgi_cond_signal_slow_g0(c); }
+void mpgi_thunk_cond_broadcast_slow(mpg_cond *c) {
+  mpgi_cond_broadcast_slow_g0(c);
 }
 void mpgi_thunk_sem_acquire_slow(mpg_sem *s) {
   PARKS(mpgi_sem_acquire_slow_g0(s));
 }
-void mpg_waitgroup_add(mpg_waitgroup *wg, int n) {
-  mpgi_waitgroup_add_g0(wg, n);
+void mpgi_thunk_waitgroup_add_slow(mpg_waitgroup *wg, int n, uint64_t now) {
+  mpgi_waitgroup_add_slow_g0(wg, n, now);
 }
 void mpgi_thunk_sem_wake(mpg_sem *s) { mpgi_sem_wake_g0(s); }
 
@@ -135,7 +158,51 @@ static void waits(int arg) {
 static void done(int arg) {
   (void) arg;
   dones++;
-  mpgi_waitgroup_add_g0(&group, -1);
+  mpg_waitgroup_done(&group);
+}
+
+static void reads(int times) {
+  while (times--) {
+    mpg_rwmutex_rdlock(&rw);
+    reading++;
+    explore_require(inside == 0);
+    explore_step("reading");
+    reading--;
+    mpg_rwmutex_rdunlock(&rw);
+  }
+}
+
+static void writes(int times) {
+  while (times--) {
+    mpg_rwmutex_lock(&rw);
+    explore_require(inside++ == 0 && reading == 0);
+    explore_step("writing");
+    inside--;
+    mpg_rwmutex_unlock(&rw);
+  }
+}
+
+static void takes_token(int arg) {
+  (void) arg;
+  mpg_mutex_lock(&mutex);
+  while (tokens == 0) PARKS(mpgi_cond_wait_g0(&cond, &mutex));
+  explore_require(inside++ == 0);
+  tokens--;
+  explore_step("inside");
+  inside--;
+  mpg_mutex_unlock(&mutex);
+}
+/* The signal while it has the lock, or after. */
+static void gives_tokens(int n) {
+  bool after = explore_choose(2);
+  mpg_mutex_lock(&mutex);
+  tokens += n;
+  if (after) mpg_mutex_unlock(&mutex);
+  if (n == 1)
+    mpg_cond_signal(&cond);
+  else
+    mpg_cond_broadcast(&cond);
+  if (!after) mpg_mutex_unlock(&mutex);
 }
 
 static void acquire_word(int which) {
@@ -194,7 +261,18 @@ static void setup_sem(void) {
 static void setup_group(void) {
   setup();
   one_bucket(&group.sema);
-  mpgi_waitgroup_add_g0(&group, 2);
+  mpg_waitgroup_add(&group, 2);
+}
+/* The words of a rwmutex have buckets of their own. */
+static void setup_rw(void) {
+  setup();
+  explore_name(&rw.readers, 4, "rw.readers");
+  explore_name(&rw.leaving, 4, "rw.leaving");
+}
+/* And so have a mutex and a condition. */
+static void setup_cond(void) {
+  setup();
+  explore_name(&cond.waiting, 4, "cond.waiting");
 }
 static void setup_words(void) {
   setup();
@@ -205,6 +283,8 @@ static void setup_words(void) {
 static void nothing_left(void) {
   explore_require(mutex.state == 0 && mutex.sema == 0 && sem.count == 0);
   explore_require(group.state == 0 && group.sema == 0);
+  explore_require(rw.writers.state == 0 && rw.readers == 0);
+  explore_require(rw.leaving == 0 && cond.waiting == 0 && tokens == 0);
   explore_require(words[0] == 0 && words[512] == 0);
   for (int i = 0; i < BUCKETS; i++)
     explore_require(table[i].nwait == 0 && !table[i].first);
@@ -242,6 +322,25 @@ static const struct explore_config configs[] = {
                 {"waiter2", waits, 0, false},
                 {"done", done, 0, false},
                 {"done2", done, 0, false}}},
+    {.name = "sema.readers_and_a_writer",
+     .setup = setup_rw,
+     .thread = {{"reader", reads, 1, false},
+                {"reader2", reads, 1, false},
+                {"writer", writes, 1, false}}},
+    {.name = "sema.readers_and_writers",
+     .setup = setup_rw,
+     .thread = {{"reader", reads, 1, false},
+                {"writer", writes, 1, false},
+                {"writer2", writes, 1, false}}},
+    {.name = "sema.a_signal_for_each",
+     .setup = setup_cond,
+     .thread = {{"waiter", takes_token, 0, false},
+                {"giver", gives_tokens, 1, false}}},
+    {.name = "sema.a_broadcast_for_two",
+     .setup = setup_cond,
+     .thread = {{"waiter", takes_token, 0, false},
+                {"waiter2", takes_token, 0, false},
+                {"giver", gives_tokens, 2, false}}},
 };
 
 static const struct {
@@ -252,11 +351,17 @@ static const struct {
     {0, {"mpgi_sema_acquire", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
     {0, {"mpgi_sema_release", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
     {0, {"try_take", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
-    {2, {"mpg_mutex_lock", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
-    {2, {"mpg_mutex_unlock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {2, {"mpgi_mutex_fast_lock", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
+    {2, {"mpgi_mutex_fast_unlock", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
+    {4, {"mpgi_gmutex_unlock", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
     {2, {"lock_compete", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
     {4, {"lock_resumed", EXPLORE_RMW, EXPLORE_SKIP, NULL}, ""},
-    {5, {"mpgi_waitgroup_add_g0", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {5, {"mpg_waitgroup_done", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {6, {"mpg_rwmutex_rdlock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {6, {"mpg_rwmutex_rdunlock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {6, {"mpg_rwmutex_lock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {6, {"mpgi_rwmutex_lock_slow_g0", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {8, {"mpgi_sema_park", EXPLORE_RMW, EXPLORE_SKIP, NULL}, ""},
 };
 
 int main(void) {

@@ -1,0 +1,136 @@
+/* chan.h - a channel and what may be done to it under its lock.  Private to
+ * sched/: chan.c (one channel) and select.c (several).
+ *
+ * Waiters of a select hang in several queues at once.  Who takes one out of a
+ * queue to serve it must first win its goroutine [select.claim]: claimed goes
+ * from 0 to 1 once in a wait, by compare-and-swap, and only the winner (a
+ * channel operation or the deadline) gives a result and makes it ready.  The
+ * loser drops the waiter from its queue and looks at the next.
+ *   server      1. claim  2. queued = false (release)   under the queue's lock
+ *   goroutine   on waking: queued (acquire) false: nobody touches that waiter
+ *               any more; true: take the lock, look again, unlink it
+ * The claim comes first, so that a goroutine that finds none of its waiters
+ * queued may use the same words for its next wait: no claim is still to come.
+ */
+#ifndef MPGI_CHAN_H
+#define MPGI_CHAN_H
+
+#ifndef MPGI_GMP_H
+#error "include sched/gmp.h first; chan.h is private to sched/"
+#endif
+
+#include <string.h>
+
+struct mpgi_chan_queue {
+  _Atomic(struct mpgi_waiter *) head; /* lock; read without as a hint */
+  struct mpgi_waiter *tail;           /* lock */
+};
+
+struct mpg_chan {
+  struct mpgi_mutex lock;
+  uint32_t generation;     /* lock: the mpg_run its waiters belong to */
+  _Atomic uint32_t closed; /* lock; read without for the fast paths */
+  size_t elem_bytes, cap;  /* constant */
+  _Atomic size_t count;    /* lock; read without for len and fast paths */
+  size_t send_at, recv_at; /* lock: indices into buf */
+  struct mpgi_chan_queue recvq, sendq;
+  _Alignas(16) unsigned char buf[];
+};
+
+/* The waiters of a goroutine in a select, and its result.  Fixmem. */
+struct mpgi_select {
+  struct mpgi_select *next;      /* the P's free list */
+  struct mpg_select_case *cases; /* the caller's; a root */
+  struct mpg_chan **order;       /* behind the waiters: whom to lock */
+  uint32_t n, norder, cap;
+  int32_t chosen; /* who claimed it: the case; -ETIMEDOUT before */
+  bool ok;        /* who claimed it: a value was transferred */
+  struct mpgi_waiter waiter[];
+};
+
+/* ---- queues ---- */
+
+static inline struct mpgi_waiter *mpgi_chanq_head(
+    const struct mpgi_chan_queue *q) {
+  return atomic_load_explicit(&q->head, memory_order_acquire);
+}
+
+static inline void mpgi_chanq_push(struct mpgi_chan_queue *q,
+                                   struct mpgi_waiter *w) {
+  w->next = NULL;
+  w->prev = q->tail;
+  atomic_store_explicit(&w->queued, true, memory_order_relaxed);
+  if (q->tail)
+    q->tail->next = w;
+  else
+    atomic_store_explicit(&q->head, w, memory_order_relaxed);
+  q->tail = w;
+}
+
+static inline void mpgi_chanq_unlink(struct mpgi_chan_queue *q,
+                                     struct mpgi_waiter *w) {
+  if (w->prev)
+    w->prev->next = w->next;
+  else
+    atomic_store_explicit(&q->head, w->next, memory_order_relaxed);
+  if (w->next)
+    w->next->prev = w->prev;
+  else
+    q->tail = w->prev;
+  w->next = w->prev = NULL;
+  atomic_store_explicit(&w->queued, false, memory_order_release);
+}
+
+static inline bool mpgi_select_claim(struct mpg_g *gp) {
+  uint32_t zero = 0;
+  return atomic_compare_exchange_strong_explicit(
+      &gp->claimed, &zero, 1, memory_order_acq_rel, memory_order_relaxed);
+}
+
+/* The first waiter that is still to be had. */
+static inline struct mpgi_waiter *mpgi_chanq_pop(struct mpgi_chan_queue *q) {
+  struct mpgi_waiter *w;
+  while ((w = mpgi_chanq_head(q))) {
+    bool ours = !w->select || mpgi_select_claim(w->g); /* [select.claim] */
+    mpgi_chanq_unlink(q, w);
+    if (ours) return w;
+  }
+  return NULL;
+}
+
+/* ---- the channel ---- */
+
+static inline size_t mpgi_chan_count(const struct mpg_chan *c) {
+  return atomic_load_explicit(&c->count, memory_order_acquire);
+}
+static inline bool mpgi_chan_closed(const struct mpg_chan *c) {
+  return atomic_load_explicit(&c->closed, memory_order_relaxed);
+}
+
+/* May an operation go on at once?  "Yes" is a hint, also under the lock: a
+ * waiter at the head may belong to a select that somebody else served.  "No"
+ * is the truth for the moment when count (buffered) or the head (unbuffered)
+ * was read: closed is read after it, and what is open now was open then. */
+static inline bool mpgi_chan_may_send(const struct mpg_chan *c) {
+  return mpgi_chan_count(c) < c->cap || mpgi_chanq_head(&c->recvq) ||
+         mpgi_chan_closed(c);
+}
+static inline bool mpgi_chan_may_recv(const struct mpg_chan *c) {
+  return mpgi_chan_count(c) > 0 || mpgi_chanq_head(&c->sendq) ||
+         mpgi_chan_closed(c);
+}
+
+static inline void mpgi_chan_zero(const struct mpg_chan *c, void *elem) {
+  if (elem && c->elem_bytes) memset(elem, 0, c->elem_bytes);
+}
+
+/* Under the lock: forget waiters of an earlier run. */
+MPGI_HIDDEN void mpgi_chan_renew_locked(struct mpg_chan *c);
+/* Under the lock.  True when the element went; *wake is the partner to make
+ * ready after the unlock.  send: c is open. */
+MPGI_HIDDEN bool mpgi_chan_send_locked(struct mpg_chan *c, const void *elem,
+                                       struct mpg_g **wake);
+MPGI_HIDDEN bool mpgi_chan_recv_locked(struct mpg_chan *c, void *elem,
+                                       struct mpg_g **wake);
+
+#endif /* MPGI_CHAN_H */
