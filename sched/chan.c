@@ -187,7 +187,7 @@ void mpgi_chan_offer(mpg_chan *c, const void *elem) {
   struct mpg_g *wake = NULL;
   chan_lock(c);
   if (!atomic_load_explicit(&c->closed, memory_order_relaxed))
-    send_now(c, elem, &wake);
+    mpgi_chan_send_locked(c, elem, &wake);
   unlock_and_ready(c, wake);
 }
 

@@ -147,7 +147,7 @@ static int try_unlocked(struct mpg_m *mp, struct mpg_select_case *cases, int n,
 
 /* Ascending, each once (Shell's sort: in place, quick for a few). */
 static void sort_channels(struct mpgi_select *s) {
-  uint32_t n = 0, m = 0;
+  uint32_t n = 0, kept = 0;
   struct mpg_chan **o = s->order;
   for (uint32_t i = 0; i < s->n; i++)
     if (s->cases[i].chan) o[n++] = s->cases[i].chan;
@@ -159,8 +159,8 @@ static void sort_channels(struct mpgi_select *s) {
       o[k] = c;
     }
   for (uint32_t i = 0; i < n; i++)
-    if (m == 0 || o[m - 1] != o[i]) o[m++] = o[i];
-  s->norder = m;
+    if (kept == 0 || o[kept - 1] != o[i]) o[kept++] = o[i];
+  s->norder = kept;
 }
 
 static void lock_all(struct mpgi_select *s) {

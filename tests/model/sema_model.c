@@ -9,24 +9,13 @@
  *
  * A waiter's clock either hasn't moved or has passed the starvation limit.
  */
-#include "model.h"
-
-#include <setjmp.h>
-
-struct mpgi_sched mpgi_sched;
+#include "model_park.h"
 
 #include <sched/cond.c>
 #include <sched/runq.c>
 #include <sched/rwmutex.c>
 #include <sched/sema.c>
 #include <sched/sync.c>
-
-#define THREADS 4
-
-static struct mpg_m m[THREADS];
-static struct mpg_g g[THREADS];
-static bool readied[THREADS];
-static jmp_buf behind[THREADS]; /* the call that parked */
 
 static mpg_mutex mutex;
 static mpg_sem sem;
@@ -39,52 +28,6 @@ static uint64_t words[513];
 #define WORD_B ((_Atomic uint32_t *) &words[512])
 static int inside, reading, dones, tokens;
 static bool may_starve;
-
-static struct mpg_m *model_m(void) { return &m[explore_self()]; }
-static struct mpg_g *self(void) { return &g[explore_self()]; }
-
-struct mpg_g *mpgi_current_g(const char *what) {
-  (void) what;
-  return self();
-}
-
-/* ---- parking and waking ---- */
-
-void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
-                     enum mpgi_wait_reason reason) {
-  (void) reason;
-  explore_require(mp == model_m() && gp == self());
-  explore_require(!readied[gp - g]);
-  gp->m = NULL;
-}
-
-void mpgi_ready(struct mpg_g *gp) {
-  explore_require(gp->m == NULL && !readied[gp - g]);
-  explore_step("ready");
-  readied[gp - g] = true;
-}
-
-static bool is_ready(const void *arg) { return *(const bool *) arg; }
-
-/* Parked: off to other goroutines until it is this one's turn again. */
-void mpgi_schedule(struct mpg_m *mp) {
-  int t = explore_self();
-  struct mpg_g *gp = self();
-  explore_await(is_ready, &readied[t]);
-  readied[t] = false;
-  gp->m = mp;
-  if (gp->on_resume) {
-    void (*fn)(struct mpg_g *) = gp->on_resume;
-    gp->on_resume = NULL;
-    fn(gp);
-  }
-  longjmp(behind[t], 1);
-}
-
-#define PARKS(call)                                  \
-  do {                                               \
-    if (setjmp(behind[explore_self()]) == 0) (call); \
-  } while (0)
 
 void mpgi_thunk_mutex_lock_slow(mpg_mutex *mu) {
   PARKS(mpgi_mutex_lock_slow_g0(mu));
@@ -230,12 +173,11 @@ static void one_bucket(const void *word) {
 }
 
 static void setup(void) {
+  setup_goroutines();
   for (int t = 0; t < THREADS; t++) {
-    g[t].m = &m[t];
-    m[t].curg = &g[t];
-    explore_constant(&g[t].ctx, sizeof g[t].ctx);
-    explore_constant(&g[t].timer,
-                     (size_t) ((char *) (&g[t] + 1) - (char *) &g[t].timer));
+    explore_constant(&gs[t].ctx, sizeof gs[t].ctx);
+    explore_constant(&gs[t].timer,
+                     (size_t) ((char *) (&gs[t] + 1) - (char *) &gs[t].timer));
   }
   explore_constant(&mpgi_sched, sizeof mpgi_sched);
   explore_constant(&words[1], sizeof words - 2 * sizeof words[0]);
