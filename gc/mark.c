@@ -34,6 +34,7 @@
  */
 #define MPGI_GC_INSIDE 1
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include <arch/os.h>
@@ -68,18 +69,24 @@ const struct mpgi_mark_ops *mpgi_mark_ops = &mpgi_mark_scalar;
 
 struct mpgi_mark_class mpgi_mark_class[MPGI_ENTRY_SORT_MASK + 1];
 
+static struct mpgi_mark_class class_of(const struct mpgi_class *c,
+                                       unsigned kind) {
+  unsigned usable = kind == MPGI_KIND_SCAN ? c->usable : 0;
+  unsigned small = MPGI_SMALL_WORDS * sizeof(uintptr_t);
+  return (struct mpgi_mark_class){
+      .magic = c->magic,
+      .bytes = (uint16_t) c->bytes,
+      .usable = (uint16_t) usable,
+      .chase = (uint16_t) (usable <= MPGI_CHASE_BYTES ? usable : 0),
+      .small = (uint8_t) (usable <= small ? usable : 0),
+      .ahead = (uint8_t) ((c->usable - sizeof(uintptr_t)) % 128)};
+}
+
 static void classes_init(void) {
   for (unsigned kind = 0; kind < MPGI_KIND_COUNT; kind++)
-    for (unsigned i = 0; i < MPGI_CLASSES; i++) {
-      const struct mpgi_class *c = &mpgi_class[i];
-      uint32_t usable = kind == MPGI_KIND_SCAN ? c->usable : 0;
+    for (unsigned i = 0; i < MPGI_CLASSES; i++)
       mpgi_mark_class[kind << MPGI_ENTRY_KIND_SHIFT | i] =
-          (struct mpgi_mark_class){
-              .magic = c->magic,
-              .bytes = c->bytes,
-              .usable = usable,
-              .chase = usable <= MPGI_CHASE_BYTES ? usable : 0};
-    }
+          class_of(&mpgi_class[i], kind);
 }
 
 static unsigned state_markers(uint64_t s) {
@@ -99,9 +106,9 @@ int mpgi_mark_init(size_t heap_bytes) {
   if (phase.marker == NULL) return -ENOMEM;
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2"))
     mpgi_mark_ops = &mpgi_mark_avx512;
-  else if (__builtin_cpu_supports("avx2"))
+  else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
     mpgi_mark_ops = &mpgi_mark_avx2;
   atomic_store(&phase.state, STATE_OVER);
   return 0;
@@ -204,7 +211,7 @@ static struct mpgi_marker *marker_begin(void) {
   uint32_t i = atomic_fetch_add(&phase.arrivals, 1);
   if (i >= MPGI_MARKERS_MAX) return NULL;
   struct mpgi_marker *m = &phase.marker[i];
-  memset(m, 0, sizeof *m);
+  memset(m, 0, offsetof(struct mpgi_marker, grey));
   m->buf = mpgi_workbuf_empty_get();
   m->spare = mpgi_workbuf_empty_get();
   if (m->buf == NULL || m->spare == NULL) {

@@ -15,13 +15,17 @@
 
 /* A marked object whose words are still to be scanned; or, of a large one,
  * what lies above an address.  0 is no item.
- *   bits 0-35 (address - heap.lo) / 16, 36-42 class, 43-44 kind, 45 set */
+ *   bits 0-35 (address - heap.lo) / 16, 36-42 class, 43-44 kind, 45 set;
+ * the rest is of no meaning. */
 typedef uint64_t mpgi_item;
 #define MPGI_ITEM_CLASS_SHIFT 36
 #define MPGI_ITEM_KIND_SHIFT 43
 #define MPGI_ITEM_SET (UINT64_C(1) << 45)
-#define MPGI_ITEM_BIT_SHIFT 46 /* in pending candidates: bit in the pair */
-#define MPGI_ITEM_MASK (MPGI_ITEM_SET | (MPGI_ITEM_SET - 1))
+#define MPGI_ITEM_INDEX_SHIFT 46 /* of a pending one: its cell's number */
+/* Set in items without words to scan. */
+#define MPGI_ITEM_NOSCAN_SHIFT MPGI_ITEM_KIND_SHIFT
+_Static_assert(MPGI_KIND_NOSCAN == 1 && MPGI_KIND_COUNT <= 3,
+               "only the kind without words is odd");
 /* A large object is scanned in pieces so that others can take part. */
 #define MPGI_MARK_PIECE_BYTES ((size_t) 128 << 10)
 
@@ -34,6 +38,10 @@ static inline unsigned mpgi_item_class(mpgi_item it) {
 }
 static inline unsigned mpgi_item_kind(mpgi_item it) {
   return (unsigned) (it >> MPGI_ITEM_KIND_SHIFT) & 3;
+}
+/* Class and kind, side by side as in an entry of the page table. */
+static inline unsigned mpgi_item_sort(mpgi_item it) {
+  return (unsigned) (it >> MPGI_ITEM_CLASS_SHIFT) & 511;
 }
 static inline mpgi_item mpgi_item_of(uintptr_t offset, unsigned class,
                                      unsigned kind) {
@@ -75,15 +83,13 @@ MPGI_HIDDEN void mpgi_workbuf_reset(size_t keep);
 #define MPGI_BATCH 32      /* objects that are fetched at a time */
 #define MPGI_BATCH_MIN 6   /* fewer on the stack aren't worth the overlap */
 #define MPGI_SCAN_WORDS 64 /* words filtered between two looks at the room */
-#define MPGI_CANDIDATES 192
-#define MPGI_PENDING 256
-#define MPGI_MARK_LOOK 256 /* items between two looks after others */
-
-/* A candidate whose mark bit is being fetched. */
-struct mpgi_pending {
-  struct mpgi_pair *pair;
-  mpgi_item item;
-};
+#define MPGI_SMALL_WORDS 8 /* of an object that is scanned without a look */
+#define MPGI_CANDIDATES_MIN                        \
+  128 /* that fit besides a batch of small objects \
+       */
+#define MPGI_CANDIDATES (MPGI_CANDIDATES_MIN + MPGI_BATCH * MPGI_SMALL_WORDS)
+#define MPGI_MARK_LOOK 256  /* items between two looks after others */
+#define MPGI_VECTOR_WORDS 8 /* stores of whole vectors write beyond the end */
 
 /* One marker's state.  Owner: the thread that marks with it. */
 struct mpgi_marker {
@@ -91,18 +97,19 @@ struct mpgi_marker {
   struct mpgi_workbuf *spare; /* full or empty; never NULL */
   uint32_t n_grey, n_candidates, n_pending;
   bool alone;             /* no other marker, no mutator: no atomics needed */
+  bool odd;               /* which half of `grey` is current */
   uint64_t busy, look_at; /* items popped; when to look after others */
   int clock;              /* CPU clock of the thread; -1: none */
   int64_t clock_start;
-  uint64_t objects, bytes;    /* marked; handed over when it goes idle */
-  uint64_t root_bytes;        /* conservatively scanned ranges */
-  mpgi_item grey[MPGI_BATCH]; /* popped, their memory is being fetched */
-  uintptr_t candidate[MPGI_CANDIDATES + 8]; /* offsets; the last eight are for
-                                               stores of whole vectors */
-  struct mpgi_pending pending[MPGI_PENDING + 1];
+  uint64_t objects, bytes;       /* marked; handed over when it goes idle */
+  uint64_t root_bytes;           /* conservatively scanned ranges */
+  mpgi_item grey[2][MPGI_BATCH]; /* popped, their memory is being fetched */
+  uintptr_t candidate[MPGI_CANDIDATES + MPGI_VECTOR_WORDS]; /* offsets */
+  /* Candidates whose mark bits are being fetched. */
+  struct mpgi_pair *pending_pair[MPGI_CANDIDATES + MPGI_VECTOR_WORDS];
+  mpgi_item pending_item[MPGI_CANDIDATES + MPGI_VECTOR_WORDS];
 };
-_Static_assert(MPGI_PENDING >= MPGI_CANDIDATES, "locate can always go on");
-_Static_assert(MPGI_PENDING + 1 < MPGI_WORKBUF_ITEMS, "room can be made");
+_Static_assert(MPGI_CANDIDATES + 1 < MPGI_WORKBUF_ITEMS, "room can be made");
 
 /* The processor-specific half: mark_scan.h, compiled for each. */
 struct mpgi_mark_ops {
@@ -122,11 +129,17 @@ MPGI_HIDDEN extern const struct mpgi_mark_ops *mpgi_mark_ops;
 /* What markers need of a span, by class and kind as in an entry of the page
  * table: [entry & MPGI_ENTRY_SORT_MASK]. */
 #define MPGI_ENTRY_SORT_MASK (MPGI_ENTRY_USED - 1)
+_Static_assert(MPGI_ENTRY_SORT_MASK == 511, "mpgi_item_sort");
 struct mpgi_mark_class {
-  uint32_t magic, bytes; /* as in struct mpgi_class */
-  uint32_t usable;       /* of conservatively scanned small cells; else 0 */
-  uint32_t chase;        /* usable, when it is at most MPGI_CHASE_BYTES */
+  uint32_t magic;  /* as in struct mpgi_class */
+  uint16_t bytes;  /* as in struct mpgi_class */
+  uint16_t usable; /* of conservatively scanned small cells; else 0 */
+  uint16_t chase;  /* usable, when it is at most MPGI_CHASE_BYTES */
+  uint8_t small;   /* usable, when it is at most MPGI_SMALL_WORDS */
+  uint8_t ahead;   /* offset of an object's second line to be fetched */
+  uint32_t unused;
 };
+_Static_assert(sizeof(struct mpgi_mark_class) == 16, "a shift");
 #define MPGI_CHASE_BYTES 128 /* larger ones are better scanned in batches */
 MPGI_HIDDEN extern struct mpgi_mark_class
     mpgi_mark_class[MPGI_ENTRY_SORT_MASK + 1];

@@ -53,13 +53,14 @@ HOT struct extent extent_get(void) {
 
 /* ---- marking ---- */
 
-/* 1 if this call marked the cell: it is allocated and was not marked. */
+/* 1 if this call marked the cell: it is allocated and was not marked.  What is
+ * stored depends on the loaded mark by one operation only: neighbours that are
+ * marked one after the other wait for each other's store. */
 HOT unsigned set_alone(struct mpgi_pair *pair, unsigned shift) {
   uint64_t mark = mpgi_load(&pair->mark);
-  uint64_t white = mpgi_load(&pair->alloc) & ~mark;
-  unsigned newly = (unsigned) (white >> shift) & 1;
-  mpgi_store(&pair->mark, mark | (uint64_t) newly << shift);
-  return newly;
+  uint64_t cell = mpgi_load(&pair->alloc) & UINT64_C(1) << shift;
+  mpgi_store(&pair->mark, mark | cell);
+  return (unsigned) ((cell & ~mark) >> shift);
 }
 
 /* The same by a branch: the next object doesn't wait for this one's bits. */
@@ -88,19 +89,17 @@ HOT void mark_some(struct mpgi_marker *m, bool alone) {
   struct mpgi_workbuf *b = m->buf;
   mpgi_item *top = b->item + b->n;
   uint64_t objects = 0, bytes = 0;
-  const struct mpgi_pending *end = m->pending + m->n_pending;
-  for (const struct mpgi_pending *at = m->pending; at < end; at++) {
-    struct mpgi_pending p = *at;
-    unsigned shift = (unsigned) (p.item >> MPGI_ITEM_BIT_SHIFT) & 63;
-    unsigned newly =
-        alone ? set_alone(p.pair, shift) : set_shared(p.pair, shift);
-    mpgi_item it = p.item & MPGI_ITEM_MASK;
-    unsigned class = mpgi_item_class(it);
+  uint32_t n = m->n_pending;
+  for (uint32_t i = 0; i < n; i++) {
+    struct mpgi_pair *pair = m->pending_pair[i];
+    mpgi_item it = m->pending_item[i];
+    unsigned shift = (unsigned) (it >> MPGI_ITEM_INDEX_SHIFT) % 64;
+    unsigned newly = alone ? set_alone(pair, shift) : set_shared(pair, shift);
     *top = it;
-    top += newly & (mpgi_item_kind(it) != MPGI_KIND_NOSCAN);
+    top += newly & (unsigned) ~(it >> MPGI_ITEM_NOSCAN_SHIFT);
     objects += newly;
-    bytes += mpgi_class[class].bytes & (0 - (uint64_t) newly);
-    if (MPGI_UNLIKELY(class == MPGI_CLASS_LARGE) && newly)
+    bytes += mpgi_mark_class[mpgi_item_sort(it)].bytes & (0 - (uint64_t) newly);
+    if (MPGI_UNLIKELY(mpgi_item_class(it) == MPGI_CLASS_LARGE) && newly)
       bytes += large_bytes(it);
   }
   b->n = (uint32_t) (top - b->item);
@@ -111,7 +110,7 @@ HOT void mark_some(struct mpgi_marker *m, bool alone) {
 
 COLD void mark_pending(struct mpgi_marker *m) {
   if (m->buf->n + m->n_pending >= MPGI_WORKBUF_ITEMS)
-    mpgi_mark_make_room(m, MPGI_PENDING + 1);
+    mpgi_mark_make_room(m, MPGI_CANDIDATES + 1);
   if (m->alone)
     mark_some(m, true);
   else
@@ -128,12 +127,20 @@ COLD bool locate_far(uintptr_t *off) {
   return true;
 }
 
+_Static_assert(MPGI_ITEM_KIND_SHIFT - MPGI_ITEM_CLASS_SHIFT ==
+                   MPGI_ENTRY_KIND_SHIFT,
+               "class and kind lie side by side in entries as in items");
+_Static_assert((uint64_t) MPGI_ENTRY_USED << MPGI_ITEM_CLASS_SHIFT ==
+                   MPGI_ITEM_SET,
+               "and what says that there is a span");
+#define SORT_AND_USED (MPGI_ENTRY_SORT_MASK | MPGI_ENTRY_USED)
+
 /* Candidates become pending. */
 COLD void locate(struct mpgi_marker *m) {
-  if (m->n_pending + m->n_candidates > MPGI_PENDING) mark_pending(m);
-  const _Atomic uint32_t *entry = mpgi_heap.entry;
+  if (m->n_pending + m->n_candidates > MPGI_CANDIDATES) mark_pending(m);
+  const _Atomic uint32_t *const entry = mpgi_heap.entry;
   struct mpgi_pair *const pairs = mpgi_heap.pair;
-  struct mpgi_pending *to = m->pending + m->n_pending;
+  uint32_t n = m->n_pending;
   const uintptr_t *end = m->candidate + m->n_candidates;
   for (const uintptr_t *at = m->candidate; at < end; at++) {
     uintptr_t off = *at;
@@ -150,23 +157,20 @@ COLD void locate(struct mpgi_marker *m) {
         &mpgi_mark_class[e & MPGI_ENTRY_SORT_MASK];
     page -= back;
     uintptr_t span = (uintptr_t) page << MPGI_PAGE_LOG2;
-    uint32_t index = (uint32_t) ((uint64_t) (off - span) * c->magic >> 32);
+    uint64_t index = (uint64_t) (off - span) * c->magic >> 32;
     struct mpgi_pair *pair =
         pairs + (size_t) page * MPGI_PAGE_PAIRS + index / 64;
     __builtin_prefetch(pair, 1);
-    /* Class and kind lie side by side in entries as in items. */
-    to->pair = pair;
-    to->item = (span + (uintptr_t) index * c->bytes) >> MPGI_GRANULE_LOG2 |
-               (uint64_t) (e & MPGI_ENTRY_SORT_MASK) << MPGI_ITEM_CLASS_SHIFT |
-               MPGI_ITEM_SET | (uint64_t) (index % 64) << MPGI_ITEM_BIT_SHIFT;
-    to += e != 0;
+    m->pending_pair[n] = pair;
+    m->pending_item[n] = (span + index * c->bytes) >> MPGI_GRANULE_LOG2 |
+                         (uint64_t) (e & SORT_AND_USED)
+                             << MPGI_ITEM_CLASS_SHIFT |
+                         index << MPGI_ITEM_INDEX_SHIFT;
+    n += e != 0;
   }
-  m->n_pending = (uint32_t) (to - m->pending);
+  m->n_pending = n;
   m->n_candidates = 0;
 }
-_Static_assert(MPGI_ITEM_KIND_SHIFT - MPGI_ITEM_CLASS_SHIFT ==
-                   MPGI_ENTRY_KIND_SHIFT,
-               "class and kind lie side by side");
 
 /* ---- the filter ---- */
 
@@ -216,29 +220,34 @@ HOT uintptr_t *filter4(struct extent x, uintptr_t *to, uintptr_t at) {
 #endif
 
 #if VECTOR == 8
-HOT uintptr_t *filter8(struct extent x, uintptr_t *to, uintptr_t at) {
+/* Of eight words those that `lanes` doesn't leave out; others aren't read. */
+HOT uintptr_t *filter8(struct extent x, uintptr_t *to, uintptr_t at,
+                       __mmask8 lanes) {
   const __m512i base = _mm512_set1_epi64((long long) x.lo);
   const __m512i used = _mm512_set1_epi64((long long) x.used);
-  __m512i off = _mm512_sub_epi64(_mm512_loadu_si512((const void *) at), base);
-  __mmask8 hits = _mm512_cmplt_epu64_mask(off, used);
+  __m512i word = _mm512_maskz_loadu_epi64(lanes, (const void *) at);
+  __m512i off = _mm512_sub_epi64(word, base);
+  __mmask8 hits = _mm512_mask_cmplt_epu64_mask(lanes, off, used);
   _mm512_storeu_si512((void *) to, _mm512_maskz_compress_epi64(hits, off));
   return to + __builtin_popcount(hits);
 }
 #endif
 
-/* Filter at most MPGI_SCAN_WORDS words.  No load goes beyond hi: it might
- * touch a line that nobody asked for. */
-HOT void words_some(struct mpgi_marker *m, struct extent x, uintptr_t lo,
-                    uintptr_t hi) {
-  uintptr_t *to = m->candidate + m->n_candidates;
+/* Filter words, for all of which there is room.  No load goes beyond hi: it
+ * might touch a line that nobody asked for. */
+HOT uintptr_t *filter(struct extent x, uintptr_t *to, uintptr_t lo,
+                      uintptr_t hi) {
 #if VECTOR == 8
-  for (; hi - lo >= 64; lo += 64) to = filter8(x, to, lo);
-#endif
-#if VECTOR >= 4
+  for (; hi - lo >= 64; lo += 64) to = filter8(x, to, lo, 0xff);
+  if (lo < hi)
+    to = filter8(x, to, lo, (__mmask8) (0xff >> (8 - (hi - lo) / 8)));
+#else
+#if VECTOR == 4
   for (; hi - lo >= 32; lo += 32) to = filter4(x, to, lo);
 #endif
   for (; lo < hi; lo += 8) to = filter1(x, to, lo);
-  m->n_candidates = (uint32_t) (to - m->candidate);
+#endif
+  return to;
 }
 
 HOT void words(struct mpgi_marker *m, struct extent x, uintptr_t lo,
@@ -246,8 +255,10 @@ HOT void words(struct mpgi_marker *m, struct extent x, uintptr_t lo,
   const size_t most = MPGI_SCAN_WORDS * sizeof(uintptr_t);
   for (;;) {
     uintptr_t end = hi - lo > most ? lo + most : hi;
-    if (m->n_candidates > MPGI_CANDIDATES - MPGI_SCAN_WORDS) locate(m);
-    words_some(m, x, lo, end);
+    if (m->n_candidates > MPGI_CANDIDATES_MIN - MPGI_SCAN_WORDS) locate(m);
+    uintptr_t *to = m->candidate + m->n_candidates;
+    to = filter(x, to, lo, end);
+    m->n_candidates = (uint32_t) (to - m->candidate);
     if (end == hi) return;
     lo = end;
   }
@@ -266,7 +277,7 @@ HOT void typed_words(struct mpgi_marker *m, const struct mpgi_type *type,
       uintptr_t word;
       memcpy(&word, (const char *) base + at + type->offset[i], sizeof word);
       if (word - mpgi_heap.lo >= mpgi_heap_used()) continue;
-      if (m->n_candidates == MPGI_CANDIDATES) locate(m);
+      if (m->n_candidates >= MPGI_CANDIDATES_MIN) locate(m);
       m->candidate[m->n_candidates++] = word - mpgi_heap.lo;
     }
 }
@@ -304,18 +315,16 @@ COLD void scan_large(struct mpgi_marker *m, mpgi_item it) {
                 end - cell.base - MPGI_PAD_BYTES);
 }
 
-HOT void scan_item(struct mpgi_marker *m, struct extent x, mpgi_item it) {
-  uint32_t usable =
-      mpgi_mark_class[it >> MPGI_ITEM_CLASS_SHIFT & MPGI_ENTRY_SORT_MASK]
-          .usable;
-  if (MPGI_LIKELY(usable > 0)) {
-    uintptr_t lo = x.lo + mpgi_item_offset(it);
-    words(m, x, lo, lo + usable);
-  } else if (mpgi_item_class(it) == MPGI_CLASS_LARGE) {
+/* One that scan_batch doesn't scan by itself. */
+HOT void scan_other(struct mpgi_marker *m, struct extent x, mpgi_item it) {
+  const struct mpgi_mark_class *c = &mpgi_mark_class[mpgi_item_sort(it)];
+  uintptr_t lo = x.lo + mpgi_item_offset(it);
+  if (c->usable > 0)
+    words(m, x, lo, lo + c->usable);
+  else if (mpgi_item_class(it) == MPGI_CLASS_LARGE)
     scan_large(m, it);
-  } else {
+  else
     scan_typed(m, it);
-  }
 }
 
 /* ---- batches ---- */
@@ -323,9 +332,8 @@ HOT void scan_item(struct mpgi_marker *m, struct extent x, mpgi_item it) {
 /* Ask for an object's first two lines: cells up to 128 bytes are in them. */
 HOT void object_prefetch(struct extent x, mpgi_item it) {
   uintptr_t lo = x.lo + mpgi_item_offset(it);
-  uint32_t usable = mpgi_class[mpgi_item_class(it)].usable;
   __builtin_prefetch((void *) lo);
-  __builtin_prefetch((void *) (lo + (usable - 8) % 128));
+  __builtin_prefetch((void *) (lo + mpgi_mark_class[mpgi_item_sort(it)].ahead));
 }
 
 /* Take up to MPGI_BATCH items off the stack into `next`. */
@@ -334,18 +342,38 @@ HOT uint32_t pop_batch(struct mpgi_marker *m, struct extent x,
   struct mpgi_workbuf *b = m->buf;
   uint32_t n = b->n < MPGI_BATCH ? b->n : MPGI_BATCH;
   b->n -= n;
+  const mpgi_item *from = &b->item[b->n];
   for (uint32_t i = 0; i < n; i++) {
-    next[i] = b->item[b->n + i];
+    next[i] = from[i];
     object_prefetch(x, next[i]);
   }
   return n;
 }
 
+/* Scan the current batch.  For the words of small objects there is room. */
+HOT void scan_batch(struct mpgi_marker *m, struct extent x) {
+  const mpgi_item *at = m->grey[m->odd], *end = at + m->n_grey;
+  uintptr_t *to = m->candidate + m->n_candidates;
+  MPG_ASSERT_INTERNAL(m->n_candidates <= MPGI_CANDIDATES_MIN);
+  for (; at < end; at++) {
+    mpgi_item it = *at;
+    unsigned small = mpgi_mark_class[mpgi_item_sort(it)].small;
+    uintptr_t lo = x.lo + mpgi_item_offset(it);
+    if (MPGI_LIKELY(small > 0)) {
+      to = filter(x, to, lo, lo + small);
+    } else {
+      m->n_candidates = (uint32_t) (to - m->candidate);
+      scan_other(m, x, it);
+      to = m->candidate + m->n_candidates;
+    }
+  }
+  m->n_candidates = (uint32_t) (to - m->candidate);
+  m->n_grey = 0;
+}
+
 /* Everything that is under way, without overlap. */
 COLD void settle(struct mpgi_marker *m) {
-  uint32_t n = m->n_grey;
-  m->n_grey = 0;
-  for (uint32_t i = 0; i < n; i++) scan_item(m, extent_get(), m->grey[i]);
+  scan_batch(m, extent_get());
   locate(m);
   mark_pending(m);
 }
@@ -459,8 +487,7 @@ HOT void chase_some(struct mpgi_marker *m, struct grey g, bool alone) {
 /* A single item, without overlap. */
 COLD void step(struct mpgi_marker *m) {
   mpgi_item it = m->buf->item[--m->buf->n];
-  const struct mpgi_mark_class *c =
-      &mpgi_mark_class[it >> MPGI_ITEM_CLASS_SHIFT & MPGI_ENTRY_SORT_MASK];
+  const struct mpgi_mark_class *c = &mpgi_mark_class[mpgi_item_sort(it)];
   if (c->chase > 0) {
     struct grey g = {mpgi_heap.lo + mpgi_item_offset(it), c};
     if (m->alone)
@@ -468,7 +495,7 @@ COLD void step(struct mpgi_marker *m) {
     else
       chase_some(m, g, false);
   } else {
-    scan_item(m, extent_get(), it);
+    scan_other(m, extent_get(), it);
     m->busy++;
   }
   if (m->n_candidates == 0) return;
@@ -480,12 +507,11 @@ COLD void step(struct mpgi_marker *m) {
 
 HOT void round_of_batches(struct mpgi_marker *m) {
   const struct extent x = extent_get();
-  mpgi_item next[MPGI_BATCH];
-  uint32_t n_next = pop_batch(m, x, next), n = m->n_grey;
-  for (uint32_t i = 0; i < n; i++) scan_item(m, x, m->grey[i]);
+  uint32_t n_next = pop_batch(m, x, m->grey[!m->odd]);
+  scan_batch(m, x);
   mark_pending(m);
   locate(m);
-  memcpy(m->grey, next, n_next * sizeof next[0]);
+  m->odd = !m->odd;
   m->n_grey = n_next;
 }
 
@@ -514,7 +540,7 @@ COLD void range(struct mpgi_marker *m, uintptr_t lo, uintptr_t hi) {
 }
 
 COLD void scan(struct mpgi_marker *m, mpgi_item it) {
-  scan_item(m, extent_get(), it);
+  scan_other(m, extent_get(), it);
 }
 
 const struct mpgi_mark_ops OPS = {OPS_NAME, drain, range, scan};
