@@ -20,6 +20,26 @@ WORK_UNUSED static mpg_chan *bench_chan(size_t elem_bytes, size_t capacity) {
   return c;
 }
 
+/* <prefix>_p50, _p99, _max and _curve of the collections' stops since the
+ * metric's reset; nanoseconds are divided by unit. */
+WORK_UNUSED static void bench_print_metric(const char *prefix,
+                                           enum mpg_metric m, double unit) {
+  struct mpg_histogram *h;
+  if (mpg_stop_metric_read(m, MPG_STOP_GC, &h) != 0) work_fail("no metric");
+  double n = (double) mpg_histogram_count(h);
+  printf("%s_p50=%.6g\n", prefix,
+         (double) mpg_histogram_quantile(h, 0.50) / unit);
+  printf("%s_p99=%.6g\n", prefix,
+         (double) mpg_histogram_quantile(h, 0.99) / unit);
+  printf("%s_max=%.6g\n", prefix, (double) mpg_histogram_max(h) / unit);
+  printf("%s_curve=", prefix);
+  for (double share = 1; share * n >= 0.5; share *= 0.7)
+    printf("%.6g:%.4g,", (double) mpg_histogram_quantile(h, 1 - share) / unit,
+           share);
+  putchar('\n');
+  mpg_histogram_free(h);
+}
+
 static void bench_start(void *work) {
   ((const struct work *) work)->run();
   fflush(stdout);

@@ -66,6 +66,13 @@ _Noreturn WORK_UNUSED static void work_fail(const char *what) {
   exit(1);
 }
 
+/* This machine can't do it, and that is no failure. */
+#define WORK_SKIPPED 77
+_Noreturn WORK_UNUSED static void work_skip(const char *why) {
+  fprintf(stderr, "%s\n", why);
+  exit(WORK_SKIPPED);
+}
+
 /* ---- output ---- */
 
 WORK_UNUSED static void work_print(const char *name, double value) {

@@ -20,7 +20,11 @@ FEWEST_RUNS = 3  # of a quick row that is slow
 
 
 class RunFailed(Exception):
-    """A program failed, or said what can't be."""
+    """A program failed."""
+
+
+class RunSkipped(Exception):
+    """A program said that this machine can't do it."""
 
 
 def run_once(path, arguments, limit):
@@ -30,8 +34,10 @@ def run_once(path, arguments, limit):
                               capture_output=True, check=False)
     except subprocess.TimeoutExpired:
         raise RunFailed(f"longer than {limit} s") from None
+    words = done.stderr.strip().splitlines() or ["no message"]
+    if done.returncode == 77:
+        raise RunSkipped(words[0])
     if done.returncode != 0:
-        words = done.stderr.strip().splitlines() or ["no message"]
         raise RunFailed(f"exit status {done.returncode}: {words[0]}")
     said = {}
     for line in done.stdout.splitlines():
@@ -115,8 +121,7 @@ class Measurement:
         self.paths = {c: programs.path(c, row.program)
                       for c in row.contenders}
         self.runs = {c: [] for c in row.contenders if self.paths[c]}
-        self.problems = {}
-        self.own = {}
+        self.problems, self.skipped = {}, {}
 
     def run(self, quick, runs, progress):
         started = time.monotonic()
@@ -131,7 +136,7 @@ class Measurement:
         progress.end(self.row, time.monotonic() - started)
 
     def one(self, contender, quick):
-        if contender in self.problems:
+        if contender in self.problems or contender in self.skipped:
             return
         try:
             self.runs[contender].append(run_once(
@@ -139,6 +144,9 @@ class Measurement:
                 RUN_LIMIT[quick]))
         except RunFailed as e:
             self.problems[contender] = str(e)
+        except RunSkipped as e:
+            self.skipped[contender] = str(e)
+            del self.runs[contender]
 
     def compare_checks(self):
         """Who computed something else than mpg is out of the row."""
@@ -176,8 +184,9 @@ class Measurement:
     def result(self):
         return {"id": self.row.id, "title": self.row.title,
                 "work": " ".join(self.row.work), "problems": self.problems,
+                "skipped": self.skipped,
                 "missing": [c for c in self.row.contenders
-                            if c not in self.runs],
+                            if c not in self.runs and c not in self.skipped],
                 "figures": {f.name: self.values(f.name)
                             for f in self.row.figures},
                 "curves": self.curves(), "load": machine.load()}
@@ -231,9 +240,13 @@ def tell(result):
     print(f"{result['id']}: {result['title']}")
     for contender, problem in result["problems"].items():
         print(f"  {contender}: FAILED: {problem}")
+    for contender, why in result["skipped"].items():
+        print(f"  {contender}: left out: {why}")
     for contender in result["missing"]:
         print(f"  {contender}: not there")
     for name, values in result["figures"].items():
+        if not values:
+            continue
         verdict = result["verdicts"][name]
         told = f"{name}, {verdict['unit']}"
         if name == verdict["unit"]:

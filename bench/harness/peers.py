@@ -16,7 +16,8 @@ OUT = os.environ.get("BENCH_PEERS_OUT",
                      os.path.join(ROOT, "build", "bench", "peers"))
 C_FLAGS = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra"]
 
-# contender -> (flags, libraries); a peer's source is peers/<program>.c
+# contender -> (flags, libraries); a peer's source is
+# peers/<contender>_<program>.c, or peers/<program>.c for several
 C_PEERS = {
     "boehm": (["-DPEER_BOEHM"], ["-lgc"]),
     "jemalloc": (["-DPEER_JEMALLOC"], ["-ljemalloc"]),
@@ -90,7 +91,9 @@ class Programs:
 
     def make_c(self, contender, program):
         path = os.path.join(OUT, f"{contender}_{program}")
-        source = os.path.join(SOURCES, program + ".c")
+        own = os.path.join(SOURCES, f"{contender}_{program}.c")
+        shared = os.path.join(SOURCES, program + ".c")
+        source = own if os.path.exists(own) else shared
         headers = glob.glob(os.path.join(ROOT, "bench", "*.h"))
         if is_current(path, [source] + headers):
             return path, None

@@ -74,7 +74,7 @@ row = table.Row({"id": "gc.x", "title": "x", "program": "x", "work": "x a=1",
                  "figures": {"ns": {"unit": "ns", "must": ["<= go"]}}})
 assert row.arguments(True) == ["x", "a=2", "b=3"]
 m = measure.Measurement.__new__(measure.Measurement)
-m.row, m.problems = row, {}
+m.row, m.problems, m.skipped = row, {}, {}
 m.runs = {"mpg": [{"check": "1", "ns": "2"}, {"check": "1", "ns": "4"}],
           "go": [{"check": "2", "ns": "9"}]}
 m.compare_checks()
@@ -83,10 +83,15 @@ result = m.result()
 measure.judge(row, result, {})
 assert result["figures"]["ns"]["mpg"]["median"] == 3
 assert result["verdicts"]["ns"]["targets"][0]["met"] is None
-try:
-    measure.run_once("/bin/echo", ["hello"], 5)
-    raise SystemExit("nonsense was taken")
-except measure.RunFailed:
-    pass
+for command, raised in (
+        ["/bin/echo", "hello"], measure.RunFailed), (
+        ["/bin/sh", "-c", "exit 1"], measure.RunFailed), (
+        ["/bin/sh", "-c", "sleep 60"], measure.RunFailed), (
+        ["/bin/sh", "-c", "exit 77"], measure.RunSkipped):
+    try:
+        measure.run_once(command[0], command[1:], 1)
+        raise SystemExit(f"taken: {command}")
+    except raised:
+        pass
 PYTHON
 exit $bad

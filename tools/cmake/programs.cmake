@@ -28,11 +28,11 @@ function(mpg_add_program name sources flavour)
 endfunction()
 
 # Split programs into <build>/<folder>: one for each source of the folder that
-# matches the pattern, and one for each subfolder, of all its sources.
-function(mpg_add_folder folder pattern)
-  file(GLOB entries CONFIGURE_DEPENDS
-       ${PROJECT_SOURCE_DIR}/${folder}/${pattern}
-       ${PROJECT_SOURCE_DIR}/${folder}/*/*.c)
+# matches one of the patterns, and one for each subfolder, of all its sources
+# that do.
+function(mpg_add_folder folder)
+  list(TRANSFORM ARGN PREPEND ${PROJECT_SOURCE_DIR}/${folder}/)
+  file(GLOB entries CONFIGURE_DEPENDS ${ARGN})
   foreach(entry IN LISTS entries)
     get_filename_component(name ${entry} NAME_WE)
     get_filename_component(dir ${entry} DIRECTORY)
