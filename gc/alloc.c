@@ -84,8 +84,8 @@ static void large_zero(struct mpgi_span *s) {
 }
 
 static void *alloc_large(struct mpgi_cache *c, size_t bytes,
-                         enum mpgi_kind kind) {
-  struct mpgi_span *s = mpgi_central_large(kind, bytes);
+                         enum mpgi_kind kind, size_t align) {
+  struct mpgi_span *s = mpgi_central_large(kind, bytes, align);
   if (s == NULL) return NULL;
   uint64_t room = mpgi_span_cell_bytes(s);
   MPG_ASSERT(room >= bytes);
@@ -102,7 +102,7 @@ void *mpgi_alloc_try(struct mpgi_cache *c, size_t bytes, enum mpgi_kind kind) {
   MPG_ASSERT(bytes <= request_max());
   if (bytes <= MPGI_SMALL_MAX_BYTES)
     return alloc_small(c, mpgi_class_for(bytes), kind);
-  return alloc_large(c, bytes + MPGI_PAD_BYTES, kind);
+  return alloc_large(c, bytes + MPGI_PAD_BYTES, kind, MPGI_PAGE_BYTES);
 }
 
 /* ---- the ladder ---- */
@@ -134,15 +134,36 @@ static void *ask_handler(size_t bytes) {
   return fn != NULL ? fn(bytes) : NULL;
 }
 
-void *mpgi_alloc_object(size_t bytes, enum mpgi_kind kind) {
+/* One attempt; `how` is its own business. */
+typedef void *attempt(struct mpgi_cache *c, size_t bytes, size_t how);
+
+static inline __attribute__((always_inline)) void *ladder(attempt *try,
+                                                          size_t bytes,
+                                                          size_t how) {
   struct mpgi_cache *c = mpgi_alloc_cache("mpg_alloc");
   if (bytes > request_max()) return ask_handler(bytes);
   collect_if_due(c);
-  void *p = mpgi_alloc_try(mpgi_alloc_cache("mpg_alloc"), bytes, kind);
+  void *p = try(mpgi_alloc_cache("mpg_alloc"), bytes, how);
   if (MPGI_LIKELY(p != NULL)) return p;
   mpgi_gc_collect_fully(MPGI_GC_HEAP);
-  p = mpgi_alloc_try(mpgi_alloc_cache("mpg_alloc"), bytes, kind);
+  p = try(mpgi_alloc_cache("mpg_alloc"), bytes, how);
   return p != NULL ? p : ask_handler(bytes);
+}
+
+static void *try_kind(struct mpgi_cache *c, size_t bytes, size_t kind) {
+  return mpgi_alloc_try(c, bytes, (enum mpgi_kind) kind);
+}
+
+void *mpgi_alloc_object(size_t bytes, enum mpgi_kind kind) {
+  return ladder(try_kind, bytes, kind);
+}
+
+static void *try_pages(struct mpgi_cache *c, size_t bytes, size_t align) {
+  return alloc_large(c, bytes + MPGI_PAD_BYTES, MPGI_KIND_SCAN, align);
+}
+
+void *mpgi_alloc_pages(size_t bytes, size_t align) {
+  return ladder(try_pages, bytes, align);
 }
 
 void *mpgi_alloc_slow_g0(size_t bytes, enum mpgi_kind kind) {

@@ -194,12 +194,27 @@ void mpgi_central_release(struct mpgi_span *s) {
   mpgi_mutex_unlock(&c->lock);
 }
 
-struct mpgi_span *mpgi_central_large(unsigned kind, size_t bytes) {
+/* A run that begins at a multiple of `align` pages: what is too much at both
+ * ends goes back. */
+static uint32_t pages_aligned(unsigned kind, uint32_t n, uint32_t align,
+                              bool *zero) {
+  enum mpgi_sort sort = mpgi_sort_of(kind);
+  uint32_t page = pages_for_span(kind, n + align - 1, zero);
+  if (page == MPGI_NO_PAGE) return page;
+  uint32_t at = (page + align - 1) & ~(align - 1), end = page + n + align - 1;
+  if (at > page) mpgi_heap_pages_free(sort, page, at - page);
+  if (end > at + n) mpgi_heap_pages_free(sort, at + n, end - at - n);
+  return at;
+}
+
+struct mpgi_span *mpgi_central_large(unsigned kind, size_t bytes,
+                                     size_t align) {
   struct mpgi_central *c = &mpgi_central[kind][MPGI_CLASS_LARGE];
   bool zero;
   MPG_ASSERT(bytes > 0 && bytes <= mpgi_heap.limit - mpgi_heap.lo);
   uint32_t pages = (uint32_t) ((bytes + MPGI_PAGE_BYTES - 1) >> MPGI_PAGE_LOG2);
-  uint32_t page = pages_for_span(kind, pages, &zero);
+  uint32_t page =
+      pages_aligned(kind, pages, (uint32_t) (align >> MPGI_PAGE_LOG2), &zero);
   if (page == MPGI_NO_PAGE) return NULL;
   struct mpgi_span *s =
       mpgi_span_new(page, pages, MPGI_CLASS_LARGE, kind, zero,

@@ -52,6 +52,7 @@ struct cycle {
   enum mpgi_gc_cause cause;
   uint64_t number;
   unsigned markers_wanted;
+  bool limits; /* only the memory limit asked for it */
   struct mpgi_mark_result marked;
   uint64_t bytes_before; /* live by count when the world stopped */
   uint64_t bytes_at_mark, goal;
@@ -157,6 +158,7 @@ static bool prepare(struct cycle *c) {
   c->markers_wanted = markers_wanted();
   if (c->markers_wanted > 1) mpgi_workers_prepare(c->markers_wanted - 1);
   c->goal = mpgi_pacer_goal();
+  c->limits = c->cause == MPGI_GC_HEAP && mpgi_pacer_is_limits();
   return true;
 }
 
@@ -219,6 +221,7 @@ static void cycle(enum mpgi_gc_cause cause) {
   mpgi_gc_world.start();
   c.resumed = mpgi_os_now();
   atomic_store(&gc.ended_at, c.resumed);
+  mpgi_pacer_cycle_took(c.asked, c.resumed, c.limits);
   mpgi_sweep_background();
   if (mpgi_special_count(MPGI_SPECIAL_READY) > 0 &&
       mpgi_gc_world.finalizers_ready != NULL)

@@ -75,6 +75,10 @@ MPGI_HIDDEN int mpgi_finalizer_set_g0(void *obj,
                                       void (*fn)(void *obj, void *arg),
                                       void *arg);
 MPGI_HIDDEN void *mpgi_weak_new_g0(void *obj);
+MPGI_HIDDEN void *mpgi_alloc_root_g0(size_t bytes);
+MPGI_HIDDEN void *mpgi_alloc_aligned_g0(size_t bytes, size_t alignment);
+MPGI_HIDDEN int mpgi_interior_pointers_g0(int on);
+MPGI_HIDDEN size_t mpgi_release_memory_g0(void);
 MPGI_HIDDEN void mpgi_on_out_of_memory_g0(void *(*handler)(size_t bytes));
 MPGI_HIDDEN int mpgi_gc_stats_read_g0(void *stats);
 

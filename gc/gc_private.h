@@ -317,8 +317,10 @@ MPGI_HIDDEN struct mpgi_span *mpgi_central_acquire(unsigned kind,
 /* A CACHED or SWEEPING span goes to the list that its used count says; an
  * empty SWEEPING one is freed. */
 MPGI_HIDDEN void mpgi_central_release(struct mpgi_span *s);
-/* A new large span, FULL, its cell not yet allocated (bit clear). */
-MPGI_HIDDEN struct mpgi_span *mpgi_central_large(unsigned kind, size_t bytes);
+/* A new large span, FULL, its cell not yet allocated (bit clear).  align: a
+ * power of two from MPGI_PAGE_BYTES. */
+MPGI_HIDDEN struct mpgi_span *mpgi_central_large(unsigned kind, size_t bytes,
+                                                 size_t align);
 /* An explicit free changed a listed span: move it, or free it when empty. */
 MPGI_HIDDEN void mpgi_central_cell_freed(struct mpgi_span *s, uint32_t index);
 /* Take an unswept span off its list, SWEEPING; NULL: none. */
@@ -392,6 +394,9 @@ MPGI_HIDDEN void *mpgi_alloc_try(struct mpgi_cache *c, size_t bytes,
                                  enum mpgi_kind kind);
 /* The whole ladder: trigger, try, collect, handler. */
 MPGI_HIDDEN void *mpgi_alloc_object(size_t bytes, enum mpgi_kind kind);
+/* The same for a scanned object in a span of its own, aligned to a power of two
+ * from MPGI_PAGE_BYTES to MPGI_CHUNK_BYTES. */
+MPGI_HIDDEN void *mpgi_alloc_pages(size_t bytes, size_t align);
 /* The calling thread's cache; fatal without one. */
 MPGI_HIDDEN struct mpgi_cache *mpgi_alloc_cache(const char *what);
 
@@ -461,6 +466,10 @@ MPGI_HIDDEN void mpgi_pacer_refund(uint64_t bytes);
 MPGI_HIDDEN bool mpgi_pacer_due(void);
 /* A cycle ended with so many live bytes and bytes scanned as roots. */
 MPGI_HIDDEN void mpgi_pacer_cycle_end(uint64_t live, uint64_t root_bytes);
+/* Is it only the limit that asks for a cycle now? */
+MPGI_HIDDEN bool mpgi_pacer_is_limits(void);
+/* A cycle took from begin to end (clock); limits: as above at its begin. */
+MPGI_HIDDEN void mpgi_pacer_cycle_took(int64_t begin, int64_t end, bool limits);
 MPGI_HIDDEN uint64_t mpgi_pacer_goal(void);
 /* Coarse: counts whole spans in caches. */
 MPGI_HIDDEN uint64_t mpgi_pacer_live(void);
@@ -473,6 +482,16 @@ struct mpgi_pacer_input {
   int64_t limit;        /* INT64_MAX: none */
 };
 MPGI_HIDDEN uint64_t mpgi_pacer_rule(const struct mpgi_pacer_input *in);
+/* And whether a cycle is due. */
+struct mpgi_pacer_due {
+  uint64_t live, goal, percent_goal;
+  int64_t now, last_end, debt; /* clock; collector's time not yet paid back */
+};
+#define MPGI_PACER_DEBT_MAX_NS (INT64_C(1) * 1000000000)
+MPGI_HIDDEN bool mpgi_pacer_due_rule(const struct mpgi_pacer_due *in);
+/* The debt after a cycle from begin to end that counts. */
+MPGI_HIDDEN int64_t mpgi_pacer_debt_rule(int64_t debt, int64_t last_end,
+                                         int64_t begin, int64_t end);
 
 /* ---- the cycle (cycle.c) ---- */
 

@@ -66,6 +66,14 @@ static struct {
 } phase;
 
 const struct mpgi_mark_ops *mpgi_mark_ops = &mpgi_mark_scalar;
+_Atomic bool mpgi_mark_interior = true;
+
+/* The loops of this phase.  Constant during one. */
+static const struct mpgi_mark_ops *ops(void) {
+  return atomic_load_explicit(&mpgi_mark_interior, memory_order_relaxed)
+             ? mpgi_mark_ops
+             : &mpgi_mark_exact;
+}
 
 struct mpgi_mark_class mpgi_mark_class[MPGI_ENTRY_SORT_MASK + 1];
 
@@ -283,7 +291,7 @@ static bool idle(void) {
 }
 
 static void visit(void *arg, const void *lo, const void *hi) {
-  mpgi_mark_ops->range(arg, (uintptr_t) lo, (uintptr_t) hi);
+  ops()->range(arg, (uintptr_t) lo, (uintptr_t) hi);
 }
 
 static void work(struct mpgi_marker *m) {
@@ -292,9 +300,9 @@ static void work(struct mpgi_marker *m) {
     while (atomic_load(&phase.next_job) < phase.n &&
            (i = atomic_fetch_add(&phase.next_job, 1)) < phase.n) {
       phase.job(i, visit, m);
-      mpgi_mark_ops->drain(m);
+      ops()->drain(m);
     }
-    mpgi_mark_ops->drain(m);
+    ops()->drain(m);
     marker_report(m);
   } while (idle());
 }
@@ -325,9 +333,9 @@ static void rescan_span(void *arg, struct mpgi_span *s) {
     for (uint64_t marks = mpgi_load(&pair[w].mark); marks != 0;
          marks &= marks - 1) {
       uint32_t i = w * 64 + (uint32_t) __builtin_ctzll(marks);
-      mpgi_mark_ops->scan(m, mpgi_item_of(mpgi_span_cell(s, i) - mpgi_heap.lo,
-                                          s->class, s->kind));
-      mpgi_mark_ops->drain(m);
+      ops()->scan(m, mpgi_item_of(mpgi_span_cell(s, i) - mpgi_heap.lo, s->class,
+                                  s->kind));
+      ops()->drain(m);
     }
 }
 

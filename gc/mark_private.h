@@ -96,6 +96,7 @@ struct mpgi_marker {
   struct mpgi_workbuf *buf;   /* pushed to and popped from; never NULL */
   struct mpgi_workbuf *spare; /* full or empty; never NULL */
   uint32_t n_grey, n_candidates, n_pending;
+  bool interior;          /* mark_exact.c: candidates are a root's words */
   bool alone;             /* no other marker, no mutator: no atomics needed */
   bool odd;               /* which half of `grey` is current */
   uint64_t busy, look_at; /* items popped; when to look after others */
@@ -124,7 +125,11 @@ struct mpgi_mark_ops {
 MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_scalar;
 MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_avx2;
 MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_avx512;
+MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_exact;
 MPGI_HIDDEN extern const struct mpgi_mark_ops *mpgi_mark_ops;
+/* Do words of objects count that point into an object, not to its start?
+ * Written by mutators, so never during a phase. */
+MPGI_HIDDEN extern _Atomic bool mpgi_mark_interior;
 
 /* What markers need of a span, by class and kind as in an entry of the page
  * table: [entry & MPGI_ENTRY_SORT_MASK]. */

@@ -1,9 +1,11 @@
 /* mark_scan.h - the marker's inner loops, compiled once a processor level.
  *
- * Included by mark_scalar.c, mark_avx2.c and mark_avx512.c, which define
+ * Included by mark_scalar.c, mark_avx2.c, mark_avx512.c and mark_exact.c,
+ * which define
  *   OPS       the name of the struct mpgi_mark_ops to define
  *   OPS_NAME  its name as a string
  *   VECTOR    words compared at a time: 1, 4 or 8
+ *   EXACT     1: words of objects count only when they name an object's start
  * and are compiled for that level by a target attribute (pragma).
  *
  * Work moves in batches through these stages, each a short loop:
@@ -37,6 +39,10 @@
 
 #if VECTOR > 1
 #include <immintrin.h>
+#endif
+
+#ifndef EXACT
+#define EXACT 0
 #endif
 
 /* All of it reads words that sanitizers know nothing about. */
@@ -148,7 +154,7 @@ COLD void locate(struct mpgi_marker *m) {
     uint32_t e = atomic_load_explicit(&entry[page], memory_order_acquire);
     uint32_t back = e >> MPGI_ENTRY_BACK_SHIFT;
     if (MPGI_UNLIKELY(back == MPGI_ENTRY_BACK_MAX)) {
-      if (!locate_far(&off)) continue;
+      if (!locate_far(&off) || (EXACT && !m->interior && off != *at)) continue;
       page = (uint32_t) (off >> MPGI_PAGE_LOG2);
       e = atomic_load_explicit(&entry[page], memory_order_acquire);
       back = 0;
@@ -166,7 +172,8 @@ COLD void locate(struct mpgi_marker *m) {
                          (uint64_t) (e & SORT_AND_USED)
                              << MPGI_ITEM_CLASS_SHIFT |
                          index << MPGI_ITEM_INDEX_SHIFT;
-    n += e != 0;
+    n += (e != 0) &
+         (!EXACT || m->interior || span + (uintptr_t) index * c->bytes == off);
   }
   m->n_pending = n;
   m->n_candidates = 0;
@@ -429,6 +436,7 @@ HOT struct grey chase_word(struct mpgi_marker *m, struct chase *k,
   page -= e >> MPGI_ENTRY_BACK_SHIFT;
   uintptr_t span = (uintptr_t) page << MPGI_PAGE_LOG2;
   uint64_t index = (uint64_t) (off - span) * c->magic >> 32;
+  if (EXACT && span + index * c->bytes != off) return none;
   struct mpgi_pair *pair =
       k->pairs + (size_t) page * MPGI_PAGE_PAIRS + index / 64;
   if (!(k->alone ? set_chased(pair, index % 64) : set_shared(pair, index % 64)))
@@ -536,7 +544,11 @@ COLD void range(struct mpgi_marker *m, uintptr_t lo, uintptr_t hi) {
   hi &= ~(uintptr_t) 7;
   if (lo >= hi) return;
   m->root_bytes += hi - lo;
+  if (EXACT) m->interior = true; /* roots are no objects */
   words(m, extent_get(), lo, hi);
+  if (!EXACT) return;
+  locate(m);
+  m->interior = false;
 }
 
 COLD void scan(struct mpgi_marker *m, mpgi_item it) {

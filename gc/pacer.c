@@ -9,8 +9,14 @@
  *     live + (live + roots) * percent / 100,
  * at least 4 MiB * percent / 100 (as in Go), and at least STEP above live.  A
  * memory limit lowers the goal to what it leaves for the heap, but never
- * below a tenth above live: a limit that cannot be kept must not make the
- * collector run all the time.
+ * below a tenth above live.
+ *
+ * A limit that cannot be kept must not make the collector run all the time.
+ * The time of cycles that only the limit asked for is a debt that mutators'
+ * time pays back, one for one; while the debt is above a second no cycle begins
+ * that only the limit asks for (mpgi_pacer_due_rule).  So in the long run at
+ * most half of the time is the collector's.  What percent asks for is done at
+ * once.
  *
  * Concurrency: every word is atomic; a goal that is a little old does no
  * harm.
@@ -20,6 +26,7 @@
 
 #include <arch/common/fixmem.h>
 #include <arch/common/options.h>
+#include <arch/os.h>
 #include <gc/gc_private.h>
 
 #define MIN_GOAL_BYTES (UINT64_C(4) << 20) /* at 100 percent */
@@ -31,6 +38,9 @@
 
 static struct {
   _Atomic uint64_t live, goal;
+  _Atomic uint64_t percent_goal;          /* without the limit */
+  _Atomic int64_t last_end;               /* of a cycle */
+  _Atomic int64_t debt;                   /* ns, as of then */
   _Atomic uint64_t last_live, last_roots; /* of the last cycle */
   _Atomic int64_t limit;
   _Atomic int percent;
@@ -80,7 +90,10 @@ static void goal_set(void) {
       .percent = atomic_load(&pacer.percent),
       .limit = atomic_load(&pacer.limit),
   };
-  mpgi_store(&pacer.goal, mpgi_pacer_rule(&in));
+  uint64_t goal = mpgi_pacer_rule(&in);
+  in.limit = INT64_MAX;
+  mpgi_store(&pacer.percent_goal, mpgi_pacer_rule(&in));
+  mpgi_store(&pacer.goal, goal);
 }
 
 /* The environment's values, unless the program set others before. */
@@ -109,8 +122,41 @@ void mpgi_pacer_refund(uint64_t bytes) {
     continue;
 }
 
+bool mpgi_pacer_due_rule(const struct mpgi_pacer_due *in) {
+  if (in->live < in->goal) return false;
+  return in->live >= in->percent_goal ||
+         in->debt - (in->now - in->last_end) <= MPGI_PACER_DEBT_MAX_NS;
+}
+
+int64_t mpgi_pacer_debt_rule(int64_t debt, int64_t last_end, int64_t begin,
+                             int64_t end) {
+  int64_t paid = begin - last_end;
+  return (debt > paid ? debt - paid : 0) + (end - begin);
+}
+
 bool mpgi_pacer_due(void) {
-  return mpgi_load(&pacer.live) >= mpgi_load(&pacer.goal);
+  struct mpgi_pacer_due in = {.live = mpgi_load(&pacer.live),
+                              .goal = mpgi_load(&pacer.goal)};
+  if (MPGI_LIKELY(in.live < in.goal)) return false;
+  in.percent_goal = mpgi_load(&pacer.percent_goal);
+  in.last_end = atomic_load(&pacer.last_end);
+  in.debt = atomic_load(&pacer.debt);
+  in.now = mpgi_os_now();
+  return mpgi_pacer_due_rule(&in);
+}
+
+bool mpgi_pacer_is_limits(void) {
+  uint64_t live = mpgi_load(&pacer.live);
+  return live >= mpgi_load(&pacer.goal) &&
+         live < mpgi_load(&pacer.percent_goal);
+}
+
+void mpgi_pacer_cycle_took(int64_t begin, int64_t end, bool limits) {
+  int64_t last = atomic_load(&pacer.last_end);
+  int64_t debt = mpgi_pacer_debt_rule(atomic_load(&pacer.debt), last, begin,
+                                      limits ? end : begin);
+  atomic_store(&pacer.debt, debt);
+  atomic_store(&pacer.last_end, end);
 }
 
 void mpgi_pacer_cycle_end(uint64_t live, uint64_t root_bytes) {

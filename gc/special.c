@@ -288,10 +288,10 @@ void mpgi_special_drop(const struct mpgi_cell *cell) {
   struct mpgi_special *s;
   mpgi_special_lock();
   while ((s = find_any(cell->base)) != NULL)
-    if (s->kind == MPGI_SPECIAL_FINALIZER)
-      mpgi_special_remove_locked(s);
-    else
+    if (s->kind == MPGI_SPECIAL_WEAK || s->kind == MPGI_SPECIAL_HANDLE)
       mpgi_weak_break_locked(s);
+    else
+      mpgi_special_remove_locked(s);
   mpgi_special_unlock();
 }
 

@@ -17,6 +17,7 @@ enum mpgi_special_kind {
   MPGI_SPECIAL_FINALIZER, /* the object has a finalizer; at most one */
   MPGI_SPECIAL_READY,     /* its finalizer is to run; on the queue, not in the
                              table; the object is a root */
+  MPGI_SPECIAL_ROOT,      /* the object is a root (mpg_alloc_root) */
   MPGI_SPECIAL_WEAK,      /* a weak reference to the object exists */
   MPGI_SPECIAL_HANDLE,    /* the object is that weak reference */
   MPGI_SPECIAL_KINDS
@@ -94,7 +95,8 @@ MPGI_HIDDEN void mpgi_weak_break_locked(struct mpgi_special *s);
 
 /* ---- marking (special_mark.c): with the world stopped ---- */
 
-/* Root jobs: arguments of finalizers, objects whose finalizer is to run. */
+/* Root jobs: root objects, arguments of finalizers, objects whose finalizer is
+ * to run. */
 MPGI_HIDDEN size_t mpgi_special_jobs_stw(void);
 MPGI_HIDDEN void mpgi_special_job(size_t i, mpgi_visit *visit, void *arg);
 /* The roots are marked: decide who dies, mark what finalizers need.  Adds to

@@ -40,16 +40,18 @@ static struct {
 static size_t chunks(void) { return mpgi_special_made() / MPGI_SPECIAL_CHUNK; }
 
 size_t mpgi_special_jobs_stw(void) {
-  return mpgi_finalizer_any() ? chunks() : 0;
+  return mpgi_finalizer_any() || mpgi_special_count(MPGI_SPECIAL_ROOT) > 0
+             ? chunks()
+             : 0;
 }
 
 void mpgi_special_job(size_t i, mpgi_visit *visit, void *arg) {
   struct mpgi_special *s = mpgi_special_at((uint32_t) i * MPGI_SPECIAL_CHUNK);
   for (struct mpgi_special *end = s + MPGI_SPECIAL_CHUNK; s < end; s++) {
-    if (s->kind != MPGI_SPECIAL_FINALIZER && s->kind != MPGI_SPECIAL_READY)
-      continue;
-    visit(arg, &s->fin.arg, &s->fin.arg + 1);
-    if (s->kind == MPGI_SPECIAL_READY) visit(arg, &s->base, &s->base + 1);
+    if (s->kind == MPGI_SPECIAL_FINALIZER || s->kind == MPGI_SPECIAL_READY)
+      visit(arg, &s->fin.arg, &s->fin.arg + 1);
+    if (s->kind == MPGI_SPECIAL_ROOT || s->kind == MPGI_SPECIAL_READY)
+      visit(arg, &s->base, &s->base + 1);
   }
 }
 

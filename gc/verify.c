@@ -139,13 +139,20 @@ static uintptr_t word_at(uintptr_t at) {
   return word;
 }
 
+/* A word of an object. */
+static void naive_inner(uintptr_t word) {
+  struct mpgi_span *s;
+  uintptr_t base = naive_base(word, &s);
+  if (base == word || atomic_load(&mpgi_mark_interior)) reach(base);
+}
+
 static void naive_typed(uintptr_t base, size_t bytes) {
   size_t usable = bytes - MPGI_PAD_BYTES;
   const struct mpgi_type *t = (const struct mpgi_type *) word_at(base + usable);
   if (t == NULL || t->bytes == 0) return;
   for (size_t at = 0; at + t->bytes <= usable; at += t->bytes)
     for (size_t i = 0; i < t->n; i++)
-      naive_word(word_at(base + at + t->offset[i]));
+      naive_inner(word_at(base + at + t->offset[i]));
 }
 
 static void naive_scan(uintptr_t base) {
@@ -154,7 +161,7 @@ static void naive_scan(uintptr_t base) {
   if (s->kind == MPGI_KIND_TYPED)
     naive_typed(base, bytes);
   else if (s->kind == MPGI_KIND_SCAN)
-    for (size_t at = 0; at < bytes; at += 8) naive_word(word_at(base + at));
+    for (size_t at = 0; at < bytes; at += 8) naive_inner(word_at(base + at));
 }
 
 static void naive_drain(void) {

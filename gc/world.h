@@ -46,6 +46,8 @@ struct mpgi_world {
   void (*each_cache)(void (*fn)(void *arg, struct mpgi_cache *c), void *arg);
   /* Bytes of goroutine stacks: counts for pacing and the memory limit. */
   uint64_t (*stack_bytes)(void);
+  /* May be NULL.  Give memory of stacks that aren't used back. */
+  void (*stack_release)(void);
   /* Totals for gctrace and mpg_gc_stats: ns of stopped world so far; and the
    * last stop's time to stop and pause so far. */
   uint64_t (*pause_total_ns)(void);

@@ -165,6 +165,7 @@ const struct mpgi_world mpgi_world = {
     .parallelism = parallelism,
     .each_cache = each_cache,
     .stack_bytes = mpgi_stack_bytes,
+    .stack_release = mpgi_stack_release,
     .pause_total_ns = pause_total_ns,
     .last_time_to_stop_ns = last_time_to_stop_ns,
     .procs = procs,

@@ -119,6 +119,18 @@ void mpgi_fixmem_free(void *p, size_t bytes, size_t align) {
   (void) was;
 }
 
+void mpgi_fixmem_release(void) {
+  unsigned arena = atomic_load_explicit(&arena_state, memory_order_acquire);
+  size_t mib[3], n = 3;
+  if (arena < ARENA_BASE || !thread_is_ready()) return;
+  int saved = errno;
+  if (mallctlnametomib("arena.0.purge", mib, &n) == 0) {
+    mib[1] = arena - ARENA_BASE;
+    mallctlbymib(mib, n, NULL, NULL, NULL, 0);
+  }
+  errno = saved;
+}
+
 uint64_t mpgi_fixmem_bytes(void) {
   return atomic_load_explicit(&live_bytes, memory_order_relaxed);
 }

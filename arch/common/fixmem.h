@@ -16,6 +16,8 @@
 /* Zeroed; align a power of two (0: 16).  NULL when exhausted. */
 MPGI_HIDDEN void *mpgi_fixmem_alloc(size_t bytes, size_t align);
 MPGI_HIDDEN void mpgi_fixmem_free(void *p, size_t bytes, size_t align);
+/* Give what is free back to the system. */
+MPGI_HIDDEN void mpgi_fixmem_release(void);
 MPGI_HIDDEN uint64_t mpgi_fixmem_bytes(void); /* live, by our own count */
 /* While > 0 every use by a thread of the world is a failed check. */
 MPGI_HIDDEN void mpgi_fixmem_forbid(int delta);

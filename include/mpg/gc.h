@@ -63,6 +63,28 @@ MPG_API mpg_type *mpg_type_new(size_t bytes, const size_t *pointer_offsets,
 MPG_API void *mpg_alloc_typed(const mpg_type *type, size_t count)
     __attribute__((warn_unused_result));
 
+/* As mpg_alloc, but at a multiple of alignment; mpg_realloc doesn't keep that.
+ *
+ * bytes      any
+ * alignment  a power of two from 1 to 2 MiB
+ *
+ * Returns: as mpg_alloc; NULL for another alignment, too.
+ * Owner, Context: as mpg_alloc.  Since: 0.1.
+ */
+MPG_API void *mpg_alloc_aligned(size_t bytes, size_t alignment)
+    __attribute__((alloc_size(1), alloc_align(2), warn_unused_result));
+
+/* As mpg_alloc, but the object is a root: it and what it refers to are kept
+ * until it is freed by mpg_free.  It may be the only link to the heap from
+ * malloc memory, say.
+ *
+ * Returns, Context: as mpg_alloc.
+ * Owner: the caller: mpg_free.  Since: 0.1.  Source: Boehm
+ *   (GC_malloc_uncollectable).
+ */
+MPG_API void *mpg_alloc_root(size_t bytes)
+    __attribute__((alloc_size(1), warn_unused_result));
+
 /* Resize an object, moving it where necessary; it keeps its kind, and the
  * tail of a scanned one is zeroed.
  *
@@ -212,6 +234,28 @@ MPG_API mpg_weak *mpg_weak_new(void *obj) __attribute__((warn_unused_result));
  * Since: 0.1.
  */
 MPG_API void *mpg_weak_get(mpg_weak *w);
+
+/* Set whether pointers into objects keep them that are found in other objects.
+ * At first they do.  Without, words of the heap count only when they name an
+ * object's start; pointers in roots (stacks, registers, globals, registered
+ * ranges) always count wherever they point.  For programs that are known to
+ * hold starts only: fewer objects are kept by chance.
+ *
+ * on  0 or 1; < 0 only reports
+ *
+ * Returns: the previous setting.
+ * Context: goroutine.  Since: 0.1.  Source: Boehm (GC_all_interior_pointers).
+ */
+MPG_API int mpg_interior_pointers(int on);
+
+/* Collect, and give memory that isn't used back to the system at once.
+ * Otherwise that happens in the background, down to a margin.
+ *
+ * Returns: bytes of the heap that were given back.
+ * Context: goroutine.  Stops the world.
+ * Since: 0.1.  Source: Go debug/garbage.go (FreeOSMemory).
+ */
+MPG_API size_t mpg_release_memory(void);
 
 /* Keep p's object up to this point, whatever the compiler does to p.
  *

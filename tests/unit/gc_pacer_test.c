@@ -1,0 +1,135 @@
+/* A simulator around the pacer's rules: mutators that allocate at some rate and
+ * keep some of it, a collector that takes time in proportion to what is live;
+ * which share of the time it gets, and how large the heap becomes. */
+#define MPGI_GC_INSIDE 1
+#include <tests/support/unit.h>
+
+#include <gc/gc_private.h>
+
+#define MIB (UINT64_C(1) << 20)
+#define MS INT64_C(1000000)
+
+struct load {
+  uint64_t live;      /* what survives each cycle */
+  uint64_t per_ms;    /* bytes allocated in a ms of mutators' time */
+  int64_t ns_per_mib; /* of marking */
+  int percent;
+  int64_t limit;
+  int64_t run_ms; /* how long */
+};
+
+struct outcome {
+  double share;  /* of the time, the collector's */
+  uint64_t peak; /* bytes */
+  unsigned cycles;
+};
+
+static struct outcome simulate(const struct load *l) {
+  const uint64_t step = 64 << 10; /* a span's worth */
+  struct mpgi_pacer_input in = {
+      .live = 0, .percent = l->percent, .limit = l->limit};
+  struct mpgi_pacer_due due = {.goal = mpgi_pacer_rule(&in)};
+  struct outcome out = {0, 0, 0};
+  int64_t collecting = 0;
+  in.limit = INT64_MAX;
+  due.percent_goal = mpgi_pacer_rule(&in);
+  while (due.now < l->run_ms * MS) {
+    due.now += (int64_t) (step * (uint64_t) MS / l->per_ms);
+    due.live += step;
+    if (due.live > out.peak) out.peak = due.live;
+    if (!mpgi_pacer_due_rule(&due)) continue;
+    uint64_t live = due.live < l->live ? due.live : l->live;
+    int64_t begin = due.now;
+    due.now += (int64_t) (live * (uint64_t) l->ns_per_mib / MIB);
+    due.debt = mpgi_pacer_debt_rule(due.debt, due.last_end, begin, due.now);
+    due.last_end = due.now;
+    collecting += due.now - begin;
+    out.cycles++;
+    due.live = in.live = live;
+    in.limit = l->limit;
+    due.goal = mpgi_pacer_rule(&in);
+    in.limit = INT64_MAX;
+    due.percent_goal = mpgi_pacer_rule(&in);
+  }
+  out.share = (double) collecting / (double) due.now;
+  return out;
+}
+
+static void percent_bounds_heap_and_share(void **state) {
+  (void) state;
+  struct load l = {.live = 100 * MIB,
+                   .per_ms = MIB,
+                   .ns_per_mib = 300000,
+                   .percent = 100,
+                   .limit = INT64_MAX,
+                   .run_ms = 60000};
+  struct outcome o = simulate(&l);
+  assert_true(o.peak <= 201 * MIB);
+  assert_true(o.share < 0.3); /* 30 ms of marking for 100 ms of allocating */
+  l.percent = 50;
+  struct outcome half = simulate(&l);
+  assert_true(half.peak <= 151 * MIB);
+  assert_true(half.cycles > o.cycles * 3 / 2);
+}
+
+static void a_limit_with_room_is_kept(void **state) {
+  (void) state;
+  for (int percent = -1; percent <= 400; percent += 401) {
+    struct load l = {.live = 100 * MIB,
+                     .per_ms = MIB,
+                     .ns_per_mib = 300000,
+                     .percent = percent,
+                     .limit = 160 << 20,
+                     .run_ms = 60000};
+    struct outcome o = simulate(&l);
+    assert_true(o.peak <= 161 * MIB);
+    assert_true(o.share < 0.5);
+  }
+}
+
+/* More is live than the limit allows: half of the time at most, whatever the
+ * rate and the cost, and the heap stays bounded by what can be allocated in
+ * the other half. */
+static void an_impossible_limit_takes_half_at_most(void **state) {
+  (void) state;
+  for (int64_t cost = 100000; cost <= 10000000; cost *= 10)
+    for (uint64_t per_ms = MIB / 8; per_ms <= 8 * MIB; per_ms *= 8) {
+      struct load l = {.live = 200 * MIB,
+                       .per_ms = per_ms,
+                       .ns_per_mib = cost,
+                       .percent = -1,
+                       .limit = 50 << 20,
+                       .run_ms = 100000};
+      struct outcome o = simulate(&l);
+      assert_true(o.share <= 0.53); /* the debt that is allowed at first */
+      uint64_t cycle_ms = 200 * (uint64_t) cost / 1000000 + 1;
+      assert_true(o.peak <= 221 * MIB + cycle_ms * per_ms * 2);
+      assert_true(o.cycles > 10);
+    }
+}
+
+/* Percent's own goal is never put off. */
+static void the_debt_is_the_limits(void **state) {
+  (void) state;
+  struct mpgi_pacer_due d = {.live = 100,
+                             .goal = 90,
+                             .percent_goal = 100,
+                             .debt = 100 * MPGI_PACER_DEBT_MAX_NS};
+  assert_true(mpgi_pacer_due_rule(&d));
+  d.live = 99;
+  assert_false(mpgi_pacer_due_rule(&d));
+  d.now = 99 * MPGI_PACER_DEBT_MAX_NS;
+  assert_true(mpgi_pacer_due_rule(&d));
+  d.live = 89;
+  assert_false(mpgi_pacer_due_rule(&d));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(percent_bounds_heap_and_share),
+      cmocka_unit_test(a_limit_with_room_is_kept),
+      cmocka_unit_test(an_impossible_limit_takes_half_at_most),
+      cmocka_unit_test(the_debt_is_the_limits),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
