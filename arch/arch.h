@@ -142,6 +142,9 @@ static inline uintptr_t mpgi_arch_sp(void) {
   return sp;
 }
 static inline void mpgi_arch_relax(void) { __builtin_ia32_pause(); }
+/* A steady, process-wide clock that is cheap to read, in a unit of its own
+ * (x86_64/ticks.c).  Signal-safe. */
+MPGI_HIDDEN uint64_t mpgi_arch_ticks(void);
 
 /* ---- interrupted code (x86_64/sigctx.c), ucontext is ucontext_t * ---- */
 struct mpgi_sigregs {

@@ -45,6 +45,7 @@ MPGI_HIDDEN extern _Atomic int64_t mpgi_os_mem_fail_countdown;
 /* ---- process (linux/process.c) ---- */
 /* Write all of buf; stops at the first error.  Signal-safe. */
 MPGI_HIDDEN void mpgi_os_write(int fd, const void *buf, size_t bytes);
+MPGI_HIDDEN int mpgi_os_pid(void);
 /* Leave at once: no atexit handlers, no flushing.  Signal-safe. */
 MPGI_HIDDEN _Noreturn void mpgi_os_exit(int status);
 
@@ -71,6 +72,8 @@ MPGI_HIDDEN int64_t mpgi_os_clock_read(int clock_id);
 /* Does it wait in the kernel, rather than run or wait for a CPU?  True when
  * that can't be known. */
 MPGI_HIDDEN bool mpgi_os_thread_blocked(int tid);
+/* Lower the calling thread's share of the CPU; best effort. */
+MPGI_HIDDEN void mpgi_os_thread_nice(int nice);
 MPGI_HIDDEN int mpgi_os_ncpu(void); /* allowed by the affinity mask */
 /* Stack extent of the calling thread. 0 or negative errno. */
 MPGI_HIDDEN int mpgi_os_stack_bounds(uintptr_t *lo, uintptr_t *hi);

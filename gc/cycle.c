@@ -26,7 +26,9 @@
  */
 #define MPGI_GC_INSIDE 1
 #include <arch/common/options.h>
+#include <arch/common/trace.h>
 #include <arch/os.h>
+#include <gc/gc.h>
 #include <gc/special.h>
 
 /* Below this the collector starts no threads of its own. */
@@ -153,7 +155,9 @@ static unsigned markers_wanted(void) {
 
 /* false: no list of global segments, so marking would not be safe. */
 static bool prepare(struct cycle *c) {
+  MPGI_TRACE_EVERYBODY(GC_SWEEP_BEGIN, 0, 0);
   mpgi_sweep_finish();
+  MPGI_TRACE_EVERYBODY(GC_SWEEP_END, 0, 0);
   if (mpgi_roots_prepare() != 0) return false;
   c->markers_wanted = markers_wanted();
   if (c->markers_wanted > 1) mpgi_workers_prepare(c->markers_wanted - 1);
@@ -192,7 +196,9 @@ static void stopped_world(struct cycle *c) {
   c->number = atomic_fetch_add(&gc.begun, 1) + 1;
   mpgi_cache_flush_all_stw();
   c->bytes_before = c->bytes_at_mark = mpgi_gc_live_bytes();
+  MPGI_TRACE_EVERYBODY(GC_MARK_BEGIN, 0, 0);
   mark_stw(c);
+  MPGI_TRACE_EVERYBODY(GC_MARK_END, c->marked.objects, c->marked.bytes);
   mpgi_add(&gc.mark_cpu_ns, c->marked.cpu_ns);
   survivors_set(c->marked.bytes);
   mpgi_pacer_cycle_end(c->marked.bytes, c->marked.root_bytes);
@@ -209,7 +215,7 @@ static void release_above_limit(void) {
     mpgi_heap_release(have - (uint64_t) limit);
 }
 
-static void cycle(enum mpgi_gc_cause cause) {
+static void run_cycle(enum mpgi_gc_cause cause) {
   struct cycle c = {.cause = cause};
   if (!prepare(&c)) return;
   c.asked = mpgi_os_now();
@@ -230,6 +236,14 @@ static void cycle(enum mpgi_gc_cause cause) {
   mpgi_mark_trim();
   release_above_limit();
   if (mpgi_opt.gctrace != 0) trace(&c);
+}
+
+static void cycle(enum mpgi_gc_cause cause) {
+  MPGI_TRACE_EVERYBODY(GC_BEGIN, (uint64_t) cause, 0);
+  mpgi_gc_trace_heap();
+  run_cycle(cause);
+  mpgi_gc_trace_heap();
+  MPGI_TRACE_EVERYBODY(GC_END, mpgi_load(&gc.completed), 0);
 }
 
 /* ---- causes ---- */

@@ -56,6 +56,9 @@ MPGI_HIDDEN bool mpgi_finalizer_take(struct mpgi_finalizer *out);
 /* Has some object a finalizer, or is one to be run? */
 MPGI_HIDDEN bool mpgi_finalizer_any(void);
 
+/* Record the heap's size when a trace is on (arch/common/trace.h). */
+MPGI_HIDDEN void mpgi_gc_trace_heap(void);
+
 /* ---- g0 sides of the public functions ---- */
 MPGI_HIDDEN void *mpgi_alloc_slow_g0(size_t bytes, enum mpgi_kind kind);
 MPGI_HIDDEN void *mpgi_alloc_typed_g0(const void *type, size_t count);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <arch/common/fixmem.h>
+#include <arch/common/trace.h>
 #include <gc/gc_private.h>
 #include <mpg/gc.h>
 
@@ -23,6 +24,12 @@ static void fill(struct mpg_gc_stats *s) {
   s->stack_bytes = or_zero(mpgi_gc_world.stack_bytes);
   s->offheap_bytes = mpgi_fixmem_bytes();
   MPG_ASSERT(s->freed_objects <= s->total_alloc_objects);
+}
+
+void mpgi_gc_trace_heap(void) {
+  uint64_t goal = mpgi_pacer_goal();
+  MPGI_TRACE_EVERYBODY(HEAP, mpgi_gc_live_bytes(),
+                       goal == UINT64_MAX ? 0 : goal);
 }
 
 int mpgi_gc_stats_read_g0(void *stats) {

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include <arch/common/options.h>
+#include <arch/common/trace.h>
 #include <arch/os.h>
 #include <gc/gc_private.h>
 
@@ -154,9 +155,11 @@ static void background(void *arg) {
   (void) arg;
   for (;;) {
     uint32_t seen = atomic_load(&sweep.wake);
-    unsigned n = 0;
+    uint64_t n = 0;
+    MPGI_TRACE_EVERYBODY(SWEEPER_BEGIN, 0, 0);
     while (mpgi_sweep_one())
       if (++n % BATCH == 0) mpgi_os_yield();
+    MPGI_TRACE_EVERYBODY(SWEEPER_END, n, 0);
     mpgi_os_futex_wait(&sweep.wake, seen, -1);
   }
 }

@@ -197,8 +197,7 @@ void mpgi_fatal_dump(int fd) {
 }
 
 void mpgi_traceback_all_g0(int fd) {
-  if (fd < 0 || !atomic_load(&mpgi_sched.running)) return;
-  mpgi_world_stop(MPGI_STOP_STATS);
+  if (fd < 0 || !mpgi_world_stop_if_running(MPGI_STOP_STATS)) return;
   dump_all(fd, NULL);
   mpgi_world_start();
 }

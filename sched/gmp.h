@@ -137,12 +137,14 @@ struct mpg_g {
   uint8_t finalizers;   /* runs them: not counted as a goroutine */
   uintptr_t last_tp;    /* owner: thread pointer of the last M; 0 never ran */
   int32_t saved_errno;  /* async preemption: errno is the goroutine's then */
+  uint8_t at_call;      /* itself: being preempted at a call (tier 1) */
   uint8_t tracked;      /* sched latency is sampled for this wake-up */
   int64_t ready_at;     /* when tracked: ns when made runnable */
   int64_t preempt_at;   /* sysmon: ns when preemption was asked for; 0 none */
   int64_t wait_since;   /* park: ns, only with tracebacks (approximate) */
   uintptr_t creator_pc; /* return address of mpg_go */
   uint64_t creator;     /* goid */
+  uint64_t trace_wake;  /* whoever made it runnable: that record, or 0 */
   mpg_func fn;
   size_t stack_limit;
   char *name;                 /* fixmem, or NULL */
@@ -182,9 +184,10 @@ struct mpg_p {
   struct mpg_g *gfree; /* owner: dead Gs */
   uint32_t ngfree;
   uint32_t rand;
-  struct mpgi_stack_cache stacks; /* owner */
-  struct mpgi_cache *cache;       /* owner, through tls.cache */
-  struct mpgi_select *selects;    /* owner: free ones */
+  struct mpgi_stack_cache stacks;          /* owner */
+  struct mpgi_cache *cache;                /* owner, through tls.cache */
+  _Atomic(struct mpgi_trace_ring *) trace; /* owner emits; NULL: no trace */
+  struct mpgi_select *selects;             /* owner: free ones */
   uint32_t nselects;
 
   struct mpgi_mutex timer_lock;
@@ -441,6 +444,8 @@ MPGI_HIDDEN void mpgi_compensate(int stuck);
 
 /* stw.c */
 MPGI_HIDDEN void mpgi_world_stop(enum mpgi_stop_reason reason);
+/* From any thread: false, and nothing is stopped, while no run is on. */
+MPGI_HIDDEN bool mpgi_world_stop_if_running(enum mpgi_stop_reason reason);
 MPGI_HIDDEN void mpgi_world_start(void);
 MPGI_HIDDEN void mpgi_world_give_way(void);
 /* On g0 with a P while the world stops: wait in place until it runs again. */
@@ -586,5 +591,7 @@ MPGI_HIDDEN void mpgi_metric_record_stop(enum mpgi_stop_reason r, int64_t tts,
 MPGI_HIDDEN void mpgi_schedtrace(bool detail);
 MPGI_HIDDEN void mpgi_fatal_dump(int fd);
 MPGI_HIDDEN void mpgi_goroutine_dump(int fd, const struct mpg_g *gp);
+
+#include <sched/trace.h>
 
 #endif /* MPGI_GMP_H */

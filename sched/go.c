@@ -34,6 +34,7 @@ static int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
   gp->creator_pc = mp->curg ? caller_pc(mp->curg) : 0;
   atomic_fetch_add_explicit(&mpgi_sched.ngoroutines, 1, memory_order_relaxed);
   mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
+  MPGI_TRACE_READY(mp, G_CREATE, gp);
   mpgi_runq_put(mp->p, gp, true);
   mpgi_wakep();
   return 0;

@@ -113,6 +113,7 @@ static struct mpg_p *p_make(int id) {
   mpgi_mutex_init(&pp->timer_lock, MPGI_RANK_TIMERS);
   atomic_store(&pp->timer_first, INT64_MAX);
   atomic_store(&pp->status, MPGI_P_DEAD);
+  mpgi_trace_p_made(pp);
   return pp;
 }
 

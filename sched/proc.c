@@ -70,6 +70,7 @@ void mpgi_wakep(void) {
 void mpgi_ready(struct mpg_g *gp) {
   struct mpg_m *mp = mpgi_tls_m();
   mpgi_g_status_set(gp, MPGI_G_WAITING, MPGI_G_RUNNABLE);
+  MPGI_TRACE_READY(mp, G_WAKE, gp);
   if (mp && mp->p) {
     if (MPGI_UNLIKELY(++mp->fastrand % LATENCY_SAMPLE_EVERY == 0)) {
       gp->tracked = 1;
@@ -162,6 +163,8 @@ void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
   mp->curg = gp;
   gp->m = mp;
   gp->wait_reason = MPGI_WAIT_NONE;
+  MPGI_TRACE(mp, G_START, gp, gp->trace_wake, (uintptr_t) gp->fn);
+  gp->trace_wake = 0;
   if (!inherit) new_slice(pp);
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
   gp->preempt_at = 0;
@@ -427,6 +430,7 @@ void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
   gp->wait_reason = (uint8_t) reason;
   gp->wait_since =
       atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
+  MPGI_TRACE(mp, G_BLOCK, gp, reason, (uintptr_t) gp->wait.object);
   mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_WAITING);
 }
@@ -453,6 +457,7 @@ void mpgi_yield_g0(void) {
       atomic_load_explicit(&pp->timer_first, memory_order_relaxed) == INT64_MAX)
     return;
   mp->curg->ctx.pc = (uintptr_t) mpgi_resume_thunk;
+  MPGI_TRACE(mp, G_YIELD, mp->curg, 0, 0);
   mpgi_requeue(mp, mp->curg, false);
 }
 
@@ -494,8 +499,11 @@ void mpgi_async_preempted(struct mpgi_context *ctx) {
   gp->saved_errno = errno; /* before anything here changes it */
   mpgi_m_xsave_refill(mp);
   uint32_t why = take_preempt(mp, gp);
+  uint64_t tier = gp->at_call ? 1 : 2;
+  gp->at_call = 0;
   if (why & MPGI_PREEMPT_SLICE) {
     record_preempted(gp);
+    MPGI_TRACE(mp, G_PREEMPT, gp, tier, 0);
     mpgi_requeue(mp, gp, true);
   }
   mpgi_fpu_leave(mp, gp);
@@ -515,6 +523,7 @@ void mpgi_thunk_preempted(struct mpgi_context *ctx) {
         mpgi_frames_are_user(gp, f)) {
       ctx->pc = (uintptr_t) mpgi_resume_thunk;
       record_preempted(gp);
+      MPGI_TRACE(mp, G_PREEMPT, gp, 1, 0);
       mpgi_requeue(mp, gp, true);
     }
   }
@@ -536,6 +545,7 @@ bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx, uintptr_t fp) {
       mpgi_text_is_user(f.pc) && mpgi_frames_are_user(gp, f)) {
     /* for mpgi_async_preempted, which takes it again */
     atomic_fetch_or(&ctx->preempt, MPGI_PREEMPT_SLICE);
+    gp->at_call = 1;
     return true;
   }
   return false;
@@ -552,6 +562,7 @@ void mpgi_goexit_g0(struct mpgi_context *ctx) {
   struct mpg_m *mp = mpgi_tls_m();
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
   if (MPGI_UNLIKELY(gp->once != NULL)) mpgi_once_goexit(gp);
+  MPGI_TRACE(mp, G_END, gp, 0, 0);
   mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
   bool finalizers = gp->finalizers;

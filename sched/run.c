@@ -193,6 +193,7 @@ void mpgi_freeze_for_ever_sig(struct mpg_m *mp) {
 
 void mpgi_run_finish(struct mpg_m *mp) {
   mpgi_world_stop(MPGI_STOP_EXIT);
+  mpgi_trace_run_end_stw();
   mpgi_fixmem_forbid(-1);
   mpgi_metric_record_stop(MPGI_STOP_EXIT, atomic_load(&mpgi_stw.last_tts),
                           mpgi_os_now() - mpgi_stw.requested_at);
@@ -302,13 +303,16 @@ static int run(mpg_func fn, void *arg, bool fixed) {
     caller_roots();
     mpgi_sigpreempt_init();
     mpgi_fault_init();
+    atomic_store(&mpgi_stw.sema, 1); /* nobody stops a world half made */
     atomic_store(&mpgi_sched.running, 1);
     err = make_main(&call, fixed);
     if (!err) {
+      atomic_store(&mpgi_stw.sema, 0);
       wait_end();
       wait_threads();
     }
     atomic_store(&mpgi_sched.running, 0);
+    mpgi_trace_run_over();
     clean_up();
     mpgi_fault_restore();
     mpgi_sigpreempt_restore();

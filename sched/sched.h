@@ -49,6 +49,8 @@ MPGI_HIDDEN void mpgi_metric_reset_g0(enum mpg_metric m);
 MPGI_HIDDEN void mpgi_histogram_free_g0(struct mpg_histogram *h);
 MPGI_HIDDEN int mpgi_text_add_g0(const void *addr);
 MPGI_HIDDEN void mpgi_traceback_all_g0(int fd);
+MPGI_HIDDEN int mpgi_trace_start_g0(const char *path);
+MPGI_HIDDEN int mpgi_trace_stop_g0(void);
 
 MPGI_HIDDEN mpg_chan *mpgi_chan_new_g0(size_t elem_bytes, size_t capacity);
 MPGI_HIDDEN uintptr_t mpgi_chan_send_g0(mpg_chan *c, const void *elem);

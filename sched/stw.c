@@ -139,8 +139,9 @@ static void take_syscalls_locked(void) {
 
 void mpgi_stw_take_syscall(struct mpg_p *pp) {
   uint32_t s = MPGI_P_SYSCALL;
-  if (atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_GCSTOP))
-    mpgi_stw_arrive();
+  if (!atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_GCSTOP)) return;
+  MPGI_TRACE_P(pp, P_RETAKE, 1);
+  mpgi_stw_arrive();
 }
 
 /* [stw.thaw] Let frozen threads go on; false: there are none.  Who is frozen
@@ -216,11 +217,11 @@ static void wait_arrivals(void) {
   }
 }
 
-void mpgi_world_stop(enum mpgi_stop_reason reason) {
+static void stop_with_semaphore(enum mpgi_stop_reason reason) {
   struct mpg_m *mp = mpgi_tls_m();
   __builtin_unwind_init(); /* callee-saved registers to above stop_sp */
-  take_semaphore();
   int64_t requested = mpgi_os_now();
+  MPGI_TRACE_EVERYBODY(STW_BEGIN, (uint64_t) reason, 0);
   struct mpg_p *own = mp ? mp->p : NULL;
   mpgi_stw.reason = reason;
   mpgi_stw.requested_at = requested;
@@ -240,8 +241,32 @@ void mpgi_world_stop(enum mpgi_stop_reason reason) {
     atomic_store(&mp->stop, MPGI_M_ON_G0);
   }
   mpgi_stw.stopped_at = mpgi_os_now();
-  atomic_store(&mpgi_stw.last_tts, mpgi_stw.stopped_at - requested);
+  int64_t tts = mpgi_stw.stopped_at - requested;
+  atomic_store(&mpgi_stw.last_tts, tts);
+  if (own) MPGI_TRACE_P(own, P_STOP, 2);
+  MPGI_TRACE_EVERYBODY(STW_STOPPED, (uint64_t) tts, 0);
   mpgi_fixmem_forbid(+1);
+}
+
+void mpgi_world_stop(enum mpgi_stop_reason reason) {
+  take_semaphore();
+  stop_with_semaphore(reason);
+}
+
+/* The semaphore is held while a run starts, and from its end on. */
+bool mpgi_world_stop_if_running(enum mpgi_stop_reason reason) {
+  uint32_t free = 0;
+  while (!atomic_compare_exchange_weak(&mpgi_stw.sema, &free, 1)) {
+    free = 0;
+    if (!atomic_load(&mpgi_sched.running)) return false;
+    mpgi_world_give_way();
+  }
+  if (!atomic_load(&mpgi_sched.running)) { /* before the first run */
+    atomic_store(&mpgi_stw.sema, 0);
+    return false;
+  }
+  stop_with_semaphore(reason);
+  return true;
 }
 
 /* Ps taken from system calls have no M: give those with work to somebody. */
@@ -280,6 +305,8 @@ void mpgi_world_start(void) {
   atomic_fetch_add(&mpgi_stw.seq, 1);
   mpgi_os_futex_wake(&mpgi_stw.seq, INT32_MAX);
   int64_t pause = mpgi_os_now() - mpgi_stw.requested_at;
+  if (mp && mp->p) MPGI_TRACE_P(mp->p, P_GO, 0);
+  MPGI_TRACE_EVERYBODY(STW_END, (uint64_t) pause, 0);
   mpgi_metric_record_stop(mpgi_stw.reason, atomic_load(&mpgi_stw.last_tts),
                           pause);
   atomic_store(&mpgi_stw.sema, 0);
@@ -314,6 +341,7 @@ static void here_wait(uint32_t seq) {
 static __attribute__((noinline)) void here_loop(struct mpg_m *mp) {
   mp->stop_sp = mpgi_arch_sp();
   atomic_store_explicit(&mp->stop, MPGI_M_ON_G0, memory_order_release);
+  MPGI_TRACE_P(mp->p, P_STOP, 0);
   atomic_store(&mp->p->status, MPGI_P_GCSTOP);
   uint32_t seq = atomic_load(&mpgi_stw.seq);
   mpgi_stw_arrive();
@@ -328,6 +356,7 @@ static __attribute__((noinline)) void here_loop(struct mpg_m *mp) {
     if (now != seq && atomic_load(&mp->p->status) == MPGI_P_RUNNING) break;
     seq = now;
   }
+  MPGI_TRACE_P(mp->p, P_GO, 0);
   atomic_store_explicit(&mp->stop, MPGI_M_GOING, memory_order_release);
 }
 
@@ -342,6 +371,7 @@ void mpgi_freeze_sig(struct mpg_m *mp, void *ucontext) {
   mp->frozen_uc = ucontext;
   atomic_store_explicit(&mp->stop, MPGI_M_FROZEN, memory_order_release);
   if (pp) {
+    MPGI_TRACE_P(pp, P_STOP, 1);
     atomic_store(&pp->status, MPGI_P_GCSTOP);
     uint32_t seq = atomic_load(&mpgi_stw.seq);
     mpgi_stw_arrive();
@@ -353,6 +383,7 @@ void mpgi_freeze_sig(struct mpg_m *mp, void *ucontext) {
   }
   if (atomic_load(&mpgi_sched.exiting)) mpgi_freeze_for_ever_sig(mp);
   mp->frozen_uc = NULL;
+  if (pp) MPGI_TRACE_P(pp, P_GO, 0);
   atomic_store_explicit(&mp->stop, MPGI_M_GOING, memory_order_release);
 }
 

@@ -29,6 +29,7 @@ void mpgi_syscall_enter_g0(void) {
   gp->syscall_sp = gp->ctx.sp;
   gp->syscall_seg = gp->ctx.seg;
   gp->syscall_dynamic = gp->ctx.dynamic;
+  MPGI_TRACE(mp, SYSCALL_ENTER, gp, 0, 0);
   mp->old_p = mpgi_p_release(mp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_SYSCALL);
   atomic_store_explicit(
@@ -64,6 +65,7 @@ static void exit_without_p(struct mpg_m *mp, struct mpg_g *gp) {
   gp->ctx.ret = 0;
   mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNABLE);
+  MPGI_TRACE_READY(mp, G_WAKE, gp);
   mpgi_mutex_lock(&mpgi_sched.lock);
   mpgi_globq_put_locked(gp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
@@ -86,6 +88,7 @@ void mpgi_syscall_exit_g0(void) {
       atomic_load_explicit(&mp->p->syscalltick, memory_order_relaxed) + 1,
       memory_order_relaxed);
   mpgi_g_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNING);
+  MPGI_TRACE(mp, SYSCALL_EXIT, gp, 0, 0);
   while (mpgi_stw_waiting()) mpgi_stop_here(mp);
   /* While it was away the guard word may have been poisoned for nothing. */
   mpgi_arch_guard_set(gp->ctx.guard);

@@ -115,6 +115,7 @@ static bool retake_syscall(struct sysmon *s, struct mpg_p *pp) {
   if (!wanted || mpgi_stw_waiting() ||
       !atomic_compare_exchange_strong(&pp->status, &st, MPGI_P_RUNNING))
     return false;
+  MPGI_TRACE_P(pp, P_RETAKE, 0);
   mpgi_m_handoff(pp);
   return true;
 }
@@ -181,6 +182,7 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
       !ask_now(s, pp))
     return pp->mon_stuck || pp->mon_asked != 0;
   pp->mon_asked = s->now;
+  MPGI_TRACE_EVERYBODY(PREEMPT_ASK, (uint64_t) pp->id, 0);
   mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
   return true;
 }

@@ -3,6 +3,7 @@
 
 docs/environment.md   from arch/common/options.def
 docs/locking.md       from arch/common/lockrank.def
+docs/trace.md         from arch/common/trace_events.def
 docs/code-index.md    from the first line of every source file
 
 Without arguments the files are written; with --check nothing is written and
@@ -89,6 +90,46 @@ taken while the world is stopped.
     return "".join(out)
 
 
+def trace():
+    out = ["""# Traces
+
+<!-- Made by tools/gendocs.py from arch/common/trace_events.def. -->
+
+`mpg_trace_start(path)` and `mpg_trace_stop()` record what the runtime does in
+a file of Trace Event JSON. Open it in Perfetto (ui.perfetto.dev) or in
+chrome://tracing.
+
+- A row for each P, with a slice for each stretch that a goroutine ran:
+  `G7 worker`, its arguments the goroutine (`g`) and the thread (`m`), and at
+  its end why it left (`why`). Inside it, system calls and stops of the world.
+- Rows for the world's stops, the collector, its background sweeper, and for
+  threads without a P (sysmon, threads back from a long system call).
+- Arrows from whoever made a goroutine runnable (`by`) to where it runs.
+- Counters: heap (live bytes and goal), goroutines (all and queued).
+- Times are those of `mpg_now`, in microseconds.
+
+Recording costs some 15 ns an event. When the writer's thread, which has a low
+priority, can't keep up, events are left out: the row says where and how many
+(`events lost`), `otherData.lost` how many in all. The file is whole JSON after
+every write, also that of a program that is killed.
+
+## Events
+
+As they are recorded, `arch/common/trace_events.def`. Numbers are stable.
+
+| number | event | first argument | second argument | meaning |
+| --- | --- | --- | --- | --- |
+"""]
+    numbers = set()
+    for number, name, a, b, doc in rows("arch/common/trace_events.def",
+                                        "MPGI_TRACE_EVENT"):
+        if number in numbers:
+            sys.exit(f"trace_events.def: number {number} is used twice")
+        numbers.add(number)
+        out.append(f"| {number} | `{name}` | {a} | {b} | {doc} |\n")
+    return "".join(out)
+
+
 FOLDERS = ["include", "arch", "stack", "gc", "sched", "examples", "bench",
            "tools", "tests/support", "tests/lint"]
 
@@ -136,6 +177,7 @@ def main():
     stale = []
     for path, make in (("docs/environment.md", environment),
                        ("docs/locking.md", locking),
+                       ("docs/trace.md", trace),
                        ("docs/code-index.md", code_index)):
         want = make()
         full = os.path.join(ROOT, path)

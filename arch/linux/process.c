@@ -16,6 +16,8 @@ void mpgi_os_write(int fd, const void *buf, size_t bytes) {
   }
 }
 
+int mpgi_os_pid(void) { return (int) mpgi_sys3(SYS_getpid, 0, 0, 0); }
+
 void mpgi_os_exit(int status) {
   for (;;) mpgi_sys3(SYS_exit_group, status, 0, 0);
 }

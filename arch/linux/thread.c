@@ -22,6 +22,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #define NAME_BYTES 16 /* the kernel's limit, NUL included */
@@ -140,6 +141,10 @@ int64_t mpgi_os_clock_read(int clock_id) {
   if (r != 0) return -1; /* the thread is gone */
   MPG_ASSERT_INTERNAL(ts.tv_nsec >= 0 && ts.tv_nsec < 1000000000);
   return ts.tv_sec * (int64_t) 1000000000 + ts.tv_nsec;
+}
+
+void mpgi_os_thread_nice(int nice) {
+  mpgi_sys3(SYS_setpriority, PRIO_PROCESS, mpgi_os_tid(), nice);
 }
 
 int mpgi_os_ncpu(void) {

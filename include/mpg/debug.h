@@ -17,6 +17,35 @@ MPG_BEGIN_DECLS
  */
 MPG_API void mpg_traceback_all(int fd);
 
+/* Record what goroutines, Ps, system calls, stops of the world and the
+ * collector do, until mpg_trace_stop, in a file of Trace Event JSON: open it
+ * in Perfetto (ui.perfetto.dev) or chrome://tracing.  A row for each P,
+ * arrows for wake-ups; times are mpg_now's.  docs/trace.md lists the events.
+ * A thread of its own writes; when it can't keep up, events are left out and
+ * counted in the file.  One trace at a time; it may begin before mpg_run and
+ * goes on from one run to the next.
+ *
+ * path  made or overwritten; whole JSON at every moment if it can seek
+ *
+ * Returns: 0; -EINVAL (NULL or empty path); -EALREADY (a trace is on);
+ *   -ENOMEM; -EAGAIN (no thread to be had); or why open refused the file
+ *   (-ENOENT, -EACCES, -EISDIR, -ENAMETOOLONG ...).
+ * Context: goroutine, or a thread without one; before, in and after mpg_run.
+ *   Blocks as in a system call until the file is open; stops the world.
+ * Since: 0.1.  Source: Go trace.go.
+ */
+MPG_API int mpg_trace_start(const char *path);
+
+/* End the trace and its file.
+ *
+ * Returns: 0; -EALREADY (no trace is on); or why a write failed (-ENOSPC,
+ *   -EIO, -EPIPE ...): then the file is not whole.
+ * Context: as mpg_trace_start.  Blocks, as in a system call, until everything
+ *   is written.
+ * Since: 0.1.
+ */
+MPG_API int mpg_trace_stop(void);
+
 /* The version and the platform: "0.1.0 (x86_64-linux)".
  *
  * Owner: static.

@@ -105,6 +105,9 @@
 
 #include <sched/gmp.h>
 
+/* Nothing is traced. */
+#define mpgi_trace_is_on() false
+
 /* ---- locks, notes, futexes ---- */
 
 #define mpgi_mutex_lock(m) explore_lock(&(m)->state)
