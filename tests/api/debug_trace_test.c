@@ -115,7 +115,7 @@ static void everything(void *arg) {
 
 #define EVERYTHING                                                         \
   "'stop the world' stopping stopped collection mark sweep 'system call' " \
-  "create 'counter heap' 'counter goroutines' 'WHY=chan receive' "         \
+  "create 'counter heap' 'counter goroutines' WHY=chan "                   \
   "WHY=sleep WHY=yield WHY=preempted WHY=end WHY=forced LOST=no"
 
 static void starts_and_stops_in_a_run(void *arg) {
