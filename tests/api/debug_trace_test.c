@@ -10,15 +10,10 @@
 
 static char path[] = "/tmp/mpg_trace_test.XXXXXX";
 
-/* The checker lies beside this file's folder. */
 static void check_file(const char *wanted) {
-  char command[4096], folder[2048];
-  snprintf(folder, sizeof(folder), "%s", __FILE__);
-  char *slash = strrchr(folder, '/');
-  CHECK(slash != NULL);
-  *slash = '\0';
-  snprintf(command, sizeof(command), "%s/../support/check_trace.py %s %s",
-           folder, path, wanted);
+  char command[4096];
+  snprintf(command, sizeof(command), "%s/support/check_trace.py %s %s",
+           TESTS_FOLDER, path, wanted);
   CHECK_EQ(system(command), 0);
 }
 
