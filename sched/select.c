@@ -174,6 +174,7 @@ static void lock_all(struct mpgi_select *s) {
   }
 }
 
+/* s isn't touched after the last unlock. */
 static void unlock_all(struct mpgi_select *s) {
   for (uint32_t i = s->norder; i-- > 1;)
     mpgi_mutex_unlock_more(&s->order[i]->lock);
@@ -236,10 +237,12 @@ static void select_resumed(struct mpg_g *gp) {
   mpgi_select_free(gp->m->p, s);
 }
 
-/* Step 3.  Everything that may wake gp is set up under the locks; after the
- * first unlock it may be running elsewhere. */
+/* Step 3.  Everything that may wake gp is set up under the locks.  As long as
+ * one is held gp can't finish cleaning up, so s is there; without any (NULL
+ * channels and a deadline) it may be gone as soon as the timer is armed. */
 static _Noreturn void wait_locked(struct mpg_m *mp, struct mpg_g *gp,
                                   struct mpgi_select *s, int64_t deadline) {
+  bool locked = s->norder > 0;
   s->chosen = -ETIMEDOUT;
   gp->select = s;
   gp->on_resume = select_resumed;
@@ -248,7 +251,7 @@ static _Noreturn void wait_locked(struct mpg_m *mp, struct mpg_g *gp,
   bool for_ever = s->n == 0 && deadline < 0;
   mpgi_park_begin(mp, gp, for_ever ? MPGI_WAIT_SELECT_NONE : MPGI_WAIT_SELECT);
   if (deadline >= 0) mpgi_timer_arm(mp->p, gp, deadline, mpgi_select_claim);
-  unlock_all(s);
+  if (locked) unlock_all(s);
   if (deadline >= 0) mpgi_timer_announce(deadline);
   mpgi_schedule(mp);
 }

@@ -3,6 +3,10 @@
  * A thread of the model is a goroutine together with whatever M runs it:
  * parked, it waits until somebody readies it; then it does what mpgi_execute
  * would (on_resume) and goes on behind the call that parked.
+ *
+ * With MODEL_RESUMED_BY_WAKER the waker may do on_resume at once, while the
+ * thread that parked is still on its way out of the call, as another M may;
+ * what the macro names is called after it.
  */
 #ifndef TESTS_MODEL_MODEL_PARK_H
 #define TESTS_MODEL_MODEL_PARK_H
@@ -39,6 +43,16 @@ void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
 void mpgi_ready(struct mpg_g *gp) {
   explore_require(gp->m == NULL && !readied[gp - gs]);
   explore_step("ready");
+#ifdef MODEL_RESUMED_BY_WAKER
+  if (gp->on_resume && explore_choose(2)) {
+    void (*fn)(struct mpg_g *) = gp->on_resume;
+    gp->on_resume = NULL;
+    gp->m = model_m();
+    fn(gp);
+    MODEL_RESUMED_BY_WAKER(gp);
+    gp->m = NULL;
+  }
+#endif
   readied[gp - gs] = true;
 }
 

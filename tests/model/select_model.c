@@ -5,6 +5,10 @@
  * fires timers.  Values are counted where they go in and where they come out;
  * at the end no waiter and no timer is left, and nobody holds a lock.
  */
+#define MODEL_RESUMED_BY_WAKER(gp) block_spoil(gp)
+struct mpg_g;
+static void block_spoil(struct mpg_g *gp);
+
 #include "model_park.h"
 
 #define SMALL 2
@@ -15,7 +19,10 @@ static inline uint32_t model_random(void) {
 
 #include <sched/chan.c>
 #include <sched/runq.c>
+/* What comes after it in wait_locked is no step of its own otherwise. */
+#define mpgi_timer_arm(...) (mpgi_timer_arm(__VA_ARGS__), explore_step("armed"))
 #include <sched/select.c>
+#undef mpgi_timer_arm
 #include <sched/timer.c>
 
 #define CAP 1
@@ -26,6 +33,7 @@ struct storage {
 };
 
 static struct storage storage[2];
+static struct mpg_chan nowhere = {.lock = {.state = 1}}; /* for nobody */
 #define A (&storage[0].c)
 #define B (&storage[1].c)
 static struct mpg_p p[THREADS];
@@ -43,6 +51,20 @@ static bool sent;        /* some sender's element went */
 
 int64_t mpgi_os_now(void) { return 1; }
 void mpgi_sysmon_due(int64_t when) { (void) when; }
+
+/* Another M has cleaned up after gp: nobody else may rely on the block.  It
+ * goes to where gp will look for one. */
+static void block_spoil(struct mpg_g *gp) {
+  struct mpg_p *from = gp->m->p, *to = &p[gp - gs];
+  struct mpgi_select *s = from->selects;
+  from->selects = s->next;
+  from->nselects--;
+  s->next = to->selects;
+  to->selects = s;
+  to->nselects++;
+  s->norder = 1;
+  s->order[0] = &nowhere;
+}
 
 /* ---- threads ---- */
 
@@ -145,6 +167,15 @@ static void selects_until_twice(int arg) {
   selects_late(i == -ETIMEDOUT ? 2 : 1);
 }
 
+/* Only a deadline, and then only a channel. */
+static void sleeps_and_receives(int arg) {
+  (void) arg;
+  struct mpg_select_case *k = set(0, NULL, MPG_RECV);
+  explore_require(PARKS_FOR(mpgi_select_until_g0(k, 1, 10)) == -ETIMEDOUT);
+  finished = true;
+  selects_late(1);
+}
+
 static bool timer_or_end(const void *arg) {
   int64_t first;
   memcpy(&first, (const void *) &p[0].timer_first, sizeof first);
@@ -238,6 +269,7 @@ static void all_gone(void) {
   }
   for (int t = 0; t < THREADS; t++)
     explore_require(p[t].ntimers == 0 && p[t].selects == &block[t].s);
+  explore_require(nowhere.lock.state == 1);
   explore_require(in == out);
 }
 
@@ -276,6 +308,11 @@ static const struct explore_config configs[] = {
      .thread = {{"selector", selects_until_twice, 0, false},
                 {"sender", sends, 0, false},
                 {"sender2", sends, 0, false},
+                {"timers", fires, 0, false}}},
+    {.name = "select.a_deadline_and_nothing_else",
+     .setup = setup,
+     .thread = {{"selector", sleeps_and_receives, 0, false},
+                {"sender", sends, 0, false},
                 {"timers", fires, 0, false}}},
     {.name = "select.a_full_buffer_stays_full",
      .setup = setup_full,
