@@ -4,6 +4,7 @@
  *   spawn     n goroutines that only finish, 64 at a time: ns each
  *   pingpong  n round trips over two unbuffered channels: ns each
  *   stream    n elements from one to another, capacity cap: ns each
+ *   select    n elements received from arms channels, one sender each: ns each
  *   skynet    a tree of goroutines, ten children each, n leaves: ms
  *   sieve     the n-th prime, by a chain of filters: ms
  *   fib       fib(n), two goroutines and a channel each call: ms
@@ -106,6 +107,35 @@ static void stream_work(void) {
   bench_go(streamer, (void *) n);
   uint64_t sum = 0;
   for (uint64_t x; mpg_chan_recv(there, &x);) sum += x;
+  work_print("ns", ms_since(start) * 1e6 / (double) n);
+  work_check(sum);
+}
+
+/* ---- select ---- */
+
+#define ARMS_MAX 8
+static uint64_t sends_each;
+
+static void arm_sender(void *c) {
+  for (uint64_t i = 0; i < sends_each; i++) mpg_chan_send(c, &i);
+}
+
+static void select_work(void) {
+  struct mpg_select_case cases[ARMS_MAX];
+  int arms = (int) work_arg("arms", 2);
+  uint64_t x = 0, sum = 0;
+  sends_each = (uint64_t) (work_arg("n", 500000) / arms);
+  for (int i = 0; i < arms; i++) {
+    cases[i] = (struct mpg_select_case){
+        .chan = bench_chan(sizeof x, 0), .dir = MPG_RECV, .elem = &x};
+    bench_go(arm_sender, cases[i].chan);
+  }
+  uint64_t n = sends_each * (uint64_t) arms;
+  int64_t start = work_now();
+  for (uint64_t i = 0; i < n; i++) {
+    if (mpg_select(cases, arms) < 0) work_fail("select failed");
+    sum += x;
+  }
   work_print("ns", ms_since(start) * 1e6 / (double) n);
   work_check(sum);
 }
@@ -332,9 +362,10 @@ static void sort_work(void) {
 static const struct work works[] = {
     {"yield", yield_work},       {"spawn", spawn_work},
     {"pingpong", pingpong_work}, {"stream", stream_work},
-    {"skynet", skynet_work},     {"sieve", sieve_work},
-    {"fib", fib_work},           {"park", park_work},
-    {"mutex", mutex_work},       {"sort", sort_work},
+    {"select", select_work},     {"skynet", skynet_work},
+    {"sieve", sieve_work},       {"fib", fib_work},
+    {"park", park_work},         {"mutex", mutex_work},
+    {"sort", sort_work},
 };
 
 BENCH_MAIN(works)

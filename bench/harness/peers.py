@@ -12,8 +12,8 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 SOURCES = os.path.join(ROOT, "bench", "peers")
-OUT = os.environ.get("BENCH_PEERS_OUT",
-                     os.path.join(ROOT, "build", "bench", "peers"))
+OUT = os.path.join(os.environ.get("BENCH_OUT", os.path.join(
+    ROOT, "build", "bench")), "peers")
 C_FLAGS = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra"]
 
 # contender -> (flags, libraries); a peer's source is

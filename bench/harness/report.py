@@ -1,5 +1,286 @@
-"""report - an HTML page and PNG files of results."""
+"""report - the last results as an HTML page and as PNG files.
+
+The page is one file with SVG in it and needs no network.  The PNGs are
+gnuplot's, of the same pictures; without gnuplot there are none.
+"""
+import html
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+from . import machine, measure, svg
+
+OUT = measure.OUT
+STYLE = """
+body { font: 15px/1.45 sans-serif; max-width: 1100px; margin: 2em auto;
+       padding: 0 1em; color: #222; }
+table { border-collapse: collapse; font-size: 13px; }
+td, th { border-bottom: 1px solid #ddd; padding: 3px 8px; text-align: left;
+         vertical-align: top; }
+td.n { text-align: right; white-space: nowrap; }
+.met { background: #d7f0dc; } .missed { background: #f9d9d4; }
+.none { background: #eee; }
+figure { display: inline-block; margin: 0 1em 1.5em 0; max-width: 640px; }
+figcaption { font-size: 13px; max-width: 640px; }
+"""
+
+
+class Results:
+    """Results of a run by row and figure."""
+
+    def __init__(self, path):
+        with open(path, encoding="utf-8") as f:
+            self.all = json.load(f)
+        self.rows = {r["id"]: r for r in self.all["rows"]}
+
+    def median(self, row, figure, contender):
+        values = self.rows.get(row, {}).get("figures", {}).get(figure, {})
+        return values[contender]["median"] if contender in values else None
+
+    def group(self, row, figure):
+        """Medians by contender."""
+        values = self.rows.get(row, {}).get("figures", {}).get(figure, {})
+        return {c: v["median"] for c, v in values.items()}
+
+    def curve(self, row, name):
+        return self.rows.get(row, {}).get("curves", {}).get(name, {})
+
+
+# ---- pictures: each is (file name, caption, kind, data, axes) ----
+
+def pauses(results):
+    for mib in (512, 256, 64, 16):
+        curves = results.curve(f"gc.live{mib}", "pause_curve")
+        if curves:
+            return ("pauses", f"Pauses with {mib} MiB live: the share of "
+                    "pauses that are longer", "steps", curves,
+                    ("pause, ms", "share of pauses longer"))
+    return None
+
+
+def stops(results):
+    groups = {}
+    for row in results.rows:
+        value = results.median(row, "stop_p50", "mpg")
+        if row.startswith("stw.") and value is not None:
+            groups[row[4:]] = {
+                "p50": value, "p99": results.median(row, "stop_p99", "mpg")}
+    return ("stops", "Time to stop the world beside each kind of loop (mpg)",
+            "bars", groups, ("µs",))
+
+
+def sizes(results):
+    series = {}
+    for size in (16, 32, 64, 512, 4096):
+        for c, v in results.group(f"gc.alloc{size}", "ns").items():
+            series.setdefault(c, []).append([size, v])
+    return ("sizes", "Allocating an object with pointers, one thread",
+            "lines", series, ("bytes", "ns"))
+
+
+def marking(results):
+    groups = {}
+    for row, label in (("gc.mark_random", "random order, 1 marker"),
+                       ("gc.mark_randomx2", "random order, 2 markers"),
+                       ("gc.mark_ordered", "memory order, 1 marker"),
+                       ("gc.mark_orderedx2", "memory order, 2 markers")):
+        groups[label] = results.group(row, "mobj_s")
+    return ("marking", "Objects of 32 bytes marked a second, in millions; "
+            "roof: one thread that does nothing but traverse with a prefetch "
+            "ring", "bars", groups, ("million objects a second",))
+
+
+def wake_ups(results):
+    curves = results.curve("sched.sleep_loops2", "late_curve")
+    return ("wake_ups", "A 1 ms sleep behind loops on both Ps: the share of "
+            "wake-ups that are later", "steps", curves,
+            ("late, µs", "share of wake-ups later"))
+
+
+def goroutine_bytes(results):
+    series = {}
+    for row, n in (("sched.park1k", 1e3), ("sched.park10k", 1e4),
+                   ("sched.park100k", 1e5), ("sched.park", 1e6)):
+        for c, v in results.group(row, "bytes").items():
+            series.setdefault(c, []).append([n, v])
+    return ("bytes", "Resident bytes of a parked goroutine", "lines", series,
+            ("goroutines", "bytes each"))
+
+
+def stacks(results):
+    series = {}
+    for row, n in (("gc.stacks10k", 1e4), ("gc.stacks100k", 1e5),
+                   ("gc.stacks1m", 1e6)):
+        for c, v in results.group(row, "ms").items():
+            series.setdefault(c, []).append([n, v])
+    return ("stacks", "A full collection with many parked stacks of 1 KiB",
+            "lines", series, ("stacks", "ms"))
+
+
+def live_heap(results):
+    series = {}
+    for mib in (16, 64, 256, 512, 2048):
+        for c, v in results.group(f"gc.live{mib}", "kops_s").items():
+            series.setdefault(c, []).append([mib, v])
+    return ("live", "Records replaced beside a live heap, in thousands a "
+            "second", "lines", series, ("MiB live", "thousand a second"))
+
+
+PICTURES = [pauses, stops, sizes, marking, wake_ups, goroutine_bytes, stacks,
+            live_heap]
+
+
+def draw_svg(picture):
+    _, _, kind, data, axes = picture
+    if kind == "bars":
+        return svg.bars(data, axes[0])
+    return svg.lines(data, axes[0], axes[1], kind == "steps")
+
+
+def has_data(picture):
+    return picture is not None and any(picture[3].values())
+
+
+# ---- gnuplot ----
+
+PLOT_HEAD = """set terminal pngcairo size 900,500 font "sans,11"
+set output "{out}"
+set title "{title}"
+set grid
+set logscale {scale}
+"""
+
+
+def plot_lines(picture, out):
+    _, caption, kind, data, axes = picture
+    script = PLOT_HEAD.format(out=out, title=caption.split(":")[0], scale="xy")
+    script += f'set xlabel "{axes[0]}"\nset ylabel "{axes[1]}"\n'
+    style = "steps lw 2" if kind == "steps" else "linespoints lw 2 pt 7"
+    plots, blocks = [], []
+    for i, (name, points) in enumerate(data.items()):
+        rows = [f"{x} {y}" for x, y in points if x > 0 and y > 0]
+        if rows:
+            blocks.append(f"$d{i} << EOD\n" + "\n".join(rows) + "\nEOD\n")
+            plots.append(f'$d{i} with {style} lc rgb '
+                         f'"{svg.colour(name, i)}" title "{name}"')
+    return script + "".join(blocks) + "plot " + ", ".join(plots) + "\n"
+
+
+def plot_bars(picture, out):
+    _, caption, _, data, axes = picture
+    names = list(dict.fromkeys(n for g in data.values() for n in g))
+    script = PLOT_HEAD.format(out=out, title=caption.split(":")[0], scale="y")
+    script += (f'set ylabel "{axes[0]}"\nset style data histogram\n'
+               "set style fill solid\nset xtics rotate by -20\n$d << EOD\n")
+    for label, group in data.items():
+        cells = [str(group.get(n, "-")) for n in names]
+        script += f'"{label}" ' + " ".join(cells) + "\n"
+    plots = [f'$d using {i + 2}:xtic(1) lc rgb "{svg.colour(n, i)}" '
+             f'title "{n}"' for i, n in enumerate(names)]
+    return script + "EOD\nplot " + ", ".join(plots) + "\n"
+
+
+def draw_png(picture):
+    out = os.path.join(OUT, picture[0] + ".png")
+    make = plot_bars if picture[2] == "bars" else plot_lines
+    done = subprocess.run(["gnuplot"], input=make(picture, out), text=True,
+                          capture_output=True, check=False)
+    if done.returncode != 0:
+        print(f"bench: report: {picture[0]}: gnuplot: {done.stderr.strip()}",
+              file=sys.stderr)
+    return done.returncode == 0
+
+
+# ---- the table ----
+
+def cell(words, css=""):
+    return f'<td class="{css}">{html.escape(words)}</td>'
+
+
+def target_cells(targets):
+    if not targets:
+        return cell("")
+    states = [t["met"] for t in targets]
+    css = ("missed" if False in states else
+           "none" if None in states else "met")
+    return cell("; ".join(t["text"] for t in targets), css)
+
+
+def ratio_cell(ratio):
+    if ratio is None:
+        return cell("", "n")
+    css = "n met" if ratio >= 1 else "n missed"
+    return cell(f"{ratio:.2f} ×", css)
+
+
+def table(results):
+    peers = [c for c in svg.COLOURS if c != "mpg" and any(
+        c in v for r in results.rows.values() for v in r["figures"].values())]
+    out = ["<table><tr><th>row<th>figure<th>mpg"]
+    out += [f"<th>{p}<th>ratio" for p in peers] + ["<th>target</tr>"]
+    for row in results.rows.values():
+        for name, values in row["figures"].items():
+            if "mpg" not in values:
+                continue
+            verdict = row["verdicts"][name]
+            unit = "" if name == verdict["unit"] else f", {verdict['unit']}"
+            out.append("<tr>" + cell(row["title"]) + cell(name + unit) +
+                       cell(measure.spread(values["mpg"]), "n"))
+            for p in peers:
+                told = measure.spread(values[p]) if p in values else ""
+                out.append(cell(told, "n") +
+                           ratio_cell(verdict["ratios"].get(p)))
+            out.append(target_cells(verdict["targets"]) + "</tr>")
+    return "\n".join(out + ["</table>"])
+
+
+# ---- the page ----
+
+def heading(results):
+    head = results.all["machine"]
+    words = [f"{k.replace('_', ' ')}: {v}" for k, v in head.items()]
+    kind = "Quick results" if results.all["quick"] else "Results"
+    return (f"<h1>mpg benchmarks</h1><p>{kind}, "
+            f"{results.all['runs']} runs of each contender, in turn. "
+            "Figures are medians (fastest run - slowest run); a ratio says "
+            "how many times better mpg is.</p>"
+            f"<p>{html.escape('; '.join(words))}</p>")
+
+
+def write_page(results, pictures, path):
+    parts = ["<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\">"
+             "<title>mpg benchmarks</title>"
+             f"<style>{STYLE}</style>", heading(results)]
+    for p in pictures:
+        parts.append(f"<figure>{draw_svg(p)}<figcaption>{html.escape(p[1])}"
+                     "</figcaption></figure>")
+    parts += ["<h2>All rows</h2>", table(results), "</html>"]
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("\n".join(parts))
 
 
 def main(path):
-    raise SystemExit("bench: report: nothing to draw")
+    path = path or os.path.join(OUT, "results.json")
+    try:
+        results = Results(path)
+    except FileNotFoundError:
+        print(f"bench: report: {path} isn't there: measure first: "
+              "./run bench", file=sys.stderr)
+        return 1
+    except (ValueError, KeyError) as e:
+        print(f"bench: report: {path} holds no results: {e}", file=sys.stderr)
+        return 1
+    os.makedirs(OUT, exist_ok=True)
+    pictures = [p for p in (make(results) for make in PICTURES)
+                if has_data(p)]
+    page = os.path.join(OUT, "report.html")
+    write_page(results, pictures, page)
+    print(page)
+    if not shutil.which("gnuplot"):
+        print("bench: report: no PNG files: gnuplot is not installed")
+        return 0
+    drawn = [p[0] for p in pictures if draw_png(p)]
+    print(f"{OUT}: " + " ".join(f"{name}.png" for name in drawn))
+    return 0 if len(drawn) == len(pictures) else 1

@@ -33,7 +33,7 @@ expect 0 "usage: ./run bench" --help
 
 # One row, without the peers' compilers: mpg is measured, the rest is said.
 mkdir "$scratch/bin"
-BENCH_PEERS_OUT=$scratch/peers PATH=$scratch/bin \
+BENCH_OUT=$scratch PATH=$scratch/bin \
   expect 0 "go is not installed" --quick --runs 1 --row sched.spawn \
   --json "$scratch/one.json"
 "$python" - "$scratch/one.json" << 'PYTHON' || complain "wrong JSON"
@@ -49,11 +49,23 @@ assert row["verdicts"]["ns"]["targets"][0]["met"] is None, row
 assert found["machine"]["kernel"], found["machine"]
 PYTHON
 
+expect 1 "measure first" report "$scratch/none.json"
+echo '{' > "$scratch/broken.json"
+expect 1 "holds no results" report "$scratch/broken.json"
+BENCH_OUT=$scratch expect 0 "report.html" report "$scratch/one.json"
+grep -q 'start a goroutine' "$scratch/report.html" || complain "no row"
+grep -qE 'https?://[^w]' "$scratch/report.html" && complain "page has links"
+BENCH_OUT=$scratch PATH=$scratch/bin \
+  expect 0 "gnuplot is not installed" report "$scratch/one.json"
+PATH=$scratch/bin expect 1 "valgrind is not installed" gate
+expect 2 "report takes one file" report one two
+
 "$python" - "$root/bench" << 'PYTHON' || complain "the rules are broken"
 import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
-from harness import measure, table
+import subprocess
+from harness import gate, measure, table
 
 t = table.Target("<= go / 4")
 assert t.met(10, {"go": 40}, {}) is True
@@ -86,12 +98,17 @@ assert result["verdicts"]["ns"]["targets"][0]["met"] is None
 for command, raised in (
         ["/bin/echo", "hello"], measure.RunFailed), (
         ["/bin/sh", "-c", "exit 1"], measure.RunFailed), (
-        ["/bin/sh", "-c", "sleep 60"], measure.RunFailed), (
+        ["/bin/sh", "-c", "sleep 60"], subprocess.TimeoutExpired), (
         ["/bin/sh", "-c", "exit 77"], measure.RunSkipped):
     try:
         measure.run_once(command[0], command[1:], 1)
         raise SystemExit(f"taken: {command}")
     except raised:
         pass
+
+lines, worse = gate.compare({"a": 100, "b": 100, "c": 1},
+                            {"a": 104, "b": 106, "d": 3})
+assert worse == ["b"], worse
+assert len(lines) == 4 and "WORSE" in lines[1] and "gone" in lines[3], lines
 PYTHON
 exit $bad

@@ -13,6 +13,7 @@ func init() {
 	works["spawn"] = spawnWork
 	works["pingpong"] = pingpongWork
 	works["stream"] = streamWork
+	works["select"] = selectWork
 	works["skynet"] = skynetWork
 	works["sieve"] = sieveWork
 	works["fib"] = fibWork
@@ -93,6 +94,44 @@ func streamWork() {
 		sum += x
 	}
 	print("ns", msSince(start)*1e6/float64(n))
+	check(sum)
+}
+
+func selectWork() {
+	arms := arg("arms", 2)
+	each := arg("n", 500000) / arms
+	c := make([]chan uint64, 8)
+	for i := 0; i < arms; i++ {
+		c[i] = make(chan uint64)
+		go func(c chan uint64) {
+			for i := 0; i < each; i++ {
+				c <- uint64(i)
+			}
+		}(c[i])
+	}
+	var x, sum uint64
+	start := time.Now()
+	for i := 0; i < each*arms; i++ {
+		if arms == 2 {
+			select {
+			case x = <-c[0]:
+			case x = <-c[1]:
+			}
+		} else {
+			select {
+			case x = <-c[0]:
+			case x = <-c[1]:
+			case x = <-c[2]:
+			case x = <-c[3]:
+			case x = <-c[4]:
+			case x = <-c[5]:
+			case x = <-c[6]:
+			case x = <-c[7]:
+			}
+		}
+		sum += x
+	}
+	print("ns", msSince(start)*1e6/float64(each*arms))
 	check(sum)
 }
 
