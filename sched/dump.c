@@ -1,203 +1,266 @@
-/* dump.c - schedtrace and goroutine dumps.
+/* dump.c - what tracebacks look like, and mpg_traceback_all.
  *
- * The formats are Go 1.19's (schedtrace, traceback headers).  Everything is
- * read without stopping anybody: a line may be a moment old, as in Go.
+ * The format is Go's:
+ *   goroutine 7 [chan receive, 2 minutes]:
+ *   consume(...)
+ *           /src/app.c:31 +0x2a
+ *   created by main_goroutine in goroutine 1
+ *           /src/app.c:60 +0x51
+ * Without debug information the address stands where the file and line do.
+ *
+ * mpg_traceback_all takes a shot of every goroutine with the world stopped,
+ * and prints when it runs again: libdw allocates, and a stopped thread may
+ * hold malloc's locks.  It prints as in a system call, without a P.
+ *
+ * Who dies prints goroutines as they are (dying.c), with libdw only where
+ * that may allocate.
  */
 #include <sched/sched.h>
 
-#include <dlfcn.h>
+#include <errno.h>
+#include <string.h>
 
 #include <sched/gmp.h>
 
-/* A line is put together here and written at once. */
-struct line {
-  char text[4096];
-  size_t n;
+#include <sched/dump.h>
+
+/* ---- output ---- */
+
+void mpgi_out_flush(struct mpgi_out *o) {
+  mpgi_os_write(o->fd, o->text, o->n);
+  o->n = 0;
+}
+
+void mpgi_out_add(struct mpgi_out *o, const char *fmt, ...) {
+  va_list ap;
+  if (sizeof o->text - o->n < MPGI_OUT_LINE_BYTES) mpgi_out_flush(o);
+  va_start(ap, fmt);
+  o->n += (size_t) mpgi_vformat(o->text + o->n, MPGI_OUT_LINE_BYTES, fmt, ap);
+  va_end(ap);
+}
+
+/* ---- a shot of a goroutine ---- */
+
+struct shot {
+  uint64_t goid, creator;
+  uintptr_t creator_pc;
+  int64_t wait_since;
+  uint32_t status;
+  uint8_t reason;
+  bool locked, elsewhere;
+  char name[32];
+  struct mpgi_pcs pcs; /* last: as much of it as is used */
 };
 
-static void add(struct line *l, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-static void add(struct line *l, const char *fmt, ...) {
-  va_list ap;
-  va_start(ap, fmt);
-  int n = mpgi_vformat(l->text + l->n, sizeof l->text - l->n, fmt, ap);
-  va_end(ap);
-  size_t room = sizeof l->text - l->n;
-  l->n += n < 0 ? 0 : (size_t) n < room ? (size_t) n : room - 1;
+static size_t shot_bytes(const struct shot *s) {
+  return offsetof(struct shot, pcs.pc) + s->pcs.n * sizeof s->pcs.pc[0];
 }
 
-static void put(int fd, struct line *l) {
-  l->text[l->n] = 0;
-  mpgi_print(fd, "%s", l->text);
-  l->n = 0;
-}
-
-/* ---- schedtrace ---- */
-
-static void trace_head(struct line *l, bool detail) {
-  struct mpgi_sched *s = &mpgi_sched;
-  add(l,
-      "SCHED %ldms: gomaxprocs=%d idleprocs=%d threads=%d "
-      "spinningthreads=%d idlethreads=%d runqueue=%u",
-      (long) ((mpgi_os_now() - s->start_ns) / 1000000), (int) s->procs,
-      (int) s->npidle, (int) s->nm, (int) s->nmspinning, (int) s->nmidle,
-      (unsigned) s->runq_size);
-  if (detail)
-    add(l, " gcwaiting=%u nmidlelocked=%d stopwait=%d sysmonwait=%u\n",
-        (unsigned) mpgi_stw.waiting, (int) s->nmidle_locked,
-        (int) mpgi_stw.stopwait, (unsigned) s->sysmon_wait);
-}
-
-static void trace_p(struct line *l, struct mpg_p *pp) {
-  struct mpg_m *mp = pp->m;
-  add(l,
-      "  P%d: status=%u schedtick=%u syscalltick=%u m=%ld runqsize=%u "
-      "gfreecnt=%u timerslen=%u\n",
-      (int) pp->id, (unsigned) pp->status, (unsigned) pp->schedtick,
-      (unsigned) pp->syscalltick, mp ? (long) mp->id : -1L, mpgi_runq_size(pp),
-      pp->ngfree, pp->ntimers);
-}
-
-static void trace_m(struct line *l, struct mpg_m *mp) {
-  struct mpg_p *pp = mp->p;
-  struct mpg_g *gp = mp->curg;
-  add(l,
-      "  M%ld: p=%d curg=%ld mallocing=0 throwing=0 preemptoff=%s locks=%d "
-      "dying=0 spinning=%s blocked=%s lockedg=%ld\n",
-      (long) mp->id, pp ? (int) pp->id : -1, gp ? (long) gp->goid : -1L,
-      gp && gp->preempt_off ? "mpg_preempt_disable" : "", (int) mp->locks,
-      mp->spinning ? "true" : "false", mp->blocked ? "true" : "false",
-      mp->locked_g ? (long) mp->locked_g->goid : -1L);
-}
-
-static void trace_g(struct line *l, struct mpg_g *gp) {
-  struct mpg_m *mp = gp->m;
-  struct mpg_m *lm = gp->locked_m;
-  add(l, "  G%ld: status=%u(%s) m=%ld lockedm=%ld\n", (long) gp->goid,
-      mpgi_g_status(gp), mpgi_wait_reason_name(gp->wait_reason),
-      mp ? (long) mp->id : -1L, lm ? (long) lm->id : -1L);
-}
-
-static void trace_detail(struct line *l) {
-  for (int32_t i = 0; i < mpgi_sched.procs; i++) {
-    trace_p(l, mpgi_sched.allp[i]);
-    put(2, l);
-  }
-  for (struct mpg_m *mp = mpgi_sched.all_m; mp; mp = mp->all_link) {
-    trace_m(l, mp);
-    put(2, l);
-  }
-  size_t n = atomic_load(&mpgi_sched.nallg);
-  for (size_t i = 0; i < n; i++) {
-    struct mpg_g *gp = mpgi_allg_get(i);
-    if (gp->goid == 0 || mpgi_g_status(gp) == MPGI_G_DEAD ||
-        mpgi_g_status(gp) == MPGI_G_IDLE)
-      continue;
-    trace_g(l, gp);
-    put(2, l);
-  }
-}
-
-void mpgi_schedtrace(bool detail) {
-  struct line l = {.n = 0};
-  /* Under the lock, so that no M or P comes or goes. */
-  mpgi_mutex_lock(&mpgi_sched.lock);
-  trace_head(&l, detail);
-  if (detail) {
-    put(2, &l);
-    trace_detail(&l);
-  } else {
-    for (int32_t i = 0; i < mpgi_sched.procs; i++)
-      add(&l, "%s%u", i ? " " : " [", mpgi_runq_size(mpgi_sched.allp[i]));
-    add(&l, "]\n");
-    put(2, &l);
-  }
-  mpgi_mutex_unlock(&mpgi_sched.lock);
-}
-
-/* ---- goroutine dumps ---- */
-
-static void dump_pc(int fd, uintptr_t pc) {
-  Dl_info info;
-  if (dladdr((const void *) pc, &info) && info.dli_sname)
-    mpgi_print(fd, "\t%p %s+0x%lx\n", (void *) pc, info.dli_sname,
-               (unsigned long) (pc - (uintptr_t) info.dli_saddr));
-  else
-    mpgi_print(fd, "\t%p\n", (void *) pc);
-}
-
-static void dump_frames(int fd, const struct mpgi_context *ctx, uintptr_t sp,
-                        uintptr_t fp) {
-  const struct mpgi_segment *seg = mpgi_stack_find(ctx, sp);
-  bool grown = false; /* fp is a frame of __morestack */
-  for (int i = 0; seg && fp && i < 64; i++) {
-    while (seg && (fp < seg->lo || fp > seg->hi - 16)) seg = seg->prev;
-    if (!seg || (fp & 7)) return;
-    const uintptr_t *frame = (const uintptr_t *) fp;
-    uintptr_t pc = frame[grown ? 2 : 1];
-    if (!mpgi_arch_pc_in_rt(pc)) dump_pc(fd, pc);
-    grown = mpgi_arch_pc_in_morestack(frame[1]);
-    fp = frame[0];
-  }
-}
-
-static void dump_header(int fd, const struct mpg_g *gp) {
-  uint32_t s = mpgi_g_status(gp);
-  const char *what = s == MPGI_G_WAITING
-                         ? mpgi_wait_reason_name(gp->wait_reason)
-                         : mpgi_g_status_name(s);
-  int64_t waited = (mpgi_os_now() - gp->wait_since) / 60000000000;
-  mpgi_print(fd, "\ngoroutine %lu [%s", (unsigned long) gp->goid, what);
-  if (s == MPGI_G_WAITING && waited >= 1)
-    mpgi_print(fd, ", %ld minutes", (long) waited);
-  mpgi_print(fd, "]:%s%s\n", gp->name ? " " : "", gp->name ? gp->name : "");
-}
-
-void mpgi_goroutine_dump(int fd, const struct mpg_g *gp) {
-  dump_header(fd, gp);
-  const struct mpgi_context *ctx = &gp->ctx;
+/* It runs on a thread that didn't say where it is. */
+static bool runs_elsewhere(const struct mpg_g *gp) {
   const struct mpg_m *mp = gp->m;
-  if (mp && mp->fault_pc) {
-    dump_pc(fd, mp->fault_pc);
-    dump_frames(fd, ctx, ctx->lo, mp->fault_fp);
-  } else if (ctx->sp && mpgi_stack_find(ctx, ctx->sp)) {
-    const uintptr_t *w = (const uintptr_t *) ctx->sp;
-    if (ctx->pc == (uintptr_t) mpgi_resume_async) {
-      /* r15 ... rbp is the 11th of 15 pushed, then flags and PC */
-      dump_pc(fd, w[16]);
-      dump_frames(fd, ctx, ctx->sp, w[10]);
-    } else if (ctx->sp + 56 <= ctx->hi) {
-      dump_pc(fd, w[6]);
-      dump_frames(fd, ctx, ctx->sp, w[5]);
-    }
-  }
-  if (gp->creator_pc) {
-    mpgi_print(fd, "created by goroutine %lu\n", (unsigned long) gp->creator);
-    dump_pc(fd, gp->creator_pc);
+  return mpgi_g_status(gp) == MPGI_G_RUNNING && mp && mp != mpgi_tls_m() &&
+         !mp->fault_pc && atomic_load(&mp->stop) == MPGI_M_GOING;
+}
+
+static void shoot(const struct mpg_g *gp, struct shot *s) {
+  const struct mpg_m *mp = gp->m;
+  s->goid = gp->goid;
+  s->creator = gp->creator;
+  s->creator_pc = gp->creator_pc;
+  s->wait_since = gp->wait_since;
+  s->status = mpgi_g_status(gp);
+  s->reason = gp->wait_reason;
+  s->locked = gp->locked_m != NULL;
+  s->elsewhere = false;
+  mpgi_format(s->name, sizeof s->name, "%s", gp->name ? gp->name : "");
+  if (mp && atomic_load(&mp->caught) && mp->caught_g == gp) {
+    s->pcs = mp->caught_pcs;
+  } else if (runs_elsewhere(gp)) {
+    s->pcs.n = 0;
+    s->pcs.more = false;
+    s->elsewhere = true;
+  } else {
+    mpgi_frames_get(gp, &s->pcs);
   }
 }
 
-static void dump_all(int fd, const struct mpg_g *but) {
-  size_t n = atomic_load(&mpgi_sched.nallg);
+/* ---- printing one ---- */
+
+static void put_head(struct mpgi_out *o, const struct shot *s) {
+  const char *what = s->status == MPGI_G_WAITING
+                         ? mpgi_wait_reason_name(s->reason)
+                         : mpgi_g_status_name(s->status);
+  int64_t minutes = (mpgi_os_now() - s->wait_since) / 60000000000;
+  /* Stopped for the dump: it runs. */
+  if (s->status == MPGI_G_PREEMPTED) what = mpgi_g_status_name(MPGI_G_RUNNING);
+  mpgi_out_add(o, "\ngoroutine %lu [%s", (unsigned long) s->goid, what);
+  if (s->status == MPGI_G_WAITING && minutes >= 1)
+    mpgi_out_add(o, ", %ld minutes", (long) minutes);
+  mpgi_out_add(o, "%s]:%s%s\n", s->locked ? ", locked to thread" : "",
+               s->name[0] ? " " : "", s->name);
+}
+
+static void put_place(struct mpgi_out *o, const struct mpgi_symbol *sym,
+                      uintptr_t pc) {
+  if (sym->file[0])
+    mpgi_out_add(o, "\t%s:%d", sym->file, sym->line);
+  else
+    mpgi_out_add(o, "\t%p", (void *) pc);
+  if (sym->name[0])
+    mpgi_out_add(o, " +0x%lx", (unsigned long) (sym->offset + (pc - sym->pc)));
+  mpgi_out_add(o, "\n");
+}
+
+/* A return address may be the next function's, or on the next line. */
+static const struct mpgi_symbol *symbol_of(struct mpgi_symbols *syms,
+                                           uintptr_t pc, bool exact) {
+  return mpgi_symbols_at(syms, exact ? pc : pc - 1);
+}
+
+static void put_frame(struct mpgi_out *o, struct mpgi_symbols *syms,
+                      uintptr_t pc, bool exact) {
+  const struct mpgi_symbol *sym = symbol_of(syms, pc, exact);
+  mpgi_out_add(o, "%s(...)\n", sym->name[0] ? sym->name : "?");
+  put_place(o, sym, pc);
+}
+
+static void put_creator(struct mpgi_out *o, struct mpgi_symbols *syms,
+                        const struct shot *s) {
+  if (!s->creator_pc) return;
+  const struct mpgi_symbol *sym = symbol_of(syms, s->creator_pc, false);
+  mpgi_out_add(o, "created by %s in goroutine %lu\n",
+               sym->name[0] ? sym->name : "?", (unsigned long) s->creator);
+  put_place(o, sym, s->creator_pc);
+}
+
+static void put_shot(struct mpgi_out *o, struct mpgi_symbols *syms,
+                     const struct shot *s) {
+  put_head(o, s);
+  if (s->elsewhere)
+    mpgi_out_add(o, "\tgoroutine running on other thread; stack unavailable\n");
+  for (uint32_t i = 0; i < s->pcs.n; i++)
+    put_frame(o, syms, s->pcs.pc[i], i == 0 && s->pcs.exact);
+  if (s->pcs.more) mpgi_out_add(o, "...additional frames elided...\n");
+  put_creator(o, syms, s);
+}
+
+/* ---- which ones ---- */
+
+static bool is_shown(const struct mpg_g *gp, bool system) {
+  uint32_t s = mpgi_g_status(gp);
+  if (s == MPGI_G_DEAD || s == MPGI_G_IDLE) return false;
+  /* Left behind by an earlier run. */
+  if (gp->m && atomic_load(&gp->m->gone) == MPGI_GONE_FROZEN) return false;
+  return system || gp->goid != 0;
+}
+
+static bool system_too(void) {
+  return mpgi_opt.traceback >= MPGI_TRACEBACK_SYSTEM;
+}
+
+static void put_live(struct mpgi_out *o, struct mpgi_symbols *syms,
+                     const struct mpg_g *gp) {
+  struct shot s;
+  shoot(gp, &s);
+  put_shot(o, syms, &s);
+  mpgi_out_flush(o); /* what comes next may go wrong */
+}
+
+void mpgi_dump_dying(int fd, const struct mpg_g *gp, bool quit, bool library) {
+  static struct mpgi_symbols syms; /* one thread dies */
+  struct mpgi_out o = {.fd = fd};
+  bool all = quit || !gp || mpgi_opt.traceback >= MPGI_TRACEBACK_ALL;
+  mpgi_symbols_begin(&syms, library);
+  if (gp) put_live(&o, &syms, gp);
+  size_t n = all ? atomic_load(&mpgi_sched.nallg) : 0;
   for (size_t i = 0; i < n; i++) {
-    const struct mpg_g *gp = mpgi_allg_get(i);
-    uint32_t s = mpgi_g_status(gp);
-    if (gp != but && gp->goid != 0 && s != MPGI_G_DEAD && s != MPGI_G_IDLE)
-      mpgi_goroutine_dump(fd, gp);
+    const struct mpg_g *other = mpgi_allg_get(i);
+    if (other != gp && is_shown(other, system_too()))
+      put_live(&o, &syms, other);
   }
+  mpgi_symbols_end(&syms);
 }
 
-void mpgi_fatal_dump(int fd) {
+/* ---- mpg_traceback_all ---- */
+
+#define SHOTS_MIN_BYTES ((size_t) 256 << 10)
+#define SHOTS_MAX_BYTES ((size_t) 64 << 20)
+#define SHOT_TYPICAL_BYTES (sizeof(struct shot) / 4)
+
+/* Memory for shots, mapped: this thread may have no P when it gives it back,
+ * and then must not use fixmem. */
+struct album {
+  char *mem;
+  size_t bytes, used;
+  size_t next; /* index of the next goroutine to look at */
+};
+
+static bool album_open(struct album *a) {
+  size_t want = atomic_load(&mpgi_sched.nallg) * SHOT_TYPICAL_BYTES;
+  if (want < SHOTS_MIN_BYTES) want = SHOTS_MIN_BYTES;
+  if (want > SHOTS_MAX_BYTES) want = SHOTS_MAX_BYTES;
+  want = (want + mpgi_os_page_bytes - 1) & ~(mpgi_os_page_bytes - 1);
+  *a = (struct album){.bytes = want};
+  a->mem = mpgi_os_mem_map(want, mpgi_os_page_bytes);
+  return a->mem != NULL;
+}
+
+/* As many as fit.  False: there are more. */
+static bool album_fill_stw(struct album *a) {
+  size_t n = atomic_load(&mpgi_sched.nallg);
+  a->used = 0;
+  for (; a->next < n; a->next++) {
+    const struct mpg_g *gp = mpgi_allg_get(a->next);
+    if (!is_shown(gp, system_too())) continue;
+    if (a->bytes - a->used < sizeof(struct shot)) return false;
+    struct shot *s = (struct shot *) (void *) (a->mem + a->used);
+    shoot(gp, s);
+    a->used += shot_bytes(s);
+  }
+  return true;
+}
+
+static void album_print(const struct album *a, struct mpgi_out *o,
+                        struct mpgi_symbols *syms) {
+  for (size_t at = 0; at < a->used;) {
+    const struct shot *s = (const struct shot *) (void *) (a->mem + at);
+    put_shot(o, syms, s);
+    at += shot_bytes(s);
+  }
+  mpgi_out_flush(o);
+}
+
+/* One more round; with the world running again.  False: it was the last. */
+static bool album_take(struct album *a) {
+  if (!mpgi_world_stop_if_running(MPGI_STOP_STATS)) return false;
+  bool done = album_fill_stw(a);
+  mpgi_world_start();
+  return !done;
+}
+
+static void print_all(int fd, struct album *a) {
+  struct mpgi_symbols syms;
+  struct mpgi_out o = {.fd = fd};
   struct mpg_m *mp = mpgi_tls_m();
-  const struct mpg_g *gp = mp ? mp->curg : NULL;
-  if (mpgi_opt.traceback == 0) return;
-  if (gp) mpgi_goroutine_dump(fd, gp);
-  /* A deadlock has no current goroutine: then all of them are of interest. */
-  if (mpgi_opt.traceback >= 2 || !gp) dump_all(fd, gp);
+  bool more = album_take(a); /* so that the caller counts as running */
+  bool give = mp && mp->curg && mp->p;
+  if (give) mpgi_syscall_enter_g0();
+  mpgi_symbols_begin(&syms, true);
+  for (;; more = album_take(a)) {
+    album_print(a, &o, &syms);
+    if (!more) break;
+  }
+  mpgi_symbols_end(&syms);
+  mpgi_os_mem_unmap(a->mem, a->bytes);
+  if (give) mpgi_syscall_exit_g0(); /* may not return here */
 }
 
 void mpgi_traceback_all_g0(int fd) {
-  if (fd < 0 || !mpgi_world_stop_if_running(MPGI_STOP_STATS)) return;
-  dump_all(fd, NULL);
-  mpgi_world_start();
+  struct album a;
+  if (fd < 0 || !atomic_load(&mpgi_sched.running)) return;
+  if (album_open(&a))
+    print_all(fd, &a);
+  else
+    mpgi_print(fd, "mpg_traceback_all: out of memory\n");
 }

@@ -26,8 +26,9 @@ static void on_fault(int sig, void *siginfo, void *ucontext) {
       mpgi_stack_is_guard(&gp->ctx, (uintptr_t) info->si_addr)) {
     struct mpgi_sigregs r;
     mpgi_arch_sigregs(ucontext, &r);
-    mp->fault_pc = r.pc;
+    mp->fault_sp = r.sp;
     mp->fault_fp = r.fp;
+    mp->fault_pc = r.pc;
     mpgi_fatal(
         "stack overflow: goroutine %lu exceeds its fixed stack of "
         "%zu bytes",

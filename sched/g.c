@@ -179,6 +179,7 @@ void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
   gp->is_main = 0;
   gp->finalizers = 0;
   gp->preempt_off = 0;
+  gp->growing = 0;
   gp->on_resume = NULL;
   gp->m = NULL;
   gp->link = pp->gfree;

@@ -137,6 +137,7 @@ struct mpg_g {
   uint8_t finalizers;   /* runs them: not counted as a goroutine */
   uintptr_t last_tp;    /* owner: thread pointer of the last M; 0 never ran */
   int32_t saved_errno;  /* async preemption: errno is the goroutine's then */
+  uint8_t growing;      /* itself: on g0 for __morestack's slow path */
   uint8_t at_call;      /* itself: being preempted at a call (tier 1) */
   uint8_t tracked;      /* sched latency is sampled for this wake-up */
   int64_t ready_at;     /* when tracked: ns when made runnable */
@@ -159,6 +160,7 @@ struct mpg_g {
   struct mpgi_timer timer;
   struct mpgi_segment *syscall_seg; /* at mpg_syscall_enter: scan from here */
   uintptr_t syscall_sp;             /* in syscall_seg */
+  uintptr_t syscall_pc;             /* return address of mpg_syscall_enter */
   struct mpgi_segment *syscall_dynamic; /* ctx.dynamic at that time */
   uintptr_t syscall_regs[6]; /* callee-saved registers at mpg_syscall_enter */
   struct mpgi_segment seg0;  /* record of the first segment */
@@ -205,6 +207,15 @@ struct mpg_p {
   int64_t mon_asked; /* when it was last asked to yield; 0: not in this slice */
 };
 
+/* Frames of a goroutine, innermost first (frames.c). */
+#define MPGI_PCS_MAX 100
+struct mpgi_pcs {
+  uint32_t n;
+  bool exact; /* pc[0] is where it is; the others are return addresses */
+  bool more;  /* than fit */
+  uintptr_t pc[MPGI_PCS_MAX];
+};
+
 /* What a thread is for the stopper. */
 enum mpgi_m_stop {
   MPGI_M_GOING,  /* not stopped */
@@ -241,8 +252,12 @@ struct mpg_m {
   bool ended;             /* itself: the thread ends before the run does */
   _Atomic uint32_t stop;  /* enum mpgi_m_stop */
   void *frozen_uc;        /* itself, before stop = FROZEN */
-  uintptr_t fault_pc, fault_fp; /* itself: where a guard was hit */
+  uintptr_t fault_pc, fault_sp, fault_fp; /* itself: where a guard was hit */
   uintptr_t stop_sp; /* itself, before stop = ON_G0: g0 scan from here */
+  /* Dying (dying.c); itself, before caught. */
+  struct mpg_g *caught_g;
+  struct mpgi_pcs caught_pcs; /* where caught_g is */
+  _Atomic uint32_t caught;
   /* From here on kept when the record is used again [m.pins]. */
   _Atomic uint32_t pins; /* threads about to signal it */
   _Atomic uint32_t gone; /* enum mpgi_m_gone: itself; NOT once it is set up */
@@ -506,6 +521,11 @@ MPGI_HIDDEN void mpgi_text_init(void);
 MPGI_HIDDEN void mpgi_text_refresh(void);            /* sysmon */
 MPGI_HIDDEN bool mpgi_text_is_user(uintptr_t pc);    /* signal-safe */
 MPGI_HIDDEN bool mpgi_text_is_foreign(uintptr_t pc); /* signal-safe */
+/* The file of the object that contains pc, and what is added to its addresses;
+ * false: no object.  signal-safe */
+MPGI_HIDDEN bool mpgi_text_object(uintptr_t pc, const char **path,
+                                  uintptr_t *bias);
+MPGI_HIDDEN bool mpgi_text_same_object(uintptr_t a, uintptr_t b);
 /* .eh_frame_hdr of the object that contains pc; signal-safe. */
 MPGI_HIDDEN const unsigned char *mpgi_text_eh_hdr(uintptr_t pc);
 MPGI_HIDDEN void mpgi_leaf_init(void);
@@ -587,10 +607,9 @@ MPGI_HIDDEN void mpgi_metric_record(enum mpg_metric m, int64_t ns);
 MPGI_HIDDEN void mpgi_metric_record_stop(enum mpgi_stop_reason r, int64_t tts,
                                          int64_t pause);
 
-/* dump.c */
+/* schedtrace.c, dying.c */
 MPGI_HIDDEN void mpgi_schedtrace(bool detail);
 MPGI_HIDDEN void mpgi_fatal_dump(int fd);
-MPGI_HIDDEN void mpgi_goroutine_dump(int fd, const struct mpg_g *gp);
 
 #include <sched/trace.h>
 

@@ -78,6 +78,7 @@ void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
   int saved_errno = errno; /* a call must not change it by needing stack */
+  gp->growing = 1;
   int err = mpgi_stack_grow(mp->p ? &mp->p->stacks : NULL, ctx, frame + args,
                             gp->stack_limit);
   if (err == -EOVERFLOW)
@@ -86,5 +87,6 @@ void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args) {
   if (err)
     mpgi_fatal("out of memory: no stack segment for goroutine %lu",
                (unsigned long) gp->goid);
+  gp->growing = 0;
   errno = saved_errno;
 }

@@ -536,7 +536,9 @@ void mpgi_thunk_preempted(struct mpgi_context *ctx) {
 bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx, uintptr_t fp) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
+  gp->growing = 1;
   uint32_t why = take_preempt(mp, gp);
+  gp->growing = 0;
   if (!(why & MPGI_PREEMPT_SLICE)) return false;
   /* [fp] saved rbp, [fp+8] return into the prologue, [fp+16] caller */
   const uintptr_t *frame = (const uintptr_t *) fp;

@@ -18,6 +18,8 @@
 
 #include <sched/gmp.h>
 
+#include <sched/dump.h>
+
 /* ---- once per process ---- */
 
 static struct mpgi_mutex init_lock = MPGI_MUTEX_INIT(MPGI_RANK_INIT);
@@ -303,6 +305,7 @@ static int run(mpg_func fn, void *arg, bool fixed) {
     caller_roots();
     mpgi_sigpreempt_init();
     mpgi_fault_init();
+    mpgi_quit_init();
     atomic_store(&mpgi_stw.sema, 1); /* nobody stops a world half made */
     atomic_store(&mpgi_sched.running, 1);
     err = make_main(&call, fixed);
@@ -314,6 +317,7 @@ static int run(mpg_func fn, void *arg, bool fixed) {
     atomic_store(&mpgi_sched.running, 0);
     mpgi_trace_run_over();
     clean_up();
+    mpgi_quit_restore();
     mpgi_fault_restore();
     mpgi_sigpreempt_restore();
   }

@@ -30,6 +30,8 @@
 
 #include <sched/gmp.h>
 
+#include <sched/dump.h>
+
 #define FRAMES_MAX 16384 /* some 50 us, once in a slice at most */
 #define TOP_WORDS 2
 
@@ -173,6 +175,7 @@ static void on_sigurg(int sig, void *siginfo, void *ucontext) {
     mpgi_os_signal_chain(sig, siginfo, ucontext);
     return;
   }
+  if (mpgi_dying_sig(mp, ucontext)) return;
   struct mpg_g *gp = mp->curg;
   if (!gp) return;
   if (atomic_load(&mpgi_sched.exiting))

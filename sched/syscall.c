@@ -27,6 +27,7 @@ void mpgi_syscall_enter_g0(void) {
   /* The thunk's frame (thunks.S) will be overwritten when it returns. */
   memcpy(gp->syscall_regs, (const void *) gp->ctx.sp, sizeof gp->syscall_regs);
   gp->syscall_sp = gp->ctx.sp;
+  gp->syscall_pc = ((const uintptr_t *) gp->ctx.sp)[6];
   gp->syscall_seg = gp->ctx.seg;
   gp->syscall_dynamic = gp->ctx.dynamic;
   MPGI_TRACE(mp, SYSCALL_ENTER, gp, 0, 0);

@@ -14,6 +14,8 @@
 
 #include <sched/gmp.h>
 
+#include <sched/dump.h>
+
 #define TICK_MIN_NS (20 * 1000)
 #define TICK_MAX_NS (10 * 1000 * 1000)
 #define TICKS_BEFORE_BACKOFF 50
@@ -315,9 +317,11 @@ void mpgi_sysmon_main(void *arg) {
   mpgi_fixmem_outside(); /* no stop waits for sysmon */
   while (!atomic_load(&mpgi_sched.exiting)) {
     sleep_tick(&s);
+    mpgi_dying_serve();
     if (atomic_load(&mpgi_sched.exiting)) break;
     s.now = mpgi_os_now();
     sleep_deeply(&s);
+    mpgi_dying_serve();
     round_of_duty(&s);
   }
   mpgi_thread_gone();

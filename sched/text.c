@@ -26,6 +26,8 @@
 struct text_range {
   uintptr_t lo, hi;
   const unsigned char *eh_hdr; /* .eh_frame_hdr, or NULL */
+  const char *path;            /* the dynamic linker's, or a constant */
+  uintptr_t bias;              /* of its addresses */
   bool user;
 };
 
@@ -69,6 +71,19 @@ const unsigned char *mpgi_text_eh_hdr(uintptr_t pc) {
   return r ? r->eh_hdr : NULL;
 }
 
+bool mpgi_text_object(uintptr_t pc, const char **path, uintptr_t *bias) {
+  const struct text_range *r = find(pc);
+  if (!r) return false;
+  *path = r->path;
+  *bias = r->bias;
+  return true;
+}
+
+bool mpgi_text_same_object(uintptr_t a, uintptr_t b) {
+  const struct text_range *ra = find(a), *rb = find(b);
+  return ra && rb && ra->path == rb->path && ra->bias == rb->bias;
+}
+
 bool mpgi_text_is_foreign(uintptr_t pc) {
   const struct text_range *r = find(pc);
   return r && !r->user && !mpgi_arch_pc_in_rt(pc);
@@ -97,12 +112,11 @@ static const unsigned char *eh_hdr_of(const struct dl_phdr_info *info) {
   return NULL;
 }
 
-static void collect_range(struct collect *c, uintptr_t lo, uintptr_t hi,
-                          const unsigned char *eh_hdr, bool user) {
+static void collect_range(struct collect *c, struct text_range r) {
   if (c->n == TEXT_MAX) return;
   size_t i = c->n++;
-  for (; i > 0 && c->out[i - 1].lo > lo; i--) c->out[i] = c->out[i - 1];
-  c->out[i] = (struct text_range){lo, hi, eh_hdr, user};
+  for (; i > 0 && c->out[i - 1].lo > r.lo; i--) c->out[i] = c->out[i - 1];
+  c->out[i] = r;
 }
 
 static int collect_object(struct dl_phdr_info *info, size_t size, void *arg) {
@@ -116,8 +130,11 @@ static int collect_object(struct dl_phdr_info *info, size_t size, void *arg) {
     if (ph->p_type != PT_LOAD || !(ph->p_flags & PF_X)) continue;
     uintptr_t lo = info->dlpi_addr + ph->p_vaddr, hi = lo + ph->p_memsz;
     bool has_libc = libc >= lo && libc < hi;
-    collect_range(c, lo, hi, eh_hdr_of(info),
-                  (main_program && !has_libc) || is_declared(lo));
+    struct text_range r = {.lo = lo, .hi = hi, .bias = info->dlpi_addr};
+    r.eh_hdr = eh_hdr_of(info);
+    r.path = main_program ? "/proc/self/exe" : info->dlpi_name;
+    r.user = (main_program && !has_libc) || is_declared(lo);
+    collect_range(c, r);
   }
   return 0;
 }

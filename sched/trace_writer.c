@@ -24,13 +24,14 @@
  */
 #include <sched/sched.h>
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <sched/gmp.h>
+
+#include <sched/dump.h>
 
 #define STACK_BYTES ((size_t) 128 << 10)
 #define ROUND_NS (5 * 1000 * 1000)
@@ -90,6 +91,7 @@ struct writer {
   unsigned now;
   struct row row[ROWS];
   struct name name[NAMES];
+  struct mpgi_symtab symtab;
   struct mpgi_trace_record batch[BATCH];
   size_t n; /* bytes in text */
   char text[BUFFER_BYTES];
@@ -215,18 +217,18 @@ static struct row *row_of(struct writer *w, unsigned row) {
 
 /* ---- names of goroutines' functions ---- */
 
-static void symbol(uint64_t fn, char *text) {
-  Dl_info info;
+static void symbol(struct writer *w, uint64_t fn, char *text) {
+  struct mpgi_symbol s;
   text[0] = 0;
-  if (dladdr((const void *) (uintptr_t) fn, &info) && info.dli_sname)
-    mpgi_format(text, NAME_BYTES, " %s", info.dli_sname);
+  if (mpgi_symtab_lookup(&w->symtab, (uintptr_t) fn, &s))
+    mpgi_format(text, NAME_BYTES, " %s", s.name);
 }
 
 static const char *function_name(struct writer *w, uint64_t fn) {
   struct name *n = &w->name[(fn >> 4) * 2654435761u % NAMES];
   if (n->fn != fn) {
     n->fn = fn;
-    symbol(fn, n->text);
+    symbol(w, fn, n->text);
   }
   return n->text;
 }
@@ -673,6 +675,7 @@ static void writer_main(void *arg) {
     if (close(w->fd) != 0 && !w->error) w->error = -errno;
     mpgi_tracing.error = w->error;
   }
+  mpgi_symtab_close(&w->symtab);
   mpgi_fixmem_free(w, sizeof *w, 0);
   if (ok && !mpgi_tracing_move(MPGI_TRACING_STOPPING, MPGI_TRACING_DONE))
     mpgi_tracing_move(MPGI_TRACING_ABANDONED, MPGI_TRACING_OFF);

@@ -12,6 +12,7 @@
  *   dying_tid   0, or the thread that died first; written once, by CAS
  */
 #include <arch/common/check.h>
+#include <arch/common/options.h>
 #include <arch/os.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 
 #define LINE_BYTES 1024
 #define EXIT_STATUS 2
+#define TRACEBACK_CRASH 4 /* of MPG_TRACEBACK */
 /* How long a second dying thread waits for the first one's tracebacks. */
 #define DYING_WAIT_NS ((int64_t) 5000000000)
 
@@ -207,8 +209,7 @@ void mpgi_print(int fd, const char *fmt, ...) {
 
 static _Atomic int dying_tid;
 
-/* True for the first thread to die; the message is printed by then. */
-static bool die_first(void) {
+bool mpgi_die_first(void) {
   int none = 0, self = mpgi_os_tid();
   if (atomic_compare_exchange_strong(&dying_tid, &none, self)) return true;
   if (none != self) {
@@ -233,7 +234,7 @@ void mpgi_check_failed(const char *cond, const char *file, int line,
   mpgi_format(message, sizeof message, "check failed: %s (%s:%d, %s)", cond,
               file, line, func);
   report(message);
-  if (die_first()) hook_call();
+  if (mpgi_die_first()) hook_call();
   abort();
 }
 
@@ -244,6 +245,7 @@ void mpgi_fatal(const char *fmt, ...) {
   mpgi_vformat(message, sizeof message, fmt, ap);
   va_end(ap);
   report(message);
-  if (die_first()) hook_call();
+  if (mpgi_die_first()) hook_call();
+  if (mpgi_opt.traceback >= TRACEBACK_CRASH) abort();
   mpgi_os_exit(EXIT_STATUS);
 }

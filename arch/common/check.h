@@ -42,6 +42,10 @@ MPGI_HIDDEN _Noreturn void mpgi_check_failed(const char *cond, const char *file,
 MPGI_HIDDEN _Noreturn void mpgi_fatal(const char *fmt, ...)
     __attribute__((format(printf, 1, 2), cold));
 
+/* True for the first thread to die, which then prints; another one is held up
+ * meanwhile.  To be called when the message is printed.  Signal-safe. */
+MPGI_HIDDEN bool mpgi_die_first(void);
+
 /* Set by sched: prints state and tracebacks to fd, signal-safe. */
 MPGI_HIDDEN extern void (*mpgi_fatal_hook)(int fd);
 

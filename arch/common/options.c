@@ -8,7 +8,7 @@
  *   MPG_PROCS       1 .. PROCS_MAX
  *   MPG_GC          percent, or off
  *   MPG_MEMLIMIT    bytes with an optional B, KiB, MiB, GiB, TiB; or off
- *   MPG_TRACEBACK   none, single, all; or 0, 1, 2
+ *   MPG_TRACEBACK   none, single, all, system, crash; or 0 to 4
  * An empty variable counts as unset.
  */
 #include <arch/common/check.h>
@@ -157,10 +157,11 @@ static bool parse_memlimit(const char *s, int64_t *out) {
 }
 
 static bool parse_traceback(const char *s, int64_t *out) {
-  static const char *const names[] = {"none", "single", "all"};
-  for (int i = 0; i < 3; i++)
+  static const char *const names[] = {"none", "single", "all", "system",
+                                      "crash"};
+  for (int i = 0; i < 5; i++)
     if (strcmp(s, names[i]) == 0) return *out = i, true;
-  return parse_int(word_of(s), 0, 2, out);
+  return parse_int(word_of(s), 0, 4, out);
 }
 
 static int read_variable(const char *name,

@@ -18,7 +18,7 @@ struct mpgi_options {
   int64_t procs;     /* MPG_PROCS; 0 = number of CPUs */
   int64_t gcpercent; /* MPG_GC; -1 = off; default 100 */
   int64_t memlimit;  /* MPG_MEMLIMIT; INT64_MAX = none */
-  int64_t traceback; /* MPG_TRACEBACK: 0 none, 1 current, 2 all */
+  int64_t traceback; /* MPG_TRACEBACK: enum mpgi_traceback of sched/dump.h */
 };
 /* Written by mpgi_options_init only; constant afterwards. */
 MPGI_HIDDEN extern struct mpgi_options mpgi_opt;

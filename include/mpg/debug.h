@@ -6,13 +6,17 @@
 
 MPG_BEGIN_DECLS
 
-/* Write every goroutine's number, status, wait reason and stack, beginning
- * with "goroutine N [status]:".
+/* Write what every goroutine does, in Go's format: "goroutine N [status]:",
+ * with the wait reason and the minutes it has lasted; each frame with file and
+ * line; who created it.  Files and lines come from the program's debug
+ * information, read by elfutils' libdw when that is installed (it is opened
+ * when it is wanted first); without it, functions and addresses are printed.
+ * Outside mpg_run nothing is written.
  *
  * fd  a descriptor; errors of writing are ignored
  *
- * Context: goroutine, or a thread without one.  Stops the world; doesn't
- *   allocate.
+ * Context: goroutine, or a thread without one.  Stops the world for a moment,
+ *   and writes when it runs again.  libdw uses malloc.
  * Since: 0.1.  Source: Go traceback.go (tracebackothers).
  */
 MPG_API void mpg_traceback_all(int fd);

@@ -1,6 +1,7 @@
 // EXPECT-EXIT: 2
 // EXPECT-STDERR: ^fatal: stack overflow
 // EXPECT-STDERR: ^goroutine [0-9]+ \[running
+// EXPECT-STDERR: ^recurse\(\.\.\.\)
 #include <mpg.h>
 
 static volatile int never_enough = 1;

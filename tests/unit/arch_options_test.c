@@ -145,7 +145,9 @@ static void variables_are_read(void **state) {
       {"MPG_TRACEBACK", "single", 1, true},
       {"MPG_TRACEBACK", "all", 2, true},
       {"MPG_TRACEBACK", "2", 2, true},
-      {"MPG_TRACEBACK", "3", 1, false},
+      {"MPG_TRACEBACK", "system", 3, true},
+      {"MPG_TRACEBACK", "crash", 4, true},
+      {"MPG_TRACEBACK", "5", 1, false},
       {"MPG_TRACEBACK", "loud", 1, false},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
