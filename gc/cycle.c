@@ -34,6 +34,8 @@
 /* Below this the collector starts no threads of its own. */
 #define PARALLEL_MIN_BYTES ((uint64_t) 1 << 20)
 #define RELEASE_PERIOD_NS (INT64_C(1) * 1000000000)
+#define RELEASE_MIN_BYTES ((uint64_t) 1 << 20)
+#define MARGIN 10 /* 1 / MARGIN of the goal stays at hand */
 
 struct mpgi_world mpgi_gc_world;
 _Atomic bool mpgi_gc_marking;
@@ -273,15 +275,28 @@ void mpgi_gc_collect_fully(enum mpgi_gc_cause cause) {
 
 void mpgi_gc_help(void) { mpgi_mark_join(); }
 
-bool mpgi_gc_tick(int64_t now) {
+/* ---- giving memory back ---- */
+
+uint64_t mpgi_gc_idle_margin(void) {
+  uint64_t goal = mpgi_pacer_goal();
+  return goal == UINT64_MAX ? 0 : goal / MARGIN;
+}
+
+bool mpgi_gc_scavenge(int64_t now) {
+  uint64_t idle = mpgi_heap_idle_bytes(), keep = mpgi_gc_idle_margin();
   int64_t last = atomic_load(&gc.released_at);
+  if (idle <= keep) return false;
   if (now - last >= RELEASE_PERIOD_NS &&
       atomic_compare_exchange_strong(&gc.released_at, &last, now)) {
-    /* A tenth of the goal stays at hand, and half of the rest. */
-    uint64_t idle = mpgi_heap_idle_bytes(), keep = mpgi_pacer_goal();
-    keep = keep == UINT64_MAX ? 0 : keep / 10;
-    if (idle > keep) mpgi_heap_release((idle - keep) / 2);
+    uint64_t half = (idle - keep) / 2;
+    if (half < RELEASE_MIN_BYTES) half = idle - keep;
+    if (mpgi_heap_release(half) == 0) return false;
   }
+  return mpgi_heap_idle_bytes() > keep;
+}
+
+bool mpgi_gc_tick(int64_t now) {
+  mpgi_gc_scavenge(now);
   return mpgi_pacer_goal() != UINT64_MAX &&
          now - atomic_load(&gc.ended_at) >= mpgi_opt.gcperiod * 1000000;
 }

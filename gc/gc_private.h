@@ -447,6 +447,9 @@ MPGI_HIDDEN void mpgi_sweep_finish(void);
 MPGI_HIDDEN void mpgi_sweep_begin_stw(uint64_t n);
 /* The world runs again: wake the background sweeper if it pays. */
 MPGI_HIDDEN void mpgi_sweep_background(void);
+/* Too much memory is free: have the sweeper give some back.  Wakes a thread at
+ * most; any lock may be held. */
+MPGI_HIDDEN void mpgi_sweep_scavenge(void);
 /* Make sure that s isn't UNSWEPT or SWEEPING. */
 MPGI_HIDDEN void mpgi_sweep_ensure(struct mpgi_span *s);
 /* Count an explicit free. */
@@ -505,6 +508,11 @@ MPGI_HIDDEN void mpgi_gc_collect_fully(enum mpgi_gc_cause cause);
 /* Bytes of the last cycle's survivors plus what was allocated since, less
  * what was freed explicitly.  Exact for threads that aren't allocating. */
 MPGI_HIDDEN uint64_t mpgi_gc_live_bytes(void);
+/* Give back half of what is free beyond a margin, once a second at most.
+ * True: there is more to give back later. */
+MPGI_HIDDEN bool mpgi_gc_scavenge(int64_t now);
+/* Bytes of free pages that are kept at hand. */
+MPGI_HIDDEN uint64_t mpgi_gc_idle_margin(void);
 /* True while marking: new objects must be black. */
 MPGI_HIDDEN extern _Atomic bool mpgi_gc_marking;
 

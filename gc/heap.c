@@ -251,6 +251,16 @@ bool mpgi_heap_pages_extend(enum mpgi_sort sort, uint32_t page, uint32_t n,
   return ok;
 }
 
+static uint64_t idle_bytes_locked(void) {
+  struct mpgi_heap *h = &mpgi_heap;
+  uint64_t owned = (h->pages[0].chunks + h->pages[1].chunks) * MPGI_CHUNK_PAGES;
+  uint64_t free_pages = h->pages[0].free_pages + h->pages[1].free_pages;
+  uint64_t in_spans = owned - free_pages, held = mpgi_load(&h->held_pages);
+  mpgi_mutex_assert_held(&h->lock);
+  MPG_ASSERT(held >= in_spans);
+  return (held - in_spans) << MPGI_PAGE_LOG2;
+}
+
 void mpgi_heap_pages_free(enum mpgi_sort sort, uint32_t page, uint32_t n) {
   struct mpgi_heap *h = &mpgi_heap;
   MPG_ASSERT(n > 0 && sort < MPGI_SORT_COUNT);
@@ -258,7 +268,9 @@ void mpgi_heap_pages_free(enum mpgi_sort sort, uint32_t page, uint32_t n) {
   mpgi_pagealloc_free(&h->pages[sort], page, n);
   if (page + n > h->scavenge_below[sort]) h->scavenge_below[sort] = page + n;
   MPG_ASSERT_EXPENSIVE(mpgi_pagealloc_is_valid(&h->pages[sort]));
+  uint64_t idle = idle_bytes_locked();
   mpgi_mutex_unlock(&h->lock);
+  if (idle > mpgi_gc_idle_margin()) mpgi_sweep_scavenge();
 }
 
 /* ---- giving memory back ---- */
@@ -295,15 +307,10 @@ uint64_t mpgi_heap_release(uint64_t max) {
 }
 
 uint64_t mpgi_heap_idle_bytes(void) {
-  struct mpgi_heap *h = &mpgi_heap;
-  uint64_t owned, free_pages;
-  mpgi_mutex_lock(&h->lock);
-  owned = (h->pages[0].chunks + h->pages[1].chunks) * MPGI_CHUNK_PAGES;
-  free_pages = h->pages[0].free_pages + h->pages[1].free_pages;
-  uint64_t in_spans = owned - free_pages, held = mpgi_load(&h->held_pages);
-  mpgi_mutex_unlock(&h->lock);
-  MPG_ASSERT(held >= in_spans);
-  return (held - in_spans) << MPGI_PAGE_LOG2;
+  mpgi_mutex_lock(&mpgi_heap.lock);
+  uint64_t bytes = idle_bytes_locked();
+  mpgi_mutex_unlock(&mpgi_heap.lock);
+  return bytes;
 }
 
 uint64_t mpgi_heap_mapped_bytes(void) {

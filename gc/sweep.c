@@ -12,7 +12,13 @@
  *
  * The background sweeper is one thread, started when first needed; it sleeps
  * on a futex word and yields the CPU between batches.  When no thread can be
- * had, sweeping is lazy only.
+ * had, sweeping is lazy only.  When nothing is left to sweep it gives free
+ * memory back, a step a second, also while every goroutine sleeps and with
+ * them sysmon, which does the same when it is awake (mpgi_gc_scavenge).
+ *
+ * Waking it to give memory back: whoever frees pages and finds too many of
+ * them free sets `scavenging` and wakes it.  It clears the flag before it
+ * looks, so pages freed after its look are announced.
  *
  * Invariant [sweep.marks]: a mark implies an allocation bit (checked here).
  */
@@ -26,6 +32,8 @@
 
 #define BATCH 32          /* spans between two yields of the CPU */
 #define BACKGROUND_MIN 64 /* spans that are worth waking a thread */
+#define BACKGROUND_MIN_BYTES ((uint64_t) 4 << 20) /* or so large a heap */
+#define SCAVENGE_NS INT64_C(1000000000)           /* between two steps */
 #define STACK_BYTES ((size_t) 64 << 10)
 #define CLOBBER 0xdf
 
@@ -34,8 +42,9 @@ static struct {
   _Atomic uint32_t active;  /* threads between enter and leave */
   _Atomic uint32_t turn;    /* where the next search begins */
   _Atomic uint64_t freed_objects, free_bytes;
-  _Atomic uint32_t wake; /* futex: bumped to wake the sweeper */
-  _Atomic bool running;  /* its thread exists */
+  _Atomic uint32_t wake;   /* futex: bumped to wake the sweeper */
+  _Atomic bool running;    /* its thread exists */
+  _Atomic bool scavenging; /* it knows that too much memory is free */
 } sweep;
 
 /* ---- one span ---- */
@@ -151,6 +160,14 @@ void mpgi_sweep_ensure(struct mpgi_span *s) {
 
 /* ---- the background sweeper ---- */
 
+/* True: there is more to give back. */
+static bool scavenge(void) {
+  atomic_store(&sweep.scavenging, false);
+  bool more = mpgi_gc_scavenge(mpgi_os_now());
+  if (more) atomic_store(&sweep.scavenging, true);
+  return more;
+}
+
 static void background(void *arg) {
   (void) arg;
   for (;;) {
@@ -160,8 +177,13 @@ static void background(void *arg) {
     while (mpgi_sweep_one())
       if (++n % BATCH == 0) mpgi_os_yield();
     MPGI_TRACE_EVERYBODY(SWEEPER_END, n, 0);
-    mpgi_os_futex_wait(&sweep.wake, seen, -1);
+    mpgi_os_futex_wait(&sweep.wake, seen, scavenge() ? SCAVENGE_NS : -1);
   }
+}
+
+static void wake(void) {
+  atomic_fetch_add(&sweep.wake, 1);
+  mpgi_os_futex_wake(&sweep.wake, 1);
 }
 
 void mpgi_sweep_begin_stw(uint64_t n) {
@@ -170,12 +192,18 @@ void mpgi_sweep_begin_stw(uint64_t n) {
 }
 
 void mpgi_sweep_background(void) {
-  if (mpgi_load(&sweep.pending) < BACKGROUND_MIN) return;
+  if (mpgi_load(&sweep.pending) < BACKGROUND_MIN &&
+      mpgi_heap_mapped_bytes() < BACKGROUND_MIN_BYTES)
+    return;
   if (!atomic_exchange(&sweep.running, true) &&
       mpgi_os_thread_start(background, NULL, STACK_BYTES, "mpg-sweep") != 0)
     atomic_store(&sweep.running, false); /* lazily, then; tried again */
-  atomic_fetch_add(&sweep.wake, 1);
-  mpgi_os_futex_wake(&sweep.wake, 1);
+  wake();
+}
+
+void mpgi_sweep_scavenge(void) {
+  if (atomic_load_explicit(&sweep.scavenging, memory_order_relaxed)) return;
+  if (!atomic_exchange(&sweep.scavenging, true)) wake();
 }
 
 /* ---- counts ---- */

@@ -249,7 +249,8 @@ MPG_API void *mpg_weak_get(mpg_weak *w);
 MPG_API int mpg_interior_pointers(int on);
 
 /* Collect, and give memory that isn't used back to the system at once.
- * Otherwise that happens in the background, down to a margin.
+ * Otherwise that happens in the background, down to a margin: half of what is
+ * too much every second, also while every goroutine sleeps.
  *
  * Returns: bytes of the heap that were given back.
  * Context: goroutine.  Stops the world.
