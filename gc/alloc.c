@@ -40,7 +40,9 @@ static inline __attribute__((always_inline)) bool fast(size_t bytes,
                                                        void **p) {
   struct mpgi_cache *c = mpgi_tls_cache();
   if (MPGI_UNLIKELY(bytes > MPGI_SMALL_MAX_BYTES || c == NULL)) return false;
-  return mpgi_hole_pop(&c->hole[kind][mpgi_class_for(bytes)], p);
+  struct mpgi_hole *h = &c->hole[kind][mpgi_class_for(bytes)];
+  __asm__("" : "+r"(h)); /* its address once, not for each of its words */
+  return mpgi_hole_pop(h, p);
 }
 
 MPGI_RT_TEXT void *mpg_alloc(size_t bytes) {

@@ -357,12 +357,16 @@ struct mpgi_cache {
   struct mpgi_cache *next, *prev; /* the list of caches in use, or of idle
                                      ones; guard: the lists' lock */
 };
+/* The owner's own words, which nobody else writes: a plain load may become an
+ * operand of the comparison, an atomic one doesn't. */
+static inline uintptr_t mpgi_hole_own(const _Atomic uintptr_t *p) {
+  return *(const uintptr_t *) p;
+}
+_Static_assert(sizeof(_Atomic uintptr_t) == sizeof(uintptr_t), "plain");
 /* An object from the current hole; false: it is used up. */
 static inline bool mpgi_hole_pop(struct mpgi_hole *h, void **out) {
-  uintptr_t p = atomic_load_explicit(&h->ptr, memory_order_relaxed);
-  uintptr_t next = p + h->bytes;
-  if (MPGI_UNLIKELY(next > atomic_load_explicit(&h->end, memory_order_relaxed)))
-    return false;
+  uintptr_t p = mpgi_hole_own(&h->ptr), next = p + h->bytes;
+  if (MPGI_UNLIKELY(next > mpgi_hole_own(&h->end))) return false;
   atomic_store_explicit(&h->ptr, next, memory_order_relaxed);
   *out = (void *) p;
   return true;
