@@ -471,6 +471,8 @@ MPGI_HIDDEN void mpgi_pacer_init(void);
 MPGI_HIDDEN void mpgi_pacer_charge(uint64_t bytes);
 MPGI_HIDDEN void mpgi_pacer_refund(uint64_t bytes);
 MPGI_HIDDEN bool mpgi_pacer_due(void);
+/* The goal was passed long ago: who allocates should wait for the cycle. */
+MPGI_HIDDEN bool mpgi_pacer_far_above(void);
 /* A cycle ended with so many live bytes and bytes scanned as roots. */
 MPGI_HIDDEN void mpgi_pacer_cycle_end(uint64_t live, uint64_t root_bytes);
 /* Is it only the limit that asks for a cycle now? */

@@ -32,6 +32,7 @@
 #define MIN_GOAL_BYTES (UINT64_C(4) << 20) /* at 100 percent */
 #define STEP_BYTES (UINT64_C(64) << 10)
 #define LIMIT_MARGIN 10 /* live / 10 is allowed above a limit */
+#define FAR 4           /* a goal is far exceeded by a quarter */
 
 #define UNSET_PERCENT INT_MIN /* what MPG_GC says, or the default */
 #define UNSET_LIMIT INT64_C(-1)
@@ -157,6 +158,11 @@ void mpgi_pacer_cycle_took(int64_t begin, int64_t end, bool limits) {
                                       limits ? end : begin);
   atomic_store(&pacer.debt, debt);
   atomic_store(&pacer.last_end, end);
+}
+
+bool mpgi_pacer_far_above(void) {
+  uint64_t goal = mpgi_load(&pacer.goal);
+  return mpgi_load(&pacer.live) >= add_capped(goal, goal / FAR);
 }
 
 void mpgi_pacer_cycle_end(uint64_t live, uint64_t root_bytes) {
