@@ -116,6 +116,11 @@ MPGI_HIDDEN void mpgi_arch_g0_enter(void (*entry)(void *), void *arg,
                                     uintptr_t *g0_sp, uintptr_t *g0_base);
 MPGI_HIDDEN _Noreturn void mpgi_arch_g0_leave(uintptr_t g0_base);
 
+/* On g0, in an entry thunk's g0 side: return to the caller of the thunk that
+ * saved at, with at->ret as the result, and as a thread without goroutine, M
+ * and cache.  at may lie on g0. */
+MPGI_HIDDEN _Noreturn void mpgi_arch_leave(const struct mpgi_context *at);
+
 /* Restart on g0 from the top: discard every g0 frame and call fn(arg), which
  * never returns. */
 MPGI_HIDDEN _Noreturn void mpgi_arch_g0_restart(uintptr_t g0_sp,

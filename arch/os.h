@@ -30,6 +30,9 @@ MPGI_HIDDEN void mpgi_os_mem_decommit(void *lo, size_t bytes);
 MPGI_HIDDEN void mpgi_os_mem_unmap(void *lo, size_t bytes);
 /* reserve + commit; NULL on failure. */
 MPGI_HIDDEN void *mpgi_os_mem_map(size_t bytes, size_t align);
+/* The lowest page of [lo, hi) from which on all is mapped up to hi; hi when
+ * nothing is.  For a stack that grows down, whose rest may not exist yet. */
+MPGI_HIDDEN uintptr_t mpgi_os_mem_mapped_below(uintptr_t lo, uintptr_t hi);
 /* Could this much be mapped just now?  Counts for no failpoint. */
 MPGI_HIDDEN bool mpgi_os_mem_available(size_t bytes);
 /* Advise huge pages; best effort. */
@@ -75,6 +78,11 @@ MPGI_HIDDEN bool mpgi_os_thread_blocked(int tid);
 /* Lower the calling thread's share of the CPU; best effort. */
 MPGI_HIDDEN void mpgi_os_thread_nice(int nice);
 MPGI_HIDDEN int mpgi_os_ncpu(void); /* allowed by the affinity mask */
+/* How many threads of the process were not made by mpgi_os_thread_start; -1:
+ * that can't be known. */
+MPGI_HIDDEN int mpgi_os_threads_foreign(void);
+/* Those made by it that have not ended (thread.c). */
+MPGI_HIDDEN extern _Atomic int mpgi_os_threads_own;
 /* Stack extent of the calling thread. 0 or negative errno. */
 MPGI_HIDDEN int mpgi_os_stack_bounds(uintptr_t *lo, uintptr_t *hi);
 /* Failpoint: the Nth thread start from now fails with EAGAIN. */
@@ -113,6 +121,19 @@ MPGI_HIDDEN void mpgi_os_signal_chain(int sig, void *siginfo, void *ucontext);
 MPGI_HIDDEN bool mpgi_os_signal_has_old(int sig);
 /* Give the calling thread an alternate stack of bytes at mem (NULL: none). */
 MPGI_HIDDEN int mpgi_os_sigaltstack(void *mem, size_t bytes);
+/* The same; what there was goes to *before. */
+struct mpgi_os_altstack {
+  void *sp;
+  int flags;
+  size_t bytes;
+};
+MPGI_HIDDEN int mpgi_os_sigaltstack_swap(void *mem, size_t bytes,
+                                         struct mpgi_os_altstack *before);
+MPGI_HIDDEN void mpgi_os_sigaltstack_restore(
+    const struct mpgi_os_altstack *before);
+/* The calling thread's signal mask, bit sig - 1; returns the previous one. */
+MPGI_HIDDEN uint64_t mpgi_os_sigmask_set(uint64_t mask);
+#define MPGI_OS_SIGMASK_ALL (~(uint64_t) 0)
 /* 0, -ESRCH (gone), -EAGAIN (queue full).  Signal-safe. */
 MPGI_HIDDEN int mpgi_os_tgkill(int tid, int sig);
 /* Failpoint: when armed, the Nth tgkill from now fails with EAGAIN. */

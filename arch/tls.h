@@ -66,6 +66,9 @@ static inline struct mpgi_cache *mpgi_tls_cache(void) {
 static inline void mpgi_tls_cache_set(struct mpgi_cache *c) {
   MPGI_TLS_WRITE(MPGI_TLS_CACHE, c);
 }
+static inline void mpgi_tls_g_set(struct mpg_g *g) {
+  MPGI_TLS_WRITE(MPGI_TLS_G, g);
+}
 static inline void mpgi_tls_m_set(struct mpg_m *m) {
   MPGI_TLS_WRITE(MPGI_TLS_M, m);
 }

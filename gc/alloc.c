@@ -111,8 +111,10 @@ void *mpgi_alloc_try(struct mpgi_cache *c, size_t bytes, enum mpgi_kind kind) {
 
 struct mpgi_cache *mpgi_alloc_cache(const char *what) {
   struct mpgi_cache *c = mpgi_tls_cache();
-  if (MPGI_UNLIKELY(c == NULL))
+  if (MPGI_UNLIKELY(c == NULL)) {
+    if (mpgi_gc_world.not_attached) mpgi_gc_world.not_attached(what);
     mpgi_fatal("%s on a thread that is not attached", what);
+  }
   return c;
 }
 

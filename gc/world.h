@@ -59,6 +59,9 @@ struct mpgi_world {
   /* May be NULL.  Finalizers are ready (mpgi_finalizer_take); the world runs.
    */
   void (*finalizers_ready)(void);
+  /* what was called on a thread without a cache: fatal.  NULL: no more to say
+   * than that. */
+  void (*not_attached)(const char *what);
 };
 
 #endif /* MPGI_WORLD_H */

@@ -8,8 +8,8 @@
  * visit to the scheduler.  The stuck P's queue is stolen from as usual.
  *
  * [compensate.inv.count] Compensating Ps are those of allp beyond procs that
- * are neither dead nor retiring; sysmon alone makes them, so that there are
- * never more than stuck Ps, but for the moment until it looks again.
+ * are neither dead nor retiring nor attached; sysmon alone makes them, so that
+ * there are never more than stuck Ps, but for the moment until it looks again.
  */
 #include <sched/sched.h>
 
@@ -17,7 +17,7 @@
 
 static bool is_extra(const struct mpg_p *pp) {
   return pp->id >= atomic_load(&mpgi_sched.procs) && !pp->retire &&
-         atomic_load(&pp->status) != MPGI_P_DEAD;
+         !pp->attached && atomic_load(&pp->status) != MPGI_P_DEAD;
 }
 
 static int extras(void) {
@@ -29,20 +29,8 @@ static int extras(void) {
 
 /* A dead P beyond procs, running (in transit); NULL: none, or a stop. */
 static struct mpg_p *revive(void) {
-  struct mpg_p *pp = NULL;
   mpgi_mutex_lock(&mpgi_sched.lock);
-  int32_t procs = atomic_load(&mpgi_sched.procs);
-  for (int32_t i = procs; !mpgi_stw_waiting() && i < mpgi_sched.nallp_made;
-       i++) {
-    pp = mpgi_sched.allp[i];
-    if (atomic_load(&pp->status) != MPGI_P_DEAD) {
-      pp = NULL;
-      continue;
-    }
-    atomic_store(&pp->status, MPGI_P_RUNNING);
-    if (mpgi_sched.nallp <= i) mpgi_sched.nallp = i + 1;
-    break;
-  }
+  struct mpg_p *pp = mpgi_stw_waiting() ? NULL : mpgi_p_revive_locked();
   mpgi_mutex_unlock(&mpgi_sched.lock);
   return pp;
 }
@@ -51,7 +39,7 @@ static struct mpg_p *revive(void) {
 static struct mpg_p *make_another(void) {
   mpgi_mutex_lock(&mpgi_sched.resize_lock);
   int want = mpgi_sched.nallp_made + 1;
-  int err = want > MPGI_PROCS_MAX ? -1 : mpgi_p_resize_prepare(want);
+  int err = want > MPGI_ALLP_MAX ? -1 : mpgi_p_resize_prepare(want);
   mpgi_mutex_unlock(&mpgi_sched.resize_lock);
   return err ? NULL : revive(); /* no memory: sysmon tries again */
 }

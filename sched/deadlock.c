@@ -1,24 +1,62 @@
 /* deadlock.c - nobody can ever run again.
  *
  * Called under sched.lock when an M goes idle, or waits for its locked
- * goroutine, or ends.  Ms in system calls and the M
- * that sleeps for a timer are not idle, so they count as running: there is a
- * deadlock only when every M is idle.  Then no goroutine is running or
- * runnable (the last M looked everywhere before it got here) and no timer is
- * set.  sysmon puts goroutines into the global queue, which is therefore looked
- * at last.  Source: Go proc.go (checkdead).
+ * goroutine, or ends.  Ms in system calls and the M that sleeps for a timer
+ * are not idle, so they count as running: there is a deadlock only when every
+ * M is idle.  Then no goroutine is running or runnable (the last M looked
+ * everywhere before it got here), and the question is who may still come to
+ * help (help_may_come).  sysmon puts goroutines into the global queue, which
+ * is therefore looked at last.
+ *
+ * Threads.  An attached one may wake anybody at any time.  So may one that is
+ * about to attach: a goroutine that starts such a thread and waits for it must
+ * not be reported.  If the program can attach threads at all
+ * (attach_api.c) and has threads that are not ours, beside the one in
+ * mpg_run, nothing is reported; sysmon asks again now and then, because they
+ * may end (deadlock_suspected).
+ *
+ * Source: Go proc.go (checkdead); the last paragraph is ours.
  */
 #include <sched/sched.h>
 
 #include <sched/gmp.h>
 
+MPGI_HIDDEN extern const char mpgi_threads_may_attach __attribute__((weak));
+
+/* Is there a thread that may attach? */
+static bool thread_may_attach(void) {
+  if (!&mpgi_threads_may_attach) return false;
+  int n = mpgi_os_threads_foreign();
+  return n < 0 || n > 1;
+}
+
+/* Will something outside the Ms make a goroutine runnable?  (A poller of
+ * descriptors that goroutines wait for goes here.) */
+static bool help_may_come(void) {
+  if (mpgi_timers_first() != INT64_MAX || mpgi_stw_waiting()) return true;
+  return atomic_load(&mpgi_sched.nattached) > 0;
+}
+
 void mpgi_checkdead_locked(void) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
+  atomic_store(&mpgi_sched.deadlock_suspected, 0);
   if (atomic_load(&mpgi_sched.exiting)) return;
   if (mpgi_sched.nm - mpgi_sched.nmidle - mpgi_sched.nmidle_locked > 0) return;
-  if (mpgi_timers_first() != INT64_MAX || mpgi_stw_waiting()) return;
+  if (help_may_come()) return;
   if (mpgi_sched.runq.n) return; /* sysmon finds a thread for it */
+  if (thread_may_attach()) {
+    atomic_store(&mpgi_sched.deadlock_suspected, 1);
+    mpgi_sysmon_wake(); /* it may sleep deeply already */
+    return;
+  }
   if (atomic_load(&mpgi_sched.ngoroutines) == 0)
     mpgi_fatal("no goroutines (main called mpg_goexit) - deadlock!");
   mpgi_fatal("all goroutines are asleep - deadlock!");
+}
+
+void mpgi_checkdead_again(void) {
+  if (!atomic_load(&mpgi_sched.deadlock_suspected)) return;
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_checkdead_locked();
+  mpgi_mutex_unlock(&mpgi_sched.lock);
 }

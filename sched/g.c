@@ -45,10 +45,10 @@ static void g_init_block(struct mpg_g *gp) {
   mpgi_g_status_set(gp, MPGI_G_IDLE, MPGI_G_DEAD);
 }
 
-/* Make one more G and put it on pp's free list. */
-static bool g_make(struct mpg_p *pp) {
-  struct mpg_g *gp = mpgi_stack_block_alloc(&pp->stacks);
-  if (!gp) return false;
+/* One more G, dead, on no list. */
+static struct mpg_g *g_make(struct mpgi_stack_cache *c) {
+  struct mpg_g *gp = mpgi_stack_block_alloc(c);
+  if (!gp) return NULL;
   g_init_block(gp);
   mpgi_mutex_lock(&mpgi_sched.allg_lock);
   size_t n = atomic_load_explicit(&mpgi_sched.nallg, memory_order_relaxed);
@@ -60,13 +60,16 @@ static bool g_make(struct mpg_p *pp) {
   mpgi_mutex_unlock(&mpgi_sched.allg_lock);
   if (!ok) {
     gp->signature = 0;
-    mpgi_stack_block_free(&pp->stacks, gp);
-    return false;
+    mpgi_stack_block_free(c, gp);
+    return NULL;
   }
+  return gp;
+}
+
+static void gfree_push(struct mpg_p *pp, struct mpg_g *gp) {
   gp->link = pp->gfree;
   pp->gfree = gp;
   pp->ngfree++;
-  return true;
 }
 
 static void gfree_refill(struct mpg_p *pp) {
@@ -75,12 +78,12 @@ static void gfree_refill(struct mpg_p *pp) {
     struct mpg_g *gp = mpgi_sched.gfree;
     mpgi_sched.gfree = gp->link;
     mpgi_sched.ngfree--;
-    gp->link = pp->gfree;
-    pp->gfree = gp;
-    pp->ngfree++;
+    gfree_push(pp, gp);
   }
   mpgi_mutex_unlock(&mpgi_sched.allg_lock);
-  if (!pp->gfree) g_make(pp);
+  if (pp->gfree) return;
+  struct mpg_g *gp = g_make(&pp->stacks);
+  if (gp) gfree_push(pp, gp);
 }
 
 static void gfree_spill(struct mpg_p *pp, uint32_t keep) {
@@ -97,6 +100,36 @@ static void gfree_spill(struct mpg_p *pp, uint32_t keep) {
 }
 
 void mpgi_gfree_flush(struct mpg_p *pp) { gfree_spill(pp, 0); }
+
+void mpgi_g_give_back(struct mpg_g *gp) {
+  mpgi_stack_first(&gp->ctx, &gp->seg0, gp->seg0.lo, gp->seg0.hi);
+  mpgi_mutex_lock(&mpgi_sched.allg_lock);
+  gp->link = mpgi_sched.gfree;
+  mpgi_sched.gfree = gp;
+  mpgi_sched.ngfree++;
+  mpgi_mutex_unlock(&mpgi_sched.allg_lock);
+}
+
+struct mpg_g *mpgi_g_attached(struct mpgi_segment *seg) {
+  mpgi_mutex_lock(&mpgi_sched.allg_lock);
+  struct mpg_g *gp = mpgi_sched.gfree;
+  if (gp) {
+    mpgi_sched.gfree = gp->link;
+    mpgi_sched.ngfree--;
+  }
+  mpgi_mutex_unlock(&mpgi_sched.allg_lock);
+  if (!gp && !(gp = g_make(NULL))) return NULL;
+  gp->link = NULL;
+  gp->goid = gp->creator = 0;
+  gp->creator_pc = 0;
+  gp->fn = NULL;
+  gp->wait_reason = MPGI_WAIT_NONE;
+  atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
+  /* lo and hi 0: for the assembler SP is never on one of our segments. */
+  gp->ctx.seg = seg;
+  gp->ctx.lo = gp->ctx.hi = gp->ctx.guard = 0;
+  return gp;
+}
 
 /* Replace the first segment by a fixed stack. */
 static bool g_fixed_stack(struct mpg_p *pp, struct mpg_g *gp, size_t bytes) {
@@ -166,6 +199,9 @@ void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
     mpgi_stack_fixed_free(&pp->stacks, gp->ctx.seg);
     mpgi_stack_first(&gp->ctx, &gp->seg0, gp->seg0.lo, gp->seg0.hi);
     gp->fixed = 0;
+  } else if (gp->attached) {
+    mpgi_stack_first(&gp->ctx, &gp->seg0, gp->seg0.lo, gp->seg0.hi);
+    gp->attached = 0;
   } else {
     mpgi_stack_reset(&pp->stacks, &gp->ctx);
   }
@@ -182,7 +218,6 @@ void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
   gp->growing = 0;
   gp->on_resume = NULL;
   gp->m = NULL;
-  gp->link = pp->gfree;
-  pp->gfree = gp;
-  if (++pp->ngfree > GFREE_MAX) gfree_spill(pp, GFREE_BATCH);
+  gfree_push(pp, gp);
+  if (pp->ngfree > GFREE_MAX) gfree_spill(pp, GFREE_BATCH);
 }

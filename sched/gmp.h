@@ -81,6 +81,7 @@ enum {
 #define MPGI_FAIR_NS (1000 * 1000) /* a fair while */
 #define MPGI_EXIT_GRACE_NS ((int64_t) 1000 * 1000 * 1000)
 #define MPGI_PROCS_MAX 1024
+#define MPGI_ALLP_MAX (2 * MPGI_PROCS_MAX) /* and those of attached threads */
 #define MPGI_GSIGNAL_BYTES (64 << 10)
 #define MPGI_G0_BYTES (512 << 10)
 
@@ -135,6 +136,7 @@ struct mpg_g {
   uint8_t fixed;                       /* runs on a fixed stack */
   uint8_t is_main;
   uint8_t finalizers;   /* runs them: not counted as a goroutine */
+  uint8_t attached;     /* an attached thread's (attach.c) */
   uintptr_t last_tp;    /* owner: thread pointer of the last M; 0 never ran */
   int32_t saved_errno;  /* async preemption: errno is the goroutine's then */
   uint8_t growing;      /* itself: on g0 for __morestack's slow path */
@@ -175,7 +177,8 @@ struct mpg_p {
   _Atomic uint32_t schedtick;   /* owner: +1 at every new slice */
   _Atomic uint32_t syscalltick; /* owner: +1 at every system call */
   _Atomic uint32_t woken; /* owner: somebody made ready waits in the queue */
-  bool retire; /* stopper: beyond gomaxprocs; the owner lets go of it */
+  bool retire;   /* stopper: beyond gomaxprocs; the owner lets go of it */
+  bool attached; /* sched.lock: belongs to an attached thread (attach.c) */
 
   /* Run queue: tail written by the owner, head by CAS of anybody (runq.c). */
   _Alignas(MPGI_CACHE_LINE_BYTES) _Atomic uint32_t runq_head;
@@ -224,7 +227,12 @@ enum mpgi_m_stop {
 };
 
 /* How an M's thread ended (the run is over). */
-enum mpgi_m_gone { MPGI_GONE_NOT, MPGI_GONE_EXITED, MPGI_GONE_FROZEN };
+enum mpgi_m_gone {
+  MPGI_GONE_NOT,
+  MPGI_GONE_EXITED,
+  MPGI_GONE_FROZEN, /* never runs again */
+  MPGI_GONE_LOOSE,  /* an attached thread that goes on without the runtime */
+};
 
 struct mpg_m {
   struct mpgi_xsave *xsave_free; /* itself, signal handler reads */
@@ -236,8 +244,9 @@ struct mpg_m {
   uintptr_t *guard; /* its guard word, for poisoning by others */
   uintptr_t g0_sp, g0_base, g0_lo, g0_hi;
   void *gsignal;
-  struct mpg_g *curg;             /* itself */
-  struct mpg_p *p;                /* itself; the stopper while it is stopped */
+  void *g0_mem;       /* attached threads: g0's stack; NULL otherwise */
+  struct mpg_g *curg; /* itself */
+  struct mpg_p *p;    /* itself; the stopper while it is stopped */
   _Atomic(struct mpg_p *) next_p; /* whoever wakes it: the P to start with */
   struct mpg_p *old_p;            /* itself: P before the system call */
   struct mpgi_note park;          /* idle */
@@ -250,8 +259,16 @@ struct mpg_m {
   int32_t locks;          /* itself: > 0 while it must not be descheduled */
   struct mpg_g *locked_g; /* itself: runs nobody else (lock.c) */
   bool ended;             /* itself: the thread ends before the run does */
-  _Atomic uint32_t stop;  /* enum mpgi_m_stop */
-  void *frozen_uc;        /* itself, before stop = FROZEN */
+  /* of an attached thread (attach.c); itself */
+  bool attached;
+  bool at_edge;        /* its call is done: it may return when the run ends */
+  struct mpg_p *own_p; /* its P, also while it is loose */
+  struct mpgi_segment stack;        /* the thread's own stack */
+  struct mpgi_os_altstack altstack; /* what the application had */
+  uint64_t sigmask;                 /* likewise */
+  _Atomic uint32_t let_go;          /* the thread and the run that ended */
+  _Atomic uint32_t stop;            /* enum mpgi_m_stop */
+  void *frozen_uc;                  /* itself, before stop = FROZEN */
   uintptr_t fault_pc, fault_sp, fault_fp; /* itself: where a guard was hit */
   uintptr_t stop_sp; /* itself, before stop = ON_G0: g0 scan from here */
   /* Dying (dying.c); itself, before caught. */
@@ -298,17 +315,20 @@ struct mpgi_sched {
   struct mpg_g ***allg; /* chunks; allg_lock to append */
   _Atomic size_t nallg; /* release after the slot is written */
   _Atomic uint64_t next_goid;
-  _Atomic int32_t ngoroutines;        /* user goroutines that are not dead */
-  struct mpg_p *allp[MPGI_PROCS_MAX]; /* stopper */
+  _Atomic int32_t ngoroutines;       /* user goroutines that are not dead */
+  struct mpg_p *allp[MPGI_ALLP_MAX]; /* stopper */
   int32_t nallp;         /* allp entries that may be looked at; stopper */
   int32_t nallp_made;    /* entries made; holder of the world semaphore */
   _Atomic int32_t procs; /* GOMAXPROCS; stopper */
-  _Atomic int32_t procs_wanted;  /* for the next run; 0: default */
-  struct mpgi_mutex resize_lock; /* nallp_made */
-  _Atomic uint32_t starting;     /* some thread is inside mpg_run */
-  _Atomic uint32_t running;      /* goroutines may exist */
-  _Atomic uint32_t exiting;      /* main returned: the world stays stopped */
-  uint32_t run_generation;       /* +1 for each mpg_run */
+  _Atomic int32_t procs_wanted;        /* for the next run; 0: default */
+  struct mpgi_mutex resize_lock;       /* nallp_made */
+  _Atomic uint32_t starting;           /* some thread is inside mpg_run */
+  _Atomic uint32_t running;            /* goroutines may exist */
+  _Atomic uint32_t deadlock_suspected; /* written under lock (deadlock.c) */
+  bool attachable;                     /* lock: and threads may attach */
+  _Atomic int32_t nattached; /* written under lock: attached threads */
+  _Atomic uint32_t exiting;  /* main returned: the world stays stopped */
+  uint32_t run_generation;   /* +1 for each mpg_run */
   int64_t start_ns;
   struct mpgi_note exit_note;     /* mpg_run's caller */
   _Atomic int32_t live_threads;   /* Ms, sysmon and the initiator that run */
@@ -392,6 +412,9 @@ MPGI_HIDDEN struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
                                      bool fixed, int *error);
 MPGI_HIDDEN void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp);
 MPGI_HIDDEN void mpgi_gfree_flush(struct mpg_p *pp);
+/* A dead G, on no list, for an attached thread whose stack seg is. */
+MPGI_HIDDEN struct mpg_g *mpgi_g_attached(struct mpgi_segment *seg);
+MPGI_HIDDEN void mpgi_g_give_back(struct mpg_g *gp); /* it was not used */
 MPGI_HIDDEN struct mpg_g *mpgi_allg_get(size_t i);
 
 /* proc.c: all on g0 */
@@ -432,7 +455,32 @@ MPGI_HIDDEN void mpgi_m_unpin(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_m_handoff(struct mpg_p *pp);
 MPGI_HIDDEN void mpgi_m_xsave_refill(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_m_free(struct mpg_m *mp);
+/* For a thread that attaches: with a g0 stack.  NULL: no memory. */
+MPGI_HIDDEN struct mpg_m *mpgi_m_make_attached(void);
+MPGI_HIDDEN void mpgi_m_unlist_locked(struct mpg_m *mp);
+MPGI_HIDDEN void mpgi_m_hide(struct mpg_m *mp);    /* before it leaves */
+MPGI_HIDDEN void mpgi_m_recycle(struct mpg_m *mp); /* nobody runs on it */
 MPGI_HIDDEN void mpgi_thread_gone(void); /* last act of a runtime thread */
+
+/* attach.c */
+/* what was called on a thread that has no goroutine and isn't attached. */
+MPGI_HIDDEN _Noreturn void mpgi_not_attached(const char *what);
+/* Did the calling thread's attachment end with the run? */
+MPGI_HIDDEN bool mpgi_is_loose(void);
+/* The attached thread's goroutine parked: wait on the thread itself. */
+MPGI_HIDDEN _Noreturn void mpgi_attached_run(struct mpg_m *mp);
+MPGI_HIDDEN void mpgi_attached_ready(struct mpg_g *gp);
+/* Get its own P back from PIDLE or the stopper; false: the run is over. */
+MPGI_HIDDEN bool mpgi_attached_take_p(struct mpg_m *mp);
+/* The run is over.  Its call is done: return from it, detached. */
+MPGI_HIDDEN _Noreturn void mpgi_attached_cut(struct mpg_m *mp,
+                                             struct mpgi_context *ctx);
+/* In the signal handler, in the application's code: let it go on so. */
+MPGI_HIDDEN void mpgi_attached_cut_sig(struct mpg_m *mp);
+/* In the middle of a call: never comes back. */
+MPGI_HIDDEN _Noreturn void mpgi_attached_block(struct mpg_m *mp);
+/* The record's second user lets go of it: free it. */
+MPGI_HIDDEN void mpgi_attached_let_go(struct mpg_m *mp);
 
 /* local.c, lock.c */
 MPGI_HIDDEN void mpgi_locals_free(struct mpg_g *gp);
@@ -447,9 +495,13 @@ MPGI_HIDDEN struct mpg_p *mpgi_p_release(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_p_idle_put_locked(struct mpg_p *pp);
 MPGI_HIDDEN struct mpg_p *mpgi_p_idle_get_locked(void);
 MPGI_HIDDEN bool mpgi_p_idle_take_locked(struct mpg_p *pp); /* this one */
+/* A dead P beyond gomaxprocs, running (in transit); NULL: none left. */
+MPGI_HIDDEN struct mpg_p *mpgi_p_revive_locked(void);
+MPGI_HIDDEN void mpgi_p_die_locked(struct mpg_p *pp); /* of no owner */
 /* With the world stopped (or before it runs). 0 or -ENOMEM. */
 MPGI_HIDDEN int mpgi_p_resize_prepare(int n);
-MPGI_HIDDEN void mpgi_p_resize_stw(int n);
+/* Returns how many there are: fewer when attached threads hold the rest. */
+MPGI_HIDDEN int mpgi_p_resize_stw(int n);
 /* Let go of one P: dead at once when idle, else retiring. */
 MPGI_HIDDEN void mpgi_p_shrink_locked(struct mpg_p *pp);
 MPGI_HIDDEN void mpgi_p_retire(struct mpg_m *mp); /* mp lets go of its P */
@@ -600,6 +652,7 @@ MPGI_HIDDEN void mpgi_select_words(const struct mpgi_select *s,
 
 /* deadlock.c: under sched.lock, when an M goes idle or into a lost syscall */
 MPGI_HIDDEN void mpgi_checkdead_locked(void);
+MPGI_HIDDEN void mpgi_checkdead_again(void); /* sysmon */
 
 /* metrics.c */
 MPGI_HIDDEN int mpgi_metrics_init(void);

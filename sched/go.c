@@ -25,7 +25,10 @@ static int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
   if (err) return err;
   if (!fn) return -EINVAL;
   struct mpg_m *mp = mpgi_tls_m();
-  if (!mp || !mp->p) return -EPERM;
+  if (!mp || !mp->p) {
+    if (atomic_load(&mpgi_sched.running)) mpgi_not_attached("mpg_go");
+    return -EPERM;
+  }
   if (opt && (opt->flags & MPG_GO_FIXED_STACK)) fixed = true;
   struct mpg_g *gp = mpgi_g_new(mp->p, fn, arg, opt, fixed, &err);
   if (!gp) return err;
@@ -35,7 +38,13 @@ static int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
   atomic_fetch_add_explicit(&mpgi_sched.ngoroutines, 1, memory_order_relaxed);
   mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
   MPGI_TRACE_READY(mp, G_CREATE, gp);
-  mpgi_runq_put(mp->p, gp, true);
+  if (MPGI_UNLIKELY(mp->attached)) {
+    mpgi_mutex_lock(&mpgi_sched.lock);
+    mpgi_globq_put_locked(gp);
+    mpgi_mutex_unlock(&mpgi_sched.lock);
+  } else {
+    mpgi_runq_put(mp->p, gp, true);
+  }
   mpgi_wakep();
   return 0;
 }

@@ -34,7 +34,7 @@ void mpgi_lock_thread_g0(void) {
 
 void mpgi_unlock_thread_g0(void) {
   struct mpg_g *gp = mpgi_current_g("mpg_unlock_thread");
-  if (gp->lock_count == 0 || --gp->lock_count > 0) return;
+  if (gp->lock_count == 0 || --gp->lock_count > 0 || gp->attached) return;
   gp->locked_m = NULL;
   gp->m->locked_g = NULL;
 }

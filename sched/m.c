@@ -22,12 +22,17 @@
 
 /* ---- resources of an M ---- */
 
-static bool m_resources(struct mpg_m *mp) {
+/* A stack above a page whose access faults. */
+static void *stack_map(size_t bytes) {
   size_t guard = mpgi_os_page_bytes;
-  char *mem = mpgi_os_mem_map(MPGI_GSIGNAL_BYTES + guard, guard);
-  if (!mem) return false;
-  mpgi_os_mem_decommit(mem, guard); /* overflow of the handler's stack faults */
-  mp->gsignal = mem;
+  void *mem = mpgi_os_mem_map(bytes + guard, guard);
+  if (mem) mpgi_os_mem_decommit(mem, guard);
+  return mem;
+}
+
+static bool m_resources(struct mpg_m *mp) {
+  mp->gsignal = stack_map(MPGI_GSIGNAL_BYTES);
+  if (!mp->gsignal) return false;
   mpgi_m_xsave_refill(mp);
   return mp->xsave_free != NULL;
 }
@@ -47,6 +52,8 @@ void mpgi_m_free(struct mpg_m *mp) {
   }
   if (mp->gsignal)
     mpgi_os_mem_unmap(mp->gsignal, MPGI_GSIGNAL_BYTES + mpgi_os_page_bytes);
+  if (mp->g0_mem)
+    mpgi_os_mem_unmap(mp->g0_mem, MPGI_G0_BYTES + mpgi_os_page_bytes);
   mpgi_fixmem_free(mp, sizeof *mp, MPGI_CACHE_LINE_BYTES);
 }
 
@@ -58,11 +65,20 @@ static struct mpg_m *m_reuse(void) {
   mpgi_mutex_unlock(&mpgi_sched.lock);
   if (!mp) return NULL;
   struct mpgi_xsave *xsave = mp->xsave_free;
-  void *gsignal = mp->gsignal;
+  void *gsignal = mp->gsignal, *g0_mem = mp->g0_mem;
   memset((void *) mp, 0, offsetof(struct mpg_m, pins));
   mp->xsave_free = xsave;
   mp->gsignal = gsignal;
+  mp->g0_mem = g0_mem;
   return mp;
+}
+
+void mpgi_m_recycle(struct mpg_m *mp) {
+  atomic_store(&mp->gone, MPGI_GONE_EXITED);
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mp->link = mpgi_sched.free_m;
+  mpgi_sched.free_m = mp;
+  mpgi_mutex_unlock(&mpgi_sched.lock);
 }
 
 static struct mpg_m *m_make(void) {
@@ -77,6 +93,20 @@ static struct mpg_m *m_make(void) {
   }
   mp->rand = (uint32_t) (uintptr_t) mp >> 6 | 1;
   mp->fpu = (uint64_t) 0x37f << 32 | 0x1f80;
+  return mp;
+}
+
+struct mpg_m *mpgi_m_make_attached(void) {
+  struct mpg_m *mp = m_make();
+  if (!mp) return NULL;
+  if (!mp->g0_mem) mp->g0_mem = stack_map(MPGI_G0_BYTES);
+  if (!mp->g0_mem) {
+    mpgi_m_recycle(mp);
+    return NULL;
+  }
+  mp->g0_lo = (uintptr_t) mp->g0_mem + mpgi_os_page_bytes;
+  mp->g0_hi = mp->g0_lo + MPGI_G0_BYTES;
+  mp->g0_sp = mp->g0_hi - MPGI_CACHE_LINE_BYTES;
   return mp;
 }
 
@@ -118,7 +148,7 @@ bool mpgi_m_pin(struct mpg_m *mp) {
 void mpgi_m_unpin(struct mpg_m *mp) { atomic_fetch_sub(&mp->pins, 1); }
 
 /* The calling thread leaves: nobody looks at it or signals it after this. */
-static void m_hide(struct mpg_m *mp) {
+void mpgi_m_hide(struct mpg_m *mp) {
   atomic_store(&mp->gone, MPGI_GONE_EXITED); /* [m.pins] */
   while (atomic_load(&mp->pins)) mpgi_os_yield();
   mpgi_os_yield(); /* signals sent so far are delivered now, to an M */
@@ -129,16 +159,11 @@ static void m_main(void *arg) {
   m_thread_init(mp);
   mpgi_arch_g0_enter(m_on_g0, mp, &mp->g0_sp, &mp->g0_base);
   /* mpgi_m_exit or mpgi_m_end brought us here. */
-  m_hide(mp);
+  mpgi_m_hide(mp);
   mpgi_tls_m_set(NULL);
   mpgi_arch_guard_set(0);
   mpgi_os_sigaltstack(NULL, 0);
-  if (mp->ended) {
-    mpgi_mutex_lock(&mpgi_sched.lock);
-    mp->link = mpgi_sched.free_m;
-    mpgi_sched.free_m = mp;
-    mpgi_mutex_unlock(&mpgi_sched.lock);
-  }
+  if (mp->ended) mpgi_m_recycle(mp);
   mpgi_thread_gone();
 }
 
@@ -149,11 +174,12 @@ void mpgi_thread_gone(void) {
 
 void mpgi_m_exit(struct mpg_m *mp) {
   MPG_ASSERT(atomic_load(&mpgi_sched.exiting));
+  if (mp->attached) mpgi_attached_block(mp);
   mpgi_tls_cache_set(NULL);
   mpgi_arch_g0_leave(mp->g0_base);
 }
 
-static void m_unlist_locked(struct mpg_m *mp) {
+void mpgi_m_unlist_locked(struct mpg_m *mp) {
   struct mpg_m **at = &mpgi_sched.all_m;
   while (*at != mp) at = &(*at)->all_link;
   *at = mp->all_link;
@@ -166,7 +192,7 @@ void mpgi_m_end(struct mpg_m *mp) {
   /* While the P is in our hands the world can't have stopped: after this no
    * collector looks at the thread's TLS blocks, which go with it. */
   mpgi_mutex_lock(&mpgi_sched.lock);
-  m_unlist_locked(mp);
+  mpgi_m_unlist_locked(mp);
   mpgi_sched.nm--;
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_m_handoff(mpgi_p_release(mp));
@@ -191,7 +217,7 @@ static int m_new(struct mpg_p *pp, bool spinning) {
   if (err == 0) return 0;
   atomic_fetch_sub(&mpgi_sched.live_threads, 1);
   mpgi_mutex_lock(&mpgi_sched.lock);
-  m_unlist_locked(mp);
+  mpgi_m_unlist_locked(mp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_m_free(mp);
   return err;

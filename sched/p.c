@@ -8,6 +8,10 @@
  * Shrinking: a P that an M holds in place can't be taken away, because the M
  * may be frozen in foreign code.  It is marked retire; its owner lets go of it
  * at the next visit to the scheduler.  Its run queue is emptied at once.
+ *
+ * Those of attached threads (attach.c) have places beyond gomaxprocs; when it
+ * grows, they move on.  They run no goroutine of a queue, and their queues are
+ * empty.
  */
 #include <sched/sched.h>
 
@@ -40,9 +44,9 @@ struct mpg_p *mpgi_p_release(struct mpg_m *mp) {
   return pp;
 }
 
-static void p_die_locked(struct mpg_p *pp) {
+void mpgi_p_die_locked(struct mpg_p *pp) {
   mpgi_runq_drain_locked(pp);
-  pp->retire = false;
+  pp->retire = pp->attached = false;
   atomic_store_explicit(&pp->status, MPGI_P_DEAD, memory_order_release);
   if (mpgi_stw_waiting()) mpgi_stw_arrive();
 }
@@ -50,7 +54,7 @@ static void p_die_locked(struct mpg_p *pp) {
 void mpgi_p_idle_put_locked(struct mpg_p *pp) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
   if (pp->retire) {
-    p_die_locked(pp);
+    mpgi_p_die_locked(pp);
     return;
   }
   MPG_ASSERT(mpgi_runq_empty(pp));
@@ -119,7 +123,7 @@ static struct mpg_p *p_make(int id) {
 
 /* One caller at a time: holder of the world semaphore. */
 int mpgi_p_resize_prepare(int n) {
-  MPG_ASSERT(n >= 1 && n <= MPGI_PROCS_MAX);
+  MPG_ASSERT(n >= 1 && n <= MPGI_ALLP_MAX);
   for (int i = mpgi_sched.nallp_made; i < n; i++) {
     struct mpg_p *pp = p_make(i);
     if (!pp) return -ENOMEM;
@@ -145,22 +149,54 @@ void mpgi_p_shrink_locked(struct mpg_p *pp) {
   }
 }
 
-void mpgi_p_resize_stw(int n) {
-  mpgi_mutex_lock(&mpgi_sched.lock);
-  for (int i = 0; i < mpgi_sched.nallp_made; i++) {
+struct mpg_p *mpgi_p_revive_locked(void) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  int32_t i = atomic_load(&mpgi_sched.procs);
+  for (; i < mpgi_sched.nallp_made; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
-    if (i >= n) {
-      mpgi_p_shrink_locked(pp);
-      continue;
-    }
-    pp->retire = false;
     if (atomic_load(&pp->status) != MPGI_P_DEAD) continue;
-    atomic_store(&pp->status, MPGI_P_IDLE);
-    pp->link = mpgi_sched.idle_p;
-    mpgi_sched.idle_p = pp;
-    atomic_fetch_add(&mpgi_sched.npidle, 1);
+    atomic_store(&pp->status, MPGI_P_RUNNING);
+    if (mpgi_sched.nallp <= i) mpgi_sched.nallp = i + 1;
+    return pp;
   }
+  return NULL;
+}
+
+/* allp[i] belongs to an attached thread: change places with a common P from n
+ * on, whatever its state.  sysmon may see one of the two twice, or not at all:
+ * it looks again. */
+static bool make_way_stw(int i, int n) {
+  for (int k = mpgi_sched.nallp_made; k-- > n;) {
+    struct mpg_p *a = mpgi_sched.allp[i], *d = mpgi_sched.allp[k];
+    if (d->attached) continue;
+    a->id = k;
+    d->id = i;
+    mpgi_sched.allp[k] = a;
+    mpgi_sched.allp[i] = d;
+    return true;
+  }
+  return false;
+}
+
+static void enliven_locked(struct mpg_p *pp) {
+  pp->retire = false;
+  if (atomic_load(&pp->status) != MPGI_P_DEAD) return;
+  atomic_store(&pp->status, MPGI_P_IDLE);
+  pp->link = mpgi_sched.idle_p;
+  mpgi_sched.idle_p = pp;
+  atomic_fetch_add(&mpgi_sched.npidle, 1);
+}
+
+int mpgi_p_resize_stw(int n) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  for (int i = 0; i < n; i++) {
+    if (mpgi_sched.allp[i]->attached && !make_way_stw(i, n)) n = i;
+    if (i < n) enliven_locked(mpgi_sched.allp[i]);
+  }
+  for (int i = n; i < mpgi_sched.nallp_made; i++)
+    if (!mpgi_sched.allp[i]->attached) mpgi_p_shrink_locked(mpgi_sched.allp[i]);
   mpgi_sched.nallp = mpgi_sched.nallp_made;
   atomic_store(&mpgi_sched.procs, n);
   mpgi_mutex_unlock(&mpgi_sched.lock);
+  return n;
 }

@@ -51,8 +51,7 @@ struct mpgi_sched mpgi_sched = {
 
 struct mpg_g *mpgi_current_g(const char *what) {
   struct mpg_m *mp = mpgi_tls_m();
-  if (!mp || !mp->curg)
-    mpgi_fatal("%s on a thread that is not a goroutine's", what);
+  if (!mp || !mp->curg) mpgi_not_attached(what);
   return mp->curg;
 }
 
@@ -69,9 +68,13 @@ void mpgi_wakep(void) {
 
 void mpgi_ready(struct mpg_g *gp) {
   struct mpg_m *mp = mpgi_tls_m();
+  if (MPGI_UNLIKELY(gp->attached)) {
+    mpgi_attached_ready(gp);
+    return;
+  }
   mpgi_g_status_set(gp, MPGI_G_WAITING, MPGI_G_RUNNABLE);
   MPGI_TRACE_READY(mp, G_WAKE, gp);
-  if (mp && mp->p) {
+  if (mp && mp->p && !mp->attached) {
     if (MPGI_UNLIKELY(++mp->fastrand % LATENCY_SAMPLE_EVERY == 0)) {
       gp->tracked = 1;
       gp->ready_at = mpgi_os_now();
@@ -395,7 +398,10 @@ static struct mpg_g *next_g(struct mpg_m *mp, bool *inherit) {
 static void schedule_on_g0(void *arg) {
   struct mpg_m *mp = arg;
   MPG_ASSERT(!mp->curg);
-  if (MPGI_UNLIKELY(mp->locked_g != NULL)) mpgi_lock_run(mp);
+  if (MPGI_UNLIKELY(mp->locked_g != NULL)) {
+    if (mp->attached) mpgi_attached_run(mp);
+    mpgi_lock_run(mp);
+  }
   bool inherit;
   struct mpg_g *gp = next_g(mp, &inherit);
   while (MPGI_UNLIKELY(gp->locked_m != NULL)) {
@@ -452,6 +458,10 @@ void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp, bool global) {
 void mpgi_yield_g0(void) {
   struct mpg_m *mp = mpgi_current_g("mpg_yield")->m;
   struct mpg_p *pp = mp->p;
+  if (MPGI_UNLIKELY(mp->attached)) {
+    mpgi_os_yield();
+    return;
+  }
   if (mpgi_runq_empty(pp) &&
       atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed) == 0 &&
       atomic_load_explicit(&pp->timer_first, memory_order_relaxed) == INT64_MAX)
@@ -474,7 +484,11 @@ static void record_preempted(struct mpg_g *gp) {
 static void stop_in_place(struct mpg_m *mp, struct mpg_g *gp) {
   if (!mpgi_stw_waiting()) return;
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_PREEMPTED);
-  while (mpgi_stw_waiting()) mpgi_stop_here(mp);
+  while (mpgi_stw_waiting()) {
+    mpgi_stop_here(mp);
+    if (mp->at_edge && atomic_load(&mpgi_sched.exiting))
+      mpgi_attached_cut(mp, &gp->ctx);
+  }
   mpgi_g_status_set(gp, MPGI_G_PREEMPTED, MPGI_G_RUNNING);
 }
 
@@ -514,7 +528,9 @@ void mpgi_async_preempted(struct mpgi_context *ctx) {
 void mpgi_thunk_preempted(struct mpgi_context *ctx) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
+  mp->at_edge = mp->attached;
   uint32_t why = take_preempt(mp, gp);
+  mp->at_edge = false;
   const uintptr_t *frame = (const uintptr_t *) ctx->sp;
   if (why & MPGI_PREEMPT_SLICE) {
     /* frame: r15 r14 r13 r12 rbx rbp return-address (thunks.S) */
@@ -536,6 +552,7 @@ void mpgi_thunk_preempted(struct mpgi_context *ctx) {
 bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx, uintptr_t fp) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
+  if (mp->attached) return false;
   gp->growing = 1;
   uint32_t why = take_preempt(mp, gp);
   gp->growing = 0;
@@ -563,6 +580,7 @@ void mpgi_goexit_g0(struct mpgi_context *ctx) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
+  if (gp->attached) mpgi_goexit_misuse();
   if (MPGI_UNLIKELY(gp->once != NULL)) mpgi_once_goexit(gp);
   MPGI_TRACE(mp, G_END, gp, 0, 0);
   mpgi_drop_g(mp, gp);

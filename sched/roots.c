@@ -25,11 +25,25 @@ static void visit_words(void *arg, const void *lo, const void *hi) {
 
 /* ---- goroutines ---- */
 
+/* An attached thread's own stack.  With SP elsewhere (a handler on another
+ * stack, a coroutine of the application's) all of it, as far as it exists. */
+static void scan_thread_stack(const struct mpg_g *gp, uintptr_t sp,
+                              struct visit *v) {
+  const struct mpgi_segment *s = gp->ctx.seg;
+  if (sp < s->lo || sp > s->hi) sp = mpgi_os_mem_mapped_below(s->lo, s->hi);
+  sp &= ~(uintptr_t) 7;
+  visit_words(v, (const void *) sp, (const void *) s->hi);
+}
+
 static void scan_frozen(const struct mpg_g *gp, const struct mpg_m *mp,
                         struct visit *v) {
   struct mpgi_sigregs r;
   mpgi_arch_sigregs(mp->frozen_uc, &r);
   mpgi_arch_sigregs_words(mp->frozen_uc, visit_words, v);
+  if (gp->attached) {
+    scan_thread_stack(gp, r.sp - MPGI_RED_ZONE_BYTES, v);
+    return;
+  }
   uintptr_t sp = r.sp - MPGI_RED_ZONE_BYTES;
   /* On another stack (a handler of the application's): all of ours. */
   if (r.sp <= gp->ctx.lo || r.sp > gp->ctx.hi || sp < gp->ctx.lo)
@@ -44,6 +58,10 @@ static void scan_syscall(const struct mpg_g *gp, struct visit *v) {
                             .hi = gp->syscall_seg->hi,
                             .dynamic = gp->syscall_dynamic};
   visit_words(v, gp->syscall_regs, gp->syscall_regs + 6);
+  if (gp->attached) {
+    scan_thread_stack(gp, gp->syscall_sp, v);
+    return;
+  }
   mpgi_stack_ranges(&at, gp->syscall_sp, visit_words, v);
 }
 
@@ -53,7 +71,10 @@ static void scan_saved(const struct mpg_g *gp, struct visit *v) {
   if (gp->select) mpgi_select_words(gp->select, visit_words, v);
   const struct mpgi_xsave *x = gp->ctx.xsave;
   if (x) visit_words(v, x->state, x->state + (x->bytes & ~(size_t) 7));
-  mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, visit_words, v);
+  if (gp->attached)
+    scan_thread_stack(gp, gp->ctx.sp, v);
+  else
+    mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, visit_words, v);
 }
 
 static void scan_locals(const struct mpgi_locals *t, struct visit *v) {
@@ -171,4 +192,5 @@ const struct mpgi_world mpgi_world = {
     .procs = procs,
     .finalizers_wanted = mpgi_finalizers_wanted,
     .finalizers_ready = mpgi_finalizers_ready,
+    .not_attached = mpgi_not_attached,
 };

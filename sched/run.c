@@ -5,7 +5,8 @@
  *
  * End: the M on which main returned stops the world for good.  Threads on g0
  * leave by themselves.  Threads in user code, and threads blocked in the
- * kernel, freeze in the signal handler and never return from it.  A thread
+ * kernel, freeze in the signal handler and never return from it; attached
+ * threads go on (attach.c, attach.end).  A thread
  * running foreign code (it may hold libc's locks) is given EXIT_GRACE_NS to
  * come back to user code before it is frozen too.  What a frozen thread holds
  * (its M, its goroutine's stack) is left alone.
@@ -131,6 +132,8 @@ static void reset_state(void) {
   atomic_store(&s->npidle, 0);
   s->nmidle = s->nm = s->nm_syscall_lost = s->nm_dead_wait = 0;
   s->nmidle_locked = 0;
+  atomic_store(&s->deadlock_suspected, 0);
+  atomic_store(&s->nattached, 0);
   s->nallp = 0;
   atomic_store(&s->nmspinning, 0);
   atomic_store(&s->ngoroutines, 0);
@@ -154,6 +157,12 @@ static void reset_state(void) {
   atomic_store(&s->coarse_now, s->start_ns);
 }
 
+static void attachable_set(bool on) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_sched.attachable = on;
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+}
+
 /* Ps and the main goroutine, before any thread runs. */
 static int make_main(struct main_call *call, bool fixed) {
   int n = mpgi_procs_want(0), err;
@@ -175,7 +184,10 @@ static int make_main(struct main_call *call, bool fixed) {
       mpgi_os_thread_start(mpgi_sysmon_main, NULL, MPGI_G0_BYTES, "mpg-sysmon");
   if (err) return err;
   err = mpgi_m_start_first(pp);
-  if (!err) return 0;
+  if (!err) {
+    attachable_set(true);
+    return 0;
+  }
   /* End sysmon, the only thread so far. */
   atomic_store(&mpgi_sched.exiting, 1);
   mpgi_sysmon_wake();
@@ -229,7 +241,10 @@ static void wait_threads(void) {
     }
     mpgi_mutex_lock(&mpgi_sched.lock);
     for (struct mpg_m *m = mpgi_sched.all_m; m; m = m->all_link)
-      if (m->tid && !atomic_load(&m->gone)) mpgi_os_tgkill(m->tid, SIGURG);
+      if (m->tid && mpgi_m_pin(m)) {
+        mpgi_os_tgkill(m->tid, SIGURG);
+        mpgi_m_unpin(m);
+      }
     mpgi_mutex_unlock(&mpgi_sched.lock);
   }
 }
@@ -264,7 +279,7 @@ static void clear_ps(void) {
     mpgi_stack_cache_flush(&pp->stacks);
     pp->m = NULL;
     pp->link = NULL;
-    pp->retire = false;
+    pp->retire = pp->attached = false;
     atomic_store(&pp->status, MPGI_P_DEAD);
   }
 }
@@ -274,7 +289,11 @@ static void clean_up(void) {
   clear_ps();
   for (struct mpg_m *m = mpgi_sched.all_m, *next; m; m = next) {
     next = m->all_link;
-    if (atomic_load(&m->gone) != MPGI_GONE_FROZEN) mpgi_m_free(m);
+    uint32_t gone = atomic_load(&m->gone);
+    if (gone == MPGI_GONE_LOOSE)
+      mpgi_attached_let_go(m);
+    else if (gone != MPGI_GONE_FROZEN)
+      mpgi_m_free(m);
   }
   mpgi_sched.all_m = NULL;
   for (struct mpg_m *m; (m = mpgi_sched.free_m);) {
@@ -314,6 +333,7 @@ static int run(mpg_func fn, void *arg, bool fixed) {
       wait_end();
       wait_threads();
     }
+    attachable_set(false);
     atomic_store(&mpgi_sched.running, 0);
     mpgi_trace_run_over();
     clean_up();

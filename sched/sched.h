@@ -36,6 +36,10 @@ MPGI_HIDDEN void mpgi_preempt_disable_g0(void);
 MPGI_HIDDEN void mpgi_preempt_enable_g0(void);
 MPGI_HIDDEN void mpgi_syscall_enter_g0(void);
 MPGI_HIDDEN void mpgi_syscall_exit_g0(void);
+MPGI_HIDDEN int mpgi_thread_attach_g0(void);
+MPGI_HIDDEN int mpgi_thread_detach_g0(void);
+/* The rest of mpg_thread_detach, on the thread's own stack. */
+MPGI_HIDDEN int mpgi_thread_detached(int err);
 MPGI_HIDDEN void mpgi_lock_thread_g0(void);
 MPGI_HIDDEN void mpgi_unlock_thread_g0(void);
 MPGI_HIDDEN int mpgi_local_set_slow_g0(uint64_t id, void *value);
@@ -90,6 +94,8 @@ MPGI_HIDDEN mpg_timer *mpgi_timer_start_fixed_g0(int64_t ns, int64_t period_ns,
 MPGI_HIDDEN bool mpgi_timer_stop_g0(mpg_timer *t);
 
 /* The same, as entry stubs (mpg_rt_text): callable on a goroutine's stack. */
+MPGI_HIDDEN int mpgi_thunk_thread_attach(void);
+MPGI_HIDDEN int mpgi_thunk_thread_detach(void);
 MPGI_HIDDEN int mpgi_thunk_local_set_slow(uint64_t id, void *value);
 MPGI_HIDDEN void *mpgi_thunk_local_get_slow(uint64_t id);
 MPGI_HIDDEN void mpgi_thunk_mutex_lock_slow(mpg_mutex *m);

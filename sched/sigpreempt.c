@@ -143,7 +143,11 @@ static void sig_running(struct mpg_m *mp, struct mpg_g *gp, void *ucontext) {
   if (!stopping && !atomic_load(&gp->ctx.preempt)) return;
   if (in_runtime(mp, &r)) {
     if (stopping) atomic_fetch_or(&gp->ctx.preempt, MPGI_PREEMPT_STOP);
-    mpgi_arch_guard_set(MPGI_GUARD_POISON);
+    if (!mp->attached) mpgi_arch_guard_set(MPGI_GUARD_POISON);
+    return;
+  }
+  if (mp->attached) {
+    if (stopping) mpgi_freeze_sig(mp, ucontext);
     return;
   }
   bool on_stack = r.sp > gp->ctx.lo && r.sp <= gp->ctx.hi;
@@ -161,7 +165,10 @@ static void sig_running(struct mpg_m *mp, struct mpg_g *gp, void *ucontext) {
 static void sig_exiting(struct mpg_m *mp, void *ucontext) {
   struct mpgi_sigregs r;
   mpgi_arch_sigregs(ucontext, &r);
-  if (!in_runtime(mp, &r) && may_freeze_at_exit(&r, ucontext))
+  if (in_runtime(mp, &r)) return;
+  if (mp->attached)
+    mpgi_attached_cut_sig(mp);
+  else if (may_freeze_at_exit(&r, ucontext))
     mpgi_freeze_for_ever_sig(mp);
 }
 
@@ -171,6 +178,7 @@ static bool is_ours(const siginfo_t *info) {
 
 static void on_sigurg(int sig, void *siginfo, void *ucontext) {
   struct mpg_m *mp = mpgi_tls_m();
+  if (!mp && mpgi_is_loose() && is_ours(siginfo)) return; /* a late one */
   if (!mp || !is_ours(siginfo)) {
     mpgi_os_signal_chain(sig, siginfo, ucontext);
     return;

@@ -68,7 +68,8 @@ void mpgi_preempt_one(struct mpg_p *pp, uint32_t why) {
       gp->preempt_at = mpgi_os_now();
     atomic_fetch_or(&gp->ctx.preempt, why);
   }
-  *(volatile uintptr_t *) mp->guard = MPGI_GUARD_POISON;
+  /* An attached thread isn't asked at prologues (attach.c). */
+  if (!mp->attached) *(volatile uintptr_t *) mp->guard = MPGI_GUARD_POISON;
   mpgi_os_tgkill(mp->tid, SIGURG);
   mpgi_m_unpin(mp);
 }
@@ -276,6 +277,10 @@ static void resume_ps(struct mpg_p **orphans) {
     if (atomic_load(&pp->status) != MPGI_P_GCSTOP) continue;
     atomic_store_explicit(&pp->status, MPGI_P_RUNNING, memory_order_release);
     if (pp->m) continue;
+    if (pp->attached) { /* its thread comes for it */
+      atomic_store(&pp->status, MPGI_P_SYSCALL);
+      continue;
+    }
     pp->link = *orphans;
     *orphans = pp;
   }
@@ -346,7 +351,10 @@ static __attribute__((noinline)) void here_loop(struct mpg_m *mp) {
   uint32_t seq = atomic_load(&mpgi_stw.seq);
   mpgi_stw_arrive();
   for (;;) {
-    if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
+    if (atomic_load(&mpgi_sched.exiting)) {
+      if (mp->at_edge) return; /* attach.c */
+      mpgi_m_exit(mp);
+    }
     if (take_ticket())
       mpgi_gc_help();
     else
@@ -381,10 +389,13 @@ void mpgi_freeze_sig(struct mpg_m *mp, void *ucontext) {
       seq = atomic_load(&mpgi_stw.seq);
     }
   }
-  if (atomic_load(&mpgi_sched.exiting)) mpgi_freeze_for_ever_sig(mp);
+  if (atomic_load(&mpgi_sched.exiting) && !mp->attached)
+    mpgi_freeze_for_ever_sig(mp);
   mp->frozen_uc = NULL;
   if (pp) MPGI_TRACE_P(pp, P_GO, 0);
   atomic_store_explicit(&mp->stop, MPGI_M_GOING, memory_order_release);
+  if (mp->attached && atomic_load(&mpgi_sched.exiting))
+    mpgi_attached_cut_sig(mp);
 }
 
 unsigned mpgi_stw_recruit(unsigned n) {
@@ -404,19 +415,33 @@ unsigned mpgi_stw_recruit(unsigned n) {
 
 /* ---- gomaxprocs ---- */
 
+/* Ps for n, beside those of attached threads. */
+static int prepare_ps(int n) {
+  mpgi_mutex_lock(&mpgi_sched.resize_lock);
+  int want = n + mpgi_sched.nattached;
+  int err = mpgi_p_resize_prepare(want < MPGI_ALLP_MAX ? want : MPGI_ALLP_MAX);
+  mpgi_mutex_unlock(&mpgi_sched.resize_lock);
+  return err;
+}
+
+/* Returns how many there are now; *old: how many there were. */
+static int resize(int n, int *old) {
+  mpgi_world_stop(MPGI_STOP_GOMAXPROCS);
+  *old = atomic_load(&mpgi_sched.procs);
+  int got = mpgi_p_resize_stw(n);
+  mpgi_world_start();
+  return got;
+}
+
 int mpgi_gomaxprocs_g0(int n) {
   if (n > MPGI_PROCS_MAX) n = MPGI_PROCS_MAX;
   if (!atomic_load(&mpgi_sched.running)) return mpgi_procs_want(n);
-  int old = atomic_load(&mpgi_sched.procs);
+  int old = atomic_load(&mpgi_sched.procs), partly;
   if (n < 1 || n == old) return old;
-  mpgi_mutex_lock(&mpgi_sched.resize_lock);
-  int err = mpgi_p_resize_prepare(n);
-  mpgi_mutex_unlock(&mpgi_sched.resize_lock);
-  if (err) return old; /* no memory for more Ps: unchanged */
-  mpgi_world_stop(MPGI_STOP_GOMAXPROCS);
-  old = atomic_load(&mpgi_sched.procs);
-  mpgi_p_resize_stw(n);
-  mpgi_world_start();
+  if (prepare_ps(n)) return old; /* no memory for more Ps: unchanged */
+  int got = resize(n, &old);
+  /* Threads attached meanwhile have taken places. */
+  while (got < n && prepare_ps(n) == 0) got = resize(n, &partly);
   mpgi_procs_want(n);
   for (int32_t i = n; i < mpgi_sched.nallp; i++)
     if (mpgi_sched.allp[i]->retire)

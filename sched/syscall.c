@@ -76,14 +76,19 @@ static void exit_without_p(struct mpg_m *mp, struct mpg_g *gp) {
 }
 
 void mpgi_syscall_exit_g0(void) {
+  if (!mpgi_tls_m() && mpgi_is_loose()) return; /* the run ended inside */
   struct mpg_g *gp = mpgi_current_g("mpg_syscall_exit");
   struct mpg_m *mp = gp->m;
   if (mpgi_g_status(gp) != MPGI_G_SYSCALL)
     mpgi_fatal("mpg_syscall_exit without mpg_syscall_enter");
   struct mpg_p *old = mp->old_p;
   mp->old_p = NULL;
-  if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
-  if (!take_old_p(mp, old) && !take_idle_p(mp, old)) exit_without_p(mp, gp);
+  if (mp->attached) {
+    if (!mpgi_attached_take_p(mp)) mpgi_attached_cut(mp, &gp->ctx);
+  } else {
+    if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
+    if (!take_old_p(mp, old) && !take_idle_p(mp, old)) exit_without_p(mp, gp);
+  }
   atomic_store_explicit(
       &mp->p->syscalltick,
       atomic_load_explicit(&mp->p->syscalltick, memory_order_relaxed) + 1,

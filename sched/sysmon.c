@@ -22,6 +22,7 @@
 #define ASK_MIN_NS (100 * 1000)
 #define ASK_MAX_NS (1000 * 1000)
 #define CPU_EVERY_NS (MPGI_FAIR_NS / 2)
+#define SUSPECT_EVERY_NS (100 * 1000 * 1000)
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
 #define BALANCE_NS (MPGI_SLICE_NS / 2)
 
@@ -29,7 +30,7 @@ struct sysmon {
   int64_t now, delay;
   uint32_t idle;      /* rounds in which nothing happened */
   int64_t next_trace; /* INT64_MAX: off */
-  int64_t next_text;
+  int64_t next_text, next_suspect;
   int64_t next_balance;
 };
 
@@ -77,6 +78,9 @@ static void sleep_deeply(struct sysmon *s) {
   /* the idle collection must not be late by more than half its period */
   int64_t until = s->now + mpgi_opt.gcperiod * 1000000 / 2;
   if (s->next_trace < until) until = s->next_trace;
+  if (atomic_load(&mpgi_sched.deadlock_suspected) &&
+      until > s->now + SUSPECT_EVERY_NS)
+    until = s->now + SUSPECT_EVERY_NS;
   if (!atomic_load(&mpgi_sched.exiting) && until > s->now)
     mpgi_note_sleep_timed(&mpgi_sched.sysmon_note, until - s->now);
   atomic_store(&mpgi_sched.sysmon_wait, 0);
@@ -194,6 +198,7 @@ static bool retake(struct sysmon *s) {
   int stuck = 0;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
+    if (pp->attached) continue;
     switch (atomic_load(&pp->status)) {
     case MPGI_P_SYSCALL: any |= retake_syscall(s, pp); break;
     case MPGI_P_RUNNING:
@@ -214,7 +219,7 @@ static bool retake(struct sysmon *s) {
  * share while another has nothing, goes to the global queue. */
 
 static bool is_busy(const struct mpg_p *pp) {
-  return atomic_load(&pp->status) == MPGI_P_RUNNING;
+  return !pp->attached && atomic_load(&pp->status) == MPGI_P_RUNNING;
 }
 
 static void shed(struct mpg_p *pp, uint32_t n) {
@@ -298,6 +303,10 @@ static void round_of_duty(struct sysmon *s) {
   find_overdue(s);
   balance(s);
   retry_wake();
+  if (s->now >= s->next_suspect) {
+    s->next_suspect = s->now + SUSPECT_EVERY_NS;
+    mpgi_checkdead_again();
+  }
   if (s->now >= s->next_text) {
     mpgi_text_refresh();
     s->next_text = s->now + TEXT_EVERY_NS;

@@ -35,7 +35,7 @@ enum { ARENA_NONE, ARENA_MAKING, ARENA_BASE };
 static _Atomic unsigned arena_state;
 static _Atomic uint64_t live_bytes;
 static _Atomic int forbidden;
-/* Set once by a thread that no stop waits for and none freezes. */
+/* Set by a thread that no stop waits for and none freezes. */
 static _Thread_local bool outside;
 /* jemalloc knows this thread [arch.fixmem.first]. */
 static _Thread_local bool known;
@@ -142,6 +142,7 @@ void mpgi_fixmem_forbid(int delta) {
 }
 
 void mpgi_fixmem_outside(void) { outside = true; }
+void mpgi_fixmem_inside(void) { outside = false; }
 
 const void *mpgi_fixmem_library(void) {
   return (const void *) (uintptr_t) mallocx;

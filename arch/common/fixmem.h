@@ -21,10 +21,11 @@ MPGI_HIDDEN void mpgi_fixmem_release(void);
 MPGI_HIDDEN uint64_t mpgi_fixmem_bytes(void); /* live, by our own count */
 /* While > 0 every use by a thread of the world is a failed check. */
 MPGI_HIDDEN void mpgi_fixmem_forbid(int delta);
-/* The calling thread is never part of the world (sysmon): it may allocate
- * while others have stopped.  Safe, because a thread is never frozen while it
- * holds a lock of our arena; not for whoever a stop waits for. */
+/* The calling thread is not part of the world (sysmon): it may allocate while
+ * others have stopped.  Safe, because a thread is never frozen while it holds
+ * a lock of our arena; not for whoever a stop waits for. */
 MPGI_HIDDEN void mpgi_fixmem_outside(void);
+MPGI_HIDDEN void mpgi_fixmem_inside(void); /* it becomes part of it */
 /* An address in the library that serves it: its data are no roots. */
 MPGI_HIDDEN const void *mpgi_fixmem_library(void);
 /* Failpoint (mpgi_os_failpoint): when armed, the Nth allocation from now

@@ -170,3 +170,22 @@ void mpgi_os_mem_unguard(void *lo, size_t bytes) {
   MPG_ASSERT(r == 0 || r == -ENOMEM);
   (void) r;
 }
+
+#define MAPPED_STEP 64
+
+/* Are all pages of [lo, hi) mapped? */
+static bool is_mapped(uintptr_t lo, uintptr_t hi) {
+  unsigned char in_core[MAPPED_STEP];
+  MPG_ASSERT(hi - lo <= MAPPED_STEP * mpgi_os_page_bytes);
+  return mpgi_sys3(SYS_mincore, (long) lo, (long) (hi - lo), (long) in_core) ==
+         0;
+}
+
+uintptr_t mpgi_os_mem_mapped_below(uintptr_t lo, uintptr_t hi) {
+  uintptr_t page = mpgi_os_page_bytes, step = MAPPED_STEP * page;
+  lo &= ~(page - 1);
+  uintptr_t at = (hi + page - 1) & ~(page - 1);
+  while (at - lo >= step && is_mapped(at - step, at)) at -= step;
+  while (at - lo >= page && is_mapped(at - page, at)) at -= page;
+  return at < hi ? at : hi;
+}

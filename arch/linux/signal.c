@@ -91,6 +91,39 @@ int mpgi_os_sigaltstack(void *mem, size_t bytes) {
   return (int) mpgi_sys3(SYS_sigaltstack, (long) &ss, 0, 0);
 }
 
+_Static_assert(sizeof(struct mpgi_os_altstack) == sizeof(stack_t) &&
+                   offsetof(struct mpgi_os_altstack, sp) ==
+                       offsetof(stack_t, ss_sp) &&
+                   offsetof(struct mpgi_os_altstack, flags) ==
+                       offsetof(stack_t, ss_flags) &&
+                   offsetof(struct mpgi_os_altstack, bytes) ==
+                       offsetof(stack_t, ss_size),
+               "the kernel's stack_t");
+
+int mpgi_os_sigaltstack_swap(void *mem, size_t bytes,
+                             struct mpgi_os_altstack *before) {
+  MPG_ASSERT(mem && bytes > 0);
+  stack_t ss = {.ss_sp = mem, .ss_size = bytes};
+  return (int) mpgi_sys3(SYS_sigaltstack, (long) &ss, (long) before, 0);
+}
+
+void mpgi_os_sigaltstack_restore(const struct mpgi_os_altstack *before) {
+  /* What the kernel reports beside SS_DISABLE and SS_AUTODISARM
+   * (SS_ONSTACK) it doesn't take. */
+  struct mpgi_os_altstack ss = *before;
+  ss.flags &= ~SS_ONSTACK;
+  mpgi_sys3(SYS_sigaltstack, (long) &ss, 0, 0);
+}
+
+uint64_t mpgi_os_sigmask_set(uint64_t mask) {
+  uint64_t was = 0;
+  long r = mpgi_sys6(SYS_rt_sigprocmask, SIG_SETMASK, (long) &mask, (long) &was,
+                     sizeof mask, 0, 0);
+  MPG_ASSERT(r == 0);
+  (void) r;
+  return was;
+}
+
 int mpgi_os_tgkill(int tid, int sig) {
   MPG_ASSERT(tid > 0 && sig >= 0 && sig < SIGNALS);
   if (mpgi_os_failpoint(&mpgi_os_signal_fail_countdown, false)) return -EAGAIN;

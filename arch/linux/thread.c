@@ -29,6 +29,7 @@
 #define CPU_MASK_WORDS 1024
 
 _Atomic int64_t mpgi_os_thread_fail_countdown;
+_Atomic int mpgi_os_threads_own;
 
 /* What a new thread needs.  Filled by the starter, given back by the thread
  * as soon as it has read it; it must not use fixmem, because it may come to
@@ -71,6 +72,7 @@ static void *thread_main(void *record) {
   if (s->name[0]) pthread_setname_np(pthread_self(), s->name);
   start_put(s);
   fn(arg);
+  atomic_fetch_sub(&mpgi_os_threads_own, 1);
   return NULL;
 }
 
@@ -112,9 +114,11 @@ int mpgi_os_thread_start(void (*fn)(void *), void *arg, size_t stack_bytes,
   memset(s->name, 0, NAME_BYTES);
   if (name) strncpy(s->name, name, NAME_BYTES - 1);
   int saved = errno;
+  atomic_fetch_add(&mpgi_os_threads_own, 1);
   int err = create(s, stack_bytes);
   errno = saved;
   if (err == 0) return 0;
+  atomic_fetch_sub(&mpgi_os_threads_own, 1);
   start_put(s);
   MPG_ASSERT(err == EAGAIN || err == ENOMEM);
   return -err;

@@ -1,8 +1,9 @@
 /* threadstate.c - is a thread blocked, or runnable and only not scheduled?
+ * How many threads are there that we didn't make?
  *
  * From /proc/self/task/<tid>/stat, "tid (name) S ...": the name may hold any
- * byte, so the state is looked for behind the last parenthesis.  Source:
- * proc(5).
+ * byte, so the state is looked for behind the last parenthesis; the number of
+ * threads is the 18th field from it.  Source: proc(5).
  */
 #include <fcntl.h>
 #include <string.h>
@@ -11,15 +12,35 @@
 #include <arch/linux/sys.h>
 #include <arch/os.h>
 
+/* What follows the name, into text; NULL: not readable. */
+static const char *read_stat(const char *path, char *text, size_t bytes) {
+  long fd = mpgi_sys3(SYS_open, (long) path, O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return NULL;
+  long n = mpgi_sys3(SYS_read, fd, (long) text, (long) bytes - 1);
+  mpgi_sys3(SYS_close, fd, 0, 0);
+  if (n <= 0) return NULL;
+  text[n] = 0;
+  const char *end = strrchr(text, ')');
+  return end && end[1] == ' ' ? end + 2 : NULL;
+}
+
 bool mpgi_os_thread_blocked(int tid) {
   char path[64], text[128];
   mpgi_format(path, sizeof path, "/proc/self/task/%d/stat", tid);
-  long fd = mpgi_sys3(SYS_open, (long) path, O_RDONLY | O_CLOEXEC, 0);
-  if (fd < 0) return true; /* no /proc: the CPU clock alone decides */
-  long n = mpgi_sys3(SYS_read, fd, (long) text, sizeof text - 1);
-  mpgi_sys3(SYS_close, fd, 0, 0);
-  if (n <= 0) return true;
-  text[n] = 0;
-  const char *end = strrchr(text, ')');
-  return !end || end[1] != ' ' || end[2] != 'R';
+  const char *state = read_stat(path, text, sizeof text);
+  return !state || *state != 'R'; /* no /proc: the CPU clock alone decides */
+}
+
+int mpgi_os_threads_foreign(void) {
+  char text[512];
+  int own = atomic_load(&mpgi_os_threads_own), n = 0;
+  const char *p = read_stat("/proc/self/stat", text, sizeof text);
+  for (int field = 0; p && field < 17; field++)
+    if ((p = strchr(p, ' '))) p++;
+  if (!p) return -1;
+  for (; *p >= '0' && *p <= '9'; p++) n = 10 * n + (*p - '0');
+  MPG_ASSERT(n > 0);
+  /* Read in this order, one of ours that ends meanwhile is no foreigner's
+   * place taken; one that starts counts as foreign for a moment. */
+  return n - own;
 }

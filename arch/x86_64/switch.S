@@ -64,6 +64,21 @@ HIDDEN_FUNCTION(mpgi_resume_thunk)
     .cfi_endproc
 END_FUNCTION(mpgi_resume_thunk)
 
+/* void mpgi_arch_leave(const struct mpgi_context *at) */
+HIDDEN_FUNCTION(mpgi_arch_leave)
+    .cfi_startproc
+    .cfi_undefined %rip
+    TLS_BASE(%r11)
+    xor %eax, %eax
+    mov %rax, %fs:TLS_G(%r11)
+    mov %rax, %fs:TLS_M(%r11)
+    mov %rax, %fs:TLS_CACHE(%r11)
+    mov %rax, %fs:GUARD_OFFSET
+    mov CTX_SP(%rdi), %rsp
+    jmp mpgi_resume_thunk
+    .cfi_endproc
+END_FUNCTION(mpgi_arch_leave)
+
 /* pc of a new goroutine.  Stack (mpgi_arch_context_init): fn, arg, 0, 0.  A
  * frame-pointer walk ends at rbp = 0 with this function as return address. */
     .hidden mpgi_goexit_entry

@@ -146,6 +146,41 @@ MPG_API int mpg_num_goroutines(void);
 MPG_API void mpg_preempt_disable(void);
 MPG_API void mpg_preempt_enable(void);
 
+/* Make the calling thread, one of the application's, known to the runtime that
+ * mpg_run runs: it may then call everything that a goroutine may, allocate,
+ * start goroutines, wait for them.  Operations that park a goroutine block the
+ * thread.  Its stack, registers and thread-local variables are roots, and it
+ * is frozen by SIGURG while the world is stopped, wherever it is.
+ *
+ * It is no goroutine: mpg_goid is 0, mpg_num_goroutines and GOMAXPROCS don't
+ * count it, it is never switched out, and mpg_goexit is fatal.  While a
+ * thread is attached no deadlock is reported.
+ *
+ * A thread that ends detaches by itself.  When mpg_run returns, its attached
+ * threads go on in their own code, detached. A call of mpg that one is blocked
+ * in then never returns, nor does one that it makes later, as if the end had
+ * come during the call (mpg_thread_attach, mpg_thread_detach and what any
+ * thread may call excepted).
+ *
+ * Returns: 0; -EALREADY (attached already, or a goroutine); -EPERM (mpg_run
+ *   doesn't run, or the thread is on its alternate signal stack); -EAGAIN
+ *   (1024 threads are attached); -ENOMEM.
+ * Context: any thread; not in a signal handler.  Allocates; waits while the
+ *   world is stopped.
+ * Since: 0.1.  Source: sched/attach.c.
+ */
+MPG_API int mpg_thread_attach(void);
+
+/* Undo mpg_thread_attach; the thread's alternate signal stack and mask are as
+ * before.  It may attach again.
+ *
+ * Returns: 0, also when the attachment ended with the run; -EPERM (not
+ *   attached; a goroutine).
+ * Context: an attached thread, outside mpg_syscall_enter.
+ * Since: 0.1.
+ */
+MPG_API int mpg_thread_detach(void);
+
 /* Bind the calling goroutine to its thread: until it has called
  * mpg_unlock_thread as often, it runs on this thread only, and the thread runs
  * nobody else.  For code that depends on the thread: pthread_setspecific,

@@ -1,5 +1,5 @@
 // EXPECT-EXIT: 2
-// EXPECT-STDERR: ^fatal: mpg_yield on a thread that is not a goroutine
+// EXPECT-STDERR: ^fatal: mpg_yield on a thread that is not attached
 #include <mpg.h>
 
 int main(void) {

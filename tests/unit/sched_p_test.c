@@ -239,11 +239,39 @@ static void no_memory_makes_none(void **state) {
   assert_int_equal(mpgi_p_resize_prepare(made + 1), 0);
 }
 
+/* Their places are beyond n; a P there, whatever its state, comes in. */
+static void those_of_attached_threads_make_way(void **state) {
+  (void) state;
+  struct mpg_p *mine = NULL;
+  fresh_with(2);
+  resize(4);
+  resize(2);
+  lock();
+  mine = mpgi_p_revive_locked();
+  unlock();
+  assert_int_equal(mine->id, 2);
+  mine->attached = true;
+  mpgi_p_resize_stw(2);
+  assert_int_equal(atomic_load(&mine->status), MPGI_P_RUNNING);
+  assert_false(mine->retire);
+  resize(4);
+  assert_true(mine->id >= 4);
+  assert_ptr_equal(mpgi_sched.allp[mine->id], mine);
+  for (int i = 0; i < 4; i++) {
+    assert_int_equal(mpgi_sched.allp[i]->id, i);
+    assert_int_equal(status(i), MPGI_P_IDLE);
+  }
+  assert_int_equal(idle_listed(), 4);
+  lock();
+  mpgi_p_die_locked(mine);
+  unlock();
+  assert_false(mine->attached);
+}
+
 static void there_is_a_limit(void **state) {
   (void) state;
   assert_fatal("check failed", (void) mpgi_p_resize_prepare(0));
-  assert_fatal("check failed",
-               (void) mpgi_p_resize_prepare(MPGI_PROCS_MAX + 1));
+  assert_fatal("check failed", (void) mpgi_p_resize_prepare(MPGI_ALLP_MAX + 1));
 }
 
 #define CASE(f) cmocka_unit_test_setup(f, fresh)
@@ -261,6 +289,7 @@ int main(void) {
       CASE(growing_again_cancels_a_retirement),
       CASE(many),
       CASE(no_memory_makes_none),
+      CASE(those_of_attached_threads_make_way),
       CASE(there_is_a_limit),
   };
   return cmocka_run_group_tests(tests, start, NULL);
