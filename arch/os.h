@@ -133,6 +133,10 @@ MPGI_HIDDEN void mpgi_os_sigaltstack_restore(
     const struct mpgi_os_altstack *before);
 /* The calling thread's signal mask, bit sig - 1; returns the previous one. */
 MPGI_HIDDEN uint64_t mpgi_os_sigmask_set(uint64_t mask);
+MPGI_HIDDEN uint64_t mpgi_os_sigmask_get(void);
+/* mask without what a thread that runs goroutines must take: SIGURG, and the
+ * signals of its own faults. */
+MPGI_HIDDEN uint64_t mpgi_os_sigmask_open(uint64_t mask);
 #define MPGI_OS_SIGMASK_ALL (~(uint64_t) 0)
 /* 0, -ESRCH (gone), -EAGAIN (queue full).  Signal-safe. */
 MPGI_HIDDEN int mpgi_os_tgkill(int tid, int sig);

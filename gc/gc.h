@@ -38,6 +38,9 @@ MPGI_HIDDEN void *mpgi_gc_alloc(size_t bytes, enum mpgi_kind kind);
  * nothing left to do. */
 MPGI_HIDDEN void mpgi_gc_help(void);
 
+/* In the child of a fork: the collector's threads are not there. */
+MPGI_HIDDEN void mpgi_gc_forked(void);
+
 /* Periodic work from sysmon: force a collection after 2 idle minutes
  * (returns true when one is due: the caller arranges that some goroutine or
  * thread calls mpgi_gc_collect), return memory to the system. */

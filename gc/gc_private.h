@@ -449,6 +449,7 @@ MPGI_HIDDEN bool mpgi_sweep_one(void);
 MPGI_HIDDEN void mpgi_sweep_finish(void);
 /* With the world stopped, after the flip: n spans wait. */
 MPGI_HIDDEN void mpgi_sweep_begin_stw(uint64_t n);
+MPGI_HIDDEN void mpgi_sweep_forked(void); /* its thread is not there */
 /* The world runs again: wake the background sweeper if it pays. */
 MPGI_HIDDEN void mpgi_sweep_background(void);
 /* Too much memory is free: have the sweeper give some back.  Wakes a thread at

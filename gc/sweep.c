@@ -206,6 +206,8 @@ void mpgi_sweep_scavenge(void) {
   if (!atomic_exchange(&sweep.scavenging, true)) wake();
 }
 
+void mpgi_sweep_forked(void) { atomic_store(&sweep.running, false); }
+
 /* ---- counts ---- */
 
 void mpgi_sweep_count_free(uint64_t bytes) {

@@ -47,6 +47,12 @@ void mpgi_workers_prepare(unsigned n) {
   }
 }
 
+void mpgi_gc_forked(void) {
+  atomic_store(&workers.threads, 0);
+  atomic_store(&workers.tokens, 0);
+  mpgi_sweep_forked();
+}
+
 unsigned mpgi_workers_wake(unsigned n) {
   uint32_t have = atomic_load(&workers.threads);
   if (n > have) n = have;

@@ -58,6 +58,8 @@ static _Noreturn void sleep_for_ever(void) {
 
 void mpgi_not_attached(const char *what) {
   /* As if it had been in here when its run ended: whether it was is chance. */
+  if (mpgi_is_forked())
+    mpgi_fatal("%s in the child of a fork; it may only exec or _exit", what);
   if (loose) sleep_for_ever();
   mpgi_fatal("%s on a thread that is not attached", what);
 }
@@ -235,6 +237,7 @@ static bool run_is_on(void) {
 
 int mpgi_thread_attach_g0(void) {
   if (mpgi_tls_m()) return -EALREADY;
+  if (mpgi_is_forked()) mpgi_not_attached("mpg_thread_attach");
   if (loose) forget_loose();
   if (!run_is_on()) return -EPERM;
   int saved = errno;

@@ -334,6 +334,7 @@ struct mpgi_sched {
   _Atomic int32_t live_threads;   /* Ms, sysmon and the initiator that run */
   uintptr_t caller_sp, caller_hi; /* stack of mpg_run's caller: a root */
   uintptr_t caller_tp;
+  uint64_t sigmask; /* of mpg_run's caller, and of Ms */
 
   /* sysmon */
   _Atomic int64_t coarse_now; /* ns, a sysmon tick old at most */
@@ -461,6 +462,10 @@ MPGI_HIDDEN void mpgi_m_unlist_locked(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_m_hide(struct mpg_m *mp);    /* before it leaves */
 MPGI_HIDDEN void mpgi_m_recycle(struct mpg_m *mp); /* nobody runs on it */
 MPGI_HIDDEN void mpgi_thread_gone(void); /* last act of a runtime thread */
+
+/* fork.c */
+MPGI_HIDDEN int mpgi_fork_init(void); /* 0 or negative errno */
+MPGI_HIDDEN bool mpgi_is_forked(void);
 
 /* attach.c */
 /* what was called on a thread that has no goroutine and isn't attached. */

@@ -88,8 +88,8 @@ void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args) {
   struct mpg_m *mp = mpgi_tls_m();
   int saved_errno = errno; /* a call must not change it by needing stack */
   gp->growing = 1;
-  int err = mpgi_stack_grow(mp->p ? &mp->p->stacks : NULL, ctx, frame + args,
-                            gp->stack_limit);
+  int err = mpgi_stack_grow(mp && mp->p ? &mp->p->stacks : NULL, ctx,
+                            frame + args, gp->stack_limit);
   if (err == -EOVERFLOW)
     mpgi_fatal("stack overflow: goroutine %lu exceeds the limit of %zu bytes",
                (unsigned long) gp->goid, gp->stack_limit);

@@ -127,6 +127,8 @@ static void m_thread_init(struct mpg_m *mp) {
   struct mpgi_context fpu;
   mpgi_arch_fpu_save(&fpu);
   mp->fpu = (uint64_t) fpu.fpucw << 32 | fpu.mxcsr;
+  /* As the caller of mpg_run has it: what goroutines start inherits it. */
+  mpgi_os_sigmask_set(mpgi_os_sigmask_open(mpgi_sched.sigmask));
   atomic_store(&mp->gone, MPGI_GONE_NOT); /* [m.pins] */
 }
 
@@ -162,6 +164,7 @@ static void m_main(void *arg) {
   mpgi_m_hide(mp);
   mpgi_tls_m_set(NULL);
   mpgi_arch_guard_set(0);
+  mpgi_os_sigmask_set(MPGI_OS_SIGMASK_ALL);
   mpgi_os_sigaltstack(NULL, 0);
   if (mp->ended) mpgi_m_recycle(mp);
   mpgi_thread_gone();

@@ -37,6 +37,7 @@ static int init_once_locked(void) {
   if (!err) err = mpgi_gc_init(&mpgi_world);
   if (err) return err;
   if ((err = mpgi_metrics_init())) return err;
+  if ((err = mpgi_fork_init())) return err;
   mpgi_fatal_hook = mpgi_fatal_dump;
   mpgi_text_init();
   init_done = true;
@@ -313,6 +314,7 @@ static void caller_roots(void) {
 static int run(mpg_func fn, void *arg, bool fixed) {
   if (!fn) return -EINVAL;
   if (mpgi_tls_m()) return -EALREADY;
+  if (mpgi_is_forked()) mpgi_not_attached("mpg_run");
   uint32_t idle = 0;
   if (!atomic_compare_exchange_strong(&mpgi_sched.starting, &idle, 1))
     return -EALREADY;
@@ -322,6 +324,7 @@ static int run(mpg_func fn, void *arg, bool fixed) {
     reset_state();
     __builtin_unwind_init();
     caller_roots();
+    mpgi_sched.sigmask = mpgi_os_sigmask_get();
     mpgi_sigpreempt_init();
     mpgi_fault_init();
     mpgi_quit_init();

@@ -309,6 +309,7 @@ static void round_of_duty(struct sysmon *s) {
   }
   if (s->now >= s->next_text) {
     mpgi_text_refresh();
+    mpgi_os_signal_onstack_all(); /* handlers that others installed */
     s->next_text = s->now + TEXT_EVERY_NS;
   }
   trace(s);

@@ -148,8 +148,13 @@ static unsigned order_for(size_t bytes) {
   return order;
 }
 
+static bool forked;
+
+void mpgi_stack_forked(void) { forked = true; }
+
 struct mpgi_segment *mpgi_stack_segment_take(struct mpgi_stack_cache *c,
                                              size_t bytes) {
+  if (MPGI_UNLIKELY(forked)) return seg_map(bytes);
   if (bytes > MPGI_ARENA_BYTES(MPGI_ARENA_TOP - 1)) return seg_map(bytes);
   unsigned order = order_for(bytes);
   if (c && order < MPGI_STACK_ORDERS && c->seg[order]) return seg_pop(c, order);
@@ -175,6 +180,7 @@ void mpgi_stack_segment_give(struct mpgi_stack_cache *c,
     return;
   }
   MPG_VERIFY(order < MPGI_ARENA_TOP && seg->bytes == MPGI_ARENA_BYTES(order));
+  if (MPGI_UNLIKELY(forked)) return;
   if (c && order < MPGI_STACK_ORDERS) {
     if (c->nseg[order] == cache_max(order)) seg_flush(c, order, batch(order));
     seg_push(c, seg);

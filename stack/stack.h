@@ -38,6 +38,10 @@ struct mpgi_stack_cache {
   uint32_t reserved2;
 };
 
+/* In the child of a fork: from now on segments are mappings of their own, and
+ * no lock is taken. */
+MPGI_HIDDEN void mpgi_stack_forked(void);
+
 /* Once per process; reserves the arena.  0 or -ENOMEM. */
 MPGI_HIDDEN int mpgi_stack_init(void);
 /* Give everything cached back to the shared pools. */

@@ -5,14 +5,17 @@
  * signal must not interrupt the first one's bookkeeping.
  *
  *   ours[sig]   handler, or NULL; written before the kernel learns of it
- *   old[sig]    the application's action, for chaining and restoring; valid
- *               while ours[sig] is set
+ *   app[sig]    the application's action, for chaining and restoring; valid
+ *               while ours[sig] is set.  A pointer to one of two copies,
+ *               because handlers read it at any moment
  * install and restore are called by one thread at a time (start and end of
- * mpg_run); handlers read at any moment.
+ * mpg_run).  In between sigaction.c changes app[sig] instead of the kernel's
+ * action; app_lock makes that one at a time.
  *
  * errno is saved around every handler: it belongs to the interrupted code.
  */
 #include <arch/common/check.h>
+#include <arch/linux/sigaction.h>
 #include <arch/linux/sys.h>
 #include <arch/os.h>
 #include <errno.h>
@@ -25,10 +28,30 @@
 #define SIGNALS 65 /* 1..64 */
 
 static mpgi_os_sighandler *_Atomic ours[SIGNALS];
-static struct sigaction old[SIGNALS];
+static struct sigaction copies[SIGNALS][2];
+static const struct sigaction *_Atomic app[SIGNALS];
+static atomic_flag app_lock = ATOMIC_FLAG_INIT;
 _Atomic int64_t mpgi_os_signal_fail_countdown;
 
 static bool sig_ok(int sig) { return sig > 0 && sig < SIGNALS; }
+
+static void app_set(int sig, const struct sigaction *sa) {
+  struct sigaction *to = &copies[sig][0];
+  if (atomic_load(&app[sig]) == to) to = &copies[sig][1];
+  *to = *sa;
+  atomic_store(&app[sig], to);
+}
+
+bool mpgi_os_signal_app(int sig, const struct sigaction *set,
+                        struct sigaction *get) {
+  if (!sig_ok(sig) || !atomic_load(&ours[sig])) return false;
+  while (atomic_flag_test_and_set(&app_lock)) mpgi_arch_relax();
+  bool is_ours = atomic_load(&ours[sig]) != NULL;
+  if (is_ours && get) *get = *atomic_load(&app[sig]);
+  if (is_ours && set) app_set(sig, set);
+  atomic_flag_clear(&app_lock);
+  return is_ours;
+}
 
 static void dispatch(int sig, siginfo_t *info, void *ucontext) {
   int saved = errno;
@@ -47,10 +70,12 @@ int mpgi_os_signal_install(int sig, mpgi_os_sighandler *handler) {
   struct sigaction sa = {.sa_flags = SA_ONSTACK | SA_SIGINFO | SA_RESTART};
   sa.sa_sigaction = dispatch;
   sigfillset(&sa.sa_mask);
-  if (sigaction(sig, NULL, &old[sig]) != 0) err = -errno;
+  struct sigaction before;
+  if (mpgi_os_sigaction(sig, NULL, &before) != 0) err = -errno;
   if (!err) {
+    app_set(sig, &before);
     atomic_store(&ours[sig], handler);
-    if (sigaction(sig, &sa, NULL) != 0) err = -errno;
+    if (mpgi_os_sigaction(sig, &sa, NULL) != 0) err = -errno;
     if (err) atomic_store(&ours[sig], NULL);
   }
   errno = saved;
@@ -60,16 +85,18 @@ int mpgi_os_signal_install(int sig, mpgi_os_sighandler *handler) {
 void mpgi_os_signal_restore(int sig) {
   MPG_ASSERT(sig_ok(sig));
   if (!atomic_load(&ours[sig])) return;
-  int bad = sigaction(sig, &old[sig], NULL);
+  while (atomic_flag_test_and_set(&app_lock)) mpgi_arch_relax();
+  int bad = mpgi_os_sigaction(sig, atomic_load(&app[sig]), NULL);
   MPG_ASSERT(bad == 0);
   (void) bad;
   /* A handler that had started already finds NULL and does nothing. */
   atomic_store(&ours[sig], NULL);
+  atomic_flag_clear(&app_lock);
 }
 
 void mpgi_os_signal_chain(int sig, void *siginfo, void *ucontext) {
   MPG_ASSERT(sig_ok(sig));
-  const struct sigaction *sa = &old[sig];
+  const struct sigaction *sa = atomic_load(&app[sig]);
   if (sa->sa_flags & SA_SIGINFO) {
     if (sa->sa_sigaction) sa->sa_sigaction(sig, siginfo, ucontext);
   } else if (sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN) {
@@ -79,7 +106,8 @@ void mpgi_os_signal_chain(int sig, void *siginfo, void *ucontext) {
 
 bool mpgi_os_signal_has_old(int sig) {
   MPG_ASSERT(sig_ok(sig));
-  const struct sigaction *sa = &old[sig];
+  const struct sigaction *sa = atomic_load(&app[sig]);
+  if (!sa) return false;
   if (sa->sa_flags & SA_SIGINFO) return sa->sa_sigaction != NULL;
   return sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN;
 }
@@ -122,6 +150,23 @@ uint64_t mpgi_os_sigmask_set(uint64_t mask) {
   MPG_ASSERT(r == 0);
   (void) r;
   return was;
+}
+
+uint64_t mpgi_os_sigmask_get(void) {
+  uint64_t was = 0;
+  long r = mpgi_sys6(SYS_rt_sigprocmask, SIG_SETMASK, 0, (long) &was,
+                     sizeof was, 0, 0);
+  MPG_ASSERT(r == 0);
+  (void) r;
+  return was;
+}
+
+uint64_t mpgi_os_sigmask_open(uint64_t mask) {
+  static const int open[] = {SIGURG, SIGSEGV, SIGBUS, SIGFPE,
+                             SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+  for (size_t i = 0; i < sizeof open / sizeof open[0]; i++)
+    mask &= ~((uint64_t) 1 << (open[i] - 1));
+  return mask;
 }
 
 int mpgi_os_tgkill(int tid, int sig) {

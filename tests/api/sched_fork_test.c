@@ -1,0 +1,187 @@
+/* sched_fork_test.c - fork, vfork, posix_spawn, system, popen in goroutines. */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include "../support/check.h"
+
+extern char **environ;
+
+static int status_of(pid_t child) {
+  int status;
+  CHECK_GT(child, 0);
+  mpg_syscall_enter();
+  pid_t r;
+  do r = waitpid(child, &status, 0);
+  while (r < 0 && errno == EINTR);
+  mpg_syscall_exit();
+  CHECK_EQ(r, child);
+  return status;
+}
+
+static int exit_of(pid_t child) {
+  int status = status_of(child);
+  CHECK(WIFEXITED(status));
+  return WEXITSTATUS(status);
+}
+
+static void a_child_execs(void *arg) {
+  (void) arg;
+  for (int i = 0; i < 20; i++) {
+    pid_t child = fork();
+    if (child == 0) {
+      execl("/bin/sh", "sh", "-c", "exit 7", (char *) NULL);
+      _exit(1);
+    }
+    CHECK_EQ(exit_of(child), 7);
+  }
+}
+
+/* Its stack grows in the child, also when others held the locks. */
+static __attribute__((noinline)) int deep(int depth) {
+  volatile char frame[600];
+  frame[depth % 600] = (char) depth;
+  return depth == 0 ? 0
+                    : deep(depth - 1) + (frame[depth % 600] == (char) depth);
+}
+
+static _Atomic bool stop;
+static mpg_waitgroup done;
+
+static void grow_and_allocate(void *arg) {
+  (void) arg;
+  while (!atomic_load(&stop)) {
+    CHECK_EQ(deep(50), 50);
+    CHECK(mpg_alloc(100) != NULL);
+    mpg_yield();
+  }
+  mpg_waitgroup_done(&done);
+}
+
+static void the_stack_grows_in_the_child(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(4);
+  atomic_store(&stop, false);
+  mpg_waitgroup_add(&done, 3);
+  for (int i = 0; i < 3; i++) CHECK_GO(grow_and_allocate, NULL);
+  for (int i = 0; i < 30; i++) {
+    pid_t child = fork();
+    if (child == 0) _exit(deep(100) == 100 ? 5 : 1);
+    CHECK_EQ(exit_of(child), 5);
+  }
+  atomic_store(&stop, true);
+  mpg_waitgroup_wait(&done);
+}
+
+/* Everything that needs the runtime ends the child, with a message. */
+static char *message_of(void (*fn)(void)) {
+  static char text[4096];
+  int fd[2];
+  size_t n = 0;
+  CHECK_EQ(pipe(fd), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    dup2(fd[1], 2);
+    fn();
+    _exit(0);
+  }
+  close(fd[1]);
+  for (ssize_t r; (r = read(fd[0], text + n, sizeof(text) - 1 - n)) != 0;)
+    if (r > 0) n += (size_t) r;
+  text[n] = 0;
+  close(fd[0]);
+  CHECK_EQ(exit_of(child), 2);
+  return text;
+}
+
+static void in_child_alloc(void) { CHECK(mpg_alloc(10000)); }
+static void in_child_yield(void) { mpg_yield(); }
+static void in_child_nothing(void *arg) { (void) arg; }
+static void in_child_go(void) { mpg_go(in_child_nothing, NULL); }
+static void in_child_run(void) { mpg_run(in_child_nothing, NULL); }
+static void in_child_gc(void) { mpg_gc(); }
+static void in_child_attach(void) { mpg_thread_attach(); }
+static void in_child_recv(void) { mpg_chan_recv(NULL, NULL); }
+
+static void mpg_is_fatal_there(void *arg) {
+  (void) arg;
+  static void (*const fn[])(void) = {
+      in_child_alloc, in_child_yield,  in_child_go,   in_child_run,
+      in_child_gc,    in_child_attach, in_child_recv,
+  };
+  for (size_t i = 0; i < sizeof(fn) / sizeof(*fn); i++)
+    CHECK(strstr(message_of(fn[i]), "in the child of a fork"));
+}
+
+/* ---- children that others start ---- */
+
+static void they_start_others(void *arg) {
+  (void) arg;
+  char *argv[] = {"sh", "-c", "exit 9", NULL};
+  pid_t child;
+  CHECK_EQ(WEXITSTATUS(system("exit 3")), 3);
+  CHECK_EQ(posix_spawn(&child, "/bin/sh", NULL, NULL, argv, environ), 0);
+  CHECK_EQ(exit_of(child), 9);
+  child = vfork();
+  if (child == 0) {
+    execv("/bin/sh", argv);
+    _exit(1);
+  }
+  CHECK_EQ(exit_of(child), 9);
+  FILE *f = popen("echo hello", "r");
+  char line[20];
+  CHECK(f && fgets(line, sizeof(line), f));
+  CHECK_EQ(strcmp(line, "hello\n"), 0);
+  CHECK_EQ(pclose(f), 0);
+}
+
+/* The mask of the threads that run goroutines is not passed on. */
+static void children_take_signals(void *arg) {
+  (void) arg;
+  char *argv[] = {"sleep", "100", NULL};
+  pid_t child;
+  CHECK_EQ(posix_spawnp(&child, "sleep", NULL, NULL, argv, environ), 0);
+  CHECK_EQ(kill(child, SIGTERM), 0);
+  int status = status_of(child);
+  CHECK(WIFSIGNALED(status));
+  CHECK_EQ(WTERMSIG(status), SIGTERM);
+  child = fork();
+  if (child == 0) {
+    execvp("sleep", argv);
+    _exit(1);
+  }
+  CHECK_EQ(kill(child, SIGINT), 0);
+  status = status_of(child);
+  CHECK(WIFSIGNALED(status));
+}
+
+static void run_again(void *arg) {
+  for (int i = 0; i < 1000; i++) CHECK(mpg_alloc(1000) != NULL);
+  mpg_gc();
+  *(int *) arg = 1;
+}
+
+/* Outside of a run nothing is in the way. */
+static void a_child_may_run_mpg_outside(void *arg) {
+  (void) arg;
+  pid_t child = fork();
+  if (child == 0) {
+    int ran = 0;
+    _exit(mpg_run(run_again, &ran) == 0 && ran ? 6 : 1);
+  }
+  int status;
+  CHECK_EQ(waitpid(child, &status, 0), child);
+  CHECK_EQ(WEXITSTATUS(status), 6);
+}
+
+static const struct check_case cases[] = {
+    OUTSIDE(a_child_may_run_mpg_outside),
+    INSIDE(a_child_execs),
+    INSIDE(the_stack_grows_in_the_child),
+    INSIDE(mpg_is_fatal_there),
+    INSIDE(they_start_others),
+    INSIDE(children_take_signals),
+    OUTSIDE(a_child_may_run_mpg_outside),
+};
+CHECK_MAIN(cases, 30)
