@@ -211,7 +211,7 @@ void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
   }
   mpgi_locals_free(gp);
   gp->locked_m = NULL;
-  gp->lock_count = 0;
+  gp->lock_count = gp->pthread_locks = 0;
   gp->is_main = 0;
   gp->finalizers = 0;
   gp->preempt_off = 0;

@@ -154,6 +154,8 @@ struct mpg_g {
   struct mpgi_locals *locals; /* itself; NULL until it sets one (local.c) */
   struct mpg_m *locked_m;     /* itself: runs on this M only (lock.c) */
   uint32_t lock_count;        /* itself: nesting of mpg_lock_thread */
+  uint32_t pthread_locks;     /* itself: mutexes it holds (lockcheck.c) */
+  const void *pthread_lock;   /* the last; NULL: reported */
   struct mpgi_waiter wait;
   mpg_mutex *lock;            /* itself: the mutex it competes for */
   mpg_once *once;             /* itself: whose function it is in, innermost */
@@ -466,6 +468,10 @@ MPGI_HIDDEN void mpgi_thread_gone(void); /* last act of a runtime thread */
 /* fork.c */
 MPGI_HIDDEN int mpgi_fork_init(void); /* 0 or negative errno */
 MPGI_HIDDEN bool mpgi_is_forked(void);
+
+/* lockcheck.c */
+MPGI_HIDDEN void mpgi_lockcheck_init(void);
+MPGI_HIDDEN void mpgi_lockcheck_leave(struct mpg_g *gp, const char *how);
 
 /* attach.c */
 /* what was called on a thread that has no goroutine and isn't attached. */

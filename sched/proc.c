@@ -437,11 +437,14 @@ void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
   gp->wait_since =
       atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
   MPGI_TRACE(mp, G_BLOCK, gp, reason, (uintptr_t) gp->wait.object);
+  if (MPGI_UNLIKELY(mpgi_opt.lockcheck)) mpgi_lockcheck_leave(gp, "parks");
   mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_WAITING);
 }
 
 void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp, bool global) {
+  if (MPGI_UNLIKELY(mpgi_opt.lockcheck))
+    mpgi_lockcheck_leave(gp, "is switched out");
   mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_RUNNABLE);
   if (global || mp->p->retire) {
@@ -583,6 +586,7 @@ void mpgi_goexit_g0(struct mpgi_context *ctx) {
   if (gp->attached) mpgi_goexit_misuse();
   if (MPGI_UNLIKELY(gp->once != NULL)) mpgi_once_goexit(gp);
   MPGI_TRACE(mp, G_END, gp, 0, 0);
+  if (MPGI_UNLIKELY(mpgi_opt.lockcheck)) mpgi_lockcheck_leave(gp, "ends");
   mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
   bool finalizers = gp->finalizers;

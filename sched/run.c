@@ -38,6 +38,7 @@ static int init_once_locked(void) {
   if (err) return err;
   if ((err = mpgi_metrics_init())) return err;
   if ((err = mpgi_fork_init())) return err;
+  mpgi_lockcheck_init();
   mpgi_fatal_hook = mpgi_fatal_dump;
   mpgi_text_init();
   init_done = true;

@@ -1,0 +1,45 @@
+// EXPECT-EXIT: 0
+// EXPECT-STDERR: ^lockcheck: goroutine 2 parks while it holds a pthread mutex \(2 locked
+// EXPECT-STDERR: ^lockcheck: goroutine 3 is switched out while it holds a pthread mutex \(1 locked
+#include <mpg.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static pthread_mutex_t lock[3] = {PTHREAD_MUTEX_INITIALIZER,
+                                  PTHREAD_MUTEX_INITIALIZER,
+                                  PTHREAD_MUTEX_INITIALIZER};
+static _Atomic int done;
+
+static void park_with_two(void *arg) {
+  (void) arg;
+  pthread_mutex_lock(&lock[0]);
+  if (pthread_mutex_trylock(&lock[1]) != 0) abort();
+  mpg_sleep(1000000);
+  pthread_mutex_unlock(&lock[1]);
+  pthread_mutex_unlock(&lock[0]);
+  atomic_fetch_add(&done, 1);
+}
+
+static void spin_with_one(void *arg) {
+  (void) arg;
+  pthread_mutex_lock(&lock[2]);
+  int64_t end = mpg_now() + 100000000;
+  while (mpg_now() < end) __asm__ volatile("");
+  pthread_mutex_unlock(&lock[2]);
+  mpg_sleep(1000); /* not reported */
+  atomic_fetch_add(&done, 1);
+}
+
+static void start(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(1);
+  if (mpg_go(park_with_two, NULL) != 0 || mpg_go(spin_with_one, NULL) != 0)
+    abort();
+  while (atomic_load(&done) < 2) mpg_sleep(1000000);
+}
+
+int main(void) {
+  setenv("MPG_DEBUG", "lockcheck=1", 1);
+  return mpg_run(start, NULL);
+}
