@@ -32,6 +32,7 @@ static void in_child(void) {
   atomic_store(&mpgi_os_threads_own, 0);
   if (!atomic_load(&mpgi_sched.starting)) return;
   forked = true;
+  atomic_store(&mpgi_sched.running, 0); /* nobody to stop, or to wait for */
   struct mpg_m *mp = mpgi_tls_m();
   if (!mp) return;
   mpgi_tls_m_set(NULL);

@@ -26,7 +26,8 @@ static int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
   if (!fn) return -EINVAL;
   struct mpg_m *mp = mpgi_tls_m();
   if (!mp || !mp->p) {
-    if (atomic_load(&mpgi_sched.running)) mpgi_not_attached("mpg_go");
+    if (atomic_load(&mpgi_sched.running) || mpgi_is_forked())
+      mpgi_not_attached("mpg_go");
     return -EPERM;
   }
   if (opt && (opt->flags & MPG_GO_FIXED_STACK)) fixed = true;
