@@ -11,6 +11,8 @@
 
 #include <sched/gmp.h>
 
+#include <sched/dump.h>
+
 static void on_lock(const void *lock, int delta) {
   struct mpg_g *gp = mpgi_tls_g();
   if (!gp || gp->attached) return;
@@ -26,6 +28,18 @@ void mpgi_lockcheck_init(void) {
   if (mpgi_opt.lockcheck) atomic_store(&mpgi_lockcheck_hook, on_lock);
 }
 
+static void put_frames(const struct mpg_g *gp) {
+  struct mpgi_pcs pcs;
+  struct mpgi_symbols syms;
+  mpgi_frames_get(gp, &pcs);
+  mpgi_symbols_begin(&syms, false);
+  for (uint32_t i = 0; i < pcs.n; i++) {
+    const struct mpgi_symbol *s = mpgi_symbols_at(&syms, pcs.pc[i]);
+    mpgi_print(2, "\t%p %s\n", (void *) pcs.pc[i], s->name);
+  }
+  mpgi_symbols_end(&syms);
+}
+
 void mpgi_lockcheck_leave(struct mpg_g *gp, const char *how) {
   if (gp->pthread_locks == 0 || !gp->pthread_lock) return;
   mpgi_print(2,
@@ -33,6 +47,6 @@ void mpgi_lockcheck_leave(struct mpg_g *gp, const char *how) {
              "(%u locked, the last at %p)\n",
              (unsigned long) gp->goid, how, (unsigned) gp->pthread_locks,
              gp->pthread_lock);
-  mpgi_goroutine_dump(2, gp);
+  put_frames(gp);
   gp->pthread_lock = NULL;
 }
