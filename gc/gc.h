@@ -81,6 +81,11 @@ MPGI_HIDDEN int mpgi_finalizer_set_g0(void *obj,
                                       void (*fn)(void *obj, void *arg),
                                       void *arg);
 MPGI_HIDDEN void *mpgi_weak_new_g0(void *obj);
+MPGI_HIDDEN void *mpgi_weakmap_new_g0(void);
+MPGI_HIDDEN bool mpgi_weakmap_get_g0(void *map, const void *key, void **value);
+MPGI_HIDDEN int mpgi_weakmap_set_g0(void *map, void *key, void *value);
+MPGI_HIDDEN int mpgi_weakmap_delete_g0(void *map, const void *key);
+MPGI_HIDDEN size_t mpgi_weakmap_len_g0(void *map);
 MPGI_HIDDEN void *mpgi_alloc_root_g0(size_t bytes);
 MPGI_HIDDEN void *mpgi_alloc_aligned_g0(size_t bytes, size_t alignment);
 MPGI_HIDDEN int mpgi_interior_pointers_g0(int on);

@@ -1,9 +1,9 @@
 /* special.c - the table of records about single objects.
  *
- * Finalizers and weak references belong to few objects, so they are kept
- * beside the heap: records in a table that is hashed by the object's address.
- * A span remembers that one of its objects had a record (`special`), so that
- * mpg_free asks the table only then.
+ * Finalizers, weak references, weak maps belong to few objects, so they are
+ * kept beside the heap: records in a table that is hashed by the object's
+ * address. A span remembers that one of its objects had a record (`special`),
+ * so that mpg_free asks the table only then.
  *
  * Concepts
  *   record  struct mpgi_special; numbered, in chunks that are never given
@@ -219,13 +219,35 @@ static void record_free(struct mpgi_special *s, uint32_t id) {
   specials.free = id;
 }
 
+/* The first of a list that is about the object. */
+static struct mpgi_special *about(uint32_t id, uintptr_t base) {
+  struct mpgi_special *s = at_id(id);
+  while (s != NULL && s->base != base) s = at_id(s->next);
+  return s;
+}
+
+struct mpgi_special *mpgi_special_first(uintptr_t base) {
+  return buckets() != 0 ? about(*bucket_of(base), base) : NULL;
+}
+
+struct mpgi_special *mpgi_special_next(struct mpgi_special *s, uintptr_t base) {
+  return about(s->next, base);
+}
+
 struct mpgi_special *mpgi_special_find_locked(uintptr_t base,
                                               enum mpgi_special_kind kind) {
-  if (buckets() == 0) return NULL;
-  for (struct mpgi_special *s = at_id(*bucket_of(base)); s != NULL;
-       s = at_id(s->next))
-    if (s->base == base && s->kind == kind) return s;
-  return NULL;
+  struct mpgi_special *s = mpgi_special_first(base);
+  while (s != NULL && s->kind != kind) s = mpgi_special_next(s, base);
+  return s;
+}
+
+struct mpgi_special *mpgi_special_entry_locked(uintptr_t key, uint32_t map,
+                                               uint32_t generation) {
+  struct mpgi_special *s = mpgi_special_first(key);
+  while (s != NULL && (s->kind != MPGI_SPECIAL_ENTRY || s->entry.map != map ||
+                       s->entry.generation != generation))
+    s = mpgi_special_next(s, key);
+  return s;
 }
 
 struct mpgi_special *mpgi_special_add_locked(const struct mpgi_cell *cell,
@@ -276,22 +298,15 @@ bool mpgi_special_unqueue_locked(struct mpgi_special *out) {
 
 /* ---- the object's end, and its move ---- */
 
-/* Any record about the object; NULL: there is none. */
-static struct mpgi_special *find_any(uintptr_t base) {
-  if (buckets() == 0) return NULL;
-  struct mpgi_special *s = at_id(*bucket_of(base));
-  while (s != NULL && s->base != base) s = at_id(s->next);
-  return s;
-}
-
 void mpgi_special_drop(const struct mpgi_cell *cell) {
   struct mpgi_special *s;
   mpgi_special_lock();
-  while ((s = find_any(cell->base)) != NULL)
-    if (s->kind == MPGI_SPECIAL_WEAK || s->kind == MPGI_SPECIAL_HANDLE)
-      mpgi_weak_break_locked(s);
-    else
-      mpgi_special_remove_locked(s);
+  while ((s = mpgi_special_first(cell->base)) != NULL) switch (s->kind) {
+    case MPGI_SPECIAL_WEAK:
+    case MPGI_SPECIAL_HANDLE: mpgi_weak_break_locked(s); break;
+    case MPGI_SPECIAL_ENTRY: mpgi_weakmap_entry_remove_locked(s); break;
+    default: mpgi_special_remove_locked(s); break;
+    }
   mpgi_special_unlock();
 }
 
@@ -299,7 +314,7 @@ void mpgi_special_move(const struct mpgi_cell *from,
                        const struct mpgi_cell *to) {
   struct mpgi_special *s;
   mpgi_special_lock();
-  while ((s = find_any(from->base)) != NULL) {
+  while ((s = mpgi_special_first(from->base)) != NULL) {
     uint32_t id = link_out(s);
     s->base = to->base;
     link_in(s, id);

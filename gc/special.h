@@ -1,7 +1,7 @@
 /* special.h - what the collector knows about single objects.
  *
- * Private to special.c, its users (finalize.c, weak.c, special_mark.c) and
- * their tests.
+ * Private to special.c, its users (finalize.c, weak.c, weakmap.c,
+ * special_mark.c, ephemeron.c) and their tests.
  */
 #ifndef MPGI_SPECIAL_H
 #define MPGI_SPECIAL_H
@@ -20,6 +20,8 @@ enum mpgi_special_kind {
   MPGI_SPECIAL_ROOT,      /* the object is a root (mpg_alloc_root) */
   MPGI_SPECIAL_WEAK,      /* a weak reference to the object exists */
   MPGI_SPECIAL_HANDLE,    /* the object is that weak reference */
+  MPGI_SPECIAL_MAP,       /* the object is a weak map */
+  MPGI_SPECIAL_ENTRY,     /* the object is a key of a weak map */
   MPGI_SPECIAL_KINDS
 };
 
@@ -31,8 +33,9 @@ struct mpgi_special {
   uint32_t prev;  /* in a bucket: the same the other way; 0: it is first */
   uint8_t kind;   /* enum mpgi_special_kind */
   bool dead;      /* FINALIZER: unreachable as of this cycle; READY: it was
-                     queued by this cycle */
-  uint16_t reserved;
+                     queued by this cycle; ENTRY: its value is marked */
+  bool waiting;   /* ENTRY: its value is to be marked in this round */
+  uint8_t reserved;
   union {
     struct {
       void (*fn)(void *obj, void *arg);
@@ -41,6 +44,15 @@ struct mpgi_special {
     struct {
       uint32_t peer; /* WEAK: number of its HANDLE; HANDLE: of its WEAK */
     } weak;
+    struct {
+      uint32_t number;     /* of this record */
+      uint32_t generation; /* differs from that of every other map */
+      uint32_t entries;
+    } map;
+    struct {
+      void *value;              /* marked when key and map are */
+      uint32_t map, generation; /* number and generation of the map */
+    } entry;
   };
 };
 _Static_assert(sizeof(struct mpgi_special) == 40, "small");
@@ -63,6 +75,14 @@ MPGI_HIDDEN uint32_t mpgi_special_count(enum mpgi_special_kind kind);
 /* The object's record of a kind; NULL: it has none. */
 MPGI_HIDDEN struct mpgi_special *mpgi_special_find_locked(
     uintptr_t base, enum mpgi_special_kind kind);
+/* The records about the object, one after the other. */
+MPGI_HIDDEN struct mpgi_special *mpgi_special_first(uintptr_t base);
+MPGI_HIDDEN struct mpgi_special *mpgi_special_next(struct mpgi_special *s,
+                                                   uintptr_t base);
+/* The entry of a map for a key; NULL: there is none. */
+MPGI_HIDDEN struct mpgi_special *mpgi_special_entry_locked(uintptr_t key,
+                                                           uint32_t map,
+                                                           uint32_t generation);
 /* A new record about the object in cell, in the table; *number, unless NULL,
  * gets its number.  NULL: no memory. */
 MPGI_HIDDEN struct mpgi_special *mpgi_special_add_locked(
@@ -93,6 +113,12 @@ MPGI_HIDDEN bool mpgi_special_is_valid(void);
 /* One of a pair of records goes: the reference is cleared, both are freed. */
 MPGI_HIDDEN void mpgi_weak_break_locked(struct mpgi_special *s);
 
+/* ---- weak maps (weakmap.c) ---- */
+
+/* The entry's map; NULL: it is gone. */
+MPGI_HIDDEN struct mpgi_special *mpgi_weakmap_of(const struct mpgi_special *e);
+MPGI_HIDDEN void mpgi_weakmap_entry_remove_locked(struct mpgi_special *e);
+
 /* ---- marking (special_mark.c): with the world stopped ---- */
 
 /* Root jobs: root objects, arguments of finalizers, objects whose finalizer is
@@ -114,6 +140,7 @@ struct mpgi_special_marker {
   void (*words)(void *arg, const void *lo, const void *hi);
   void (*drain)(void);
   void (*reach)(uintptr_t base);
+  uint64_t (*reached)(void); /* objects so far */
 };
 MPGI_HIDDEN uint64_t
 mpgi_special_verify_stw(const struct mpgi_special_marker *m);
@@ -121,5 +148,18 @@ mpgi_special_verify_stw(const struct mpgi_special_marker *m);
  * an object doesn't wait for itself. */
 MPGI_HIDDEN void mpgi_special_contents(const struct mpgi_cell *cell,
                                        mpgi_visit *visit, void *arg);
+
+MPGI_HIDDEN bool mpgi_special_is_marked(uintptr_t base);
+/* Run the jobs, one a chunk of records, and mark what they visit. */
+MPGI_HIDDEN void mpgi_special_mark_jobs(mpgi_mark_job *job, unsigned markers,
+                                        struct mpgi_mark_result *marked);
+
+/* ---- marking through weak maps (ephemeron.c): with the world stopped ---- */
+
+/* Mark the values of entries whose map and key are marked, and what they
+ * reach, until there are no more. */
+MPGI_HIDDEN void mpgi_ephemeron_mark_stw(unsigned markers,
+                                         struct mpgi_mark_result *marked);
+MPGI_HIDDEN void mpgi_ephemeron_verify_stw(const struct mpgi_special_marker *m);
 
 #endif /* MPGI_SPECIAL_H */

@@ -7,7 +7,10 @@
  *      finalizers need it
  *   3  a dead one that still has no mark is reached by no other: its finalizer
  *      goes to the queue, and it is marked, because it is passed to it
- *   4  records of references that themselves have no mark are freed
+ *   4  records of references and maps that themselves have no mark are freed,
+ *      and entries of weak maps whose key or map has none
+ * After each marking the values of weak maps are marked that are reachable
+ * now (ephemeron.c).
  * The others of 3 wait: they are reached by one that was queued now, which
  * stays a root until its finalizer has returned, or by one that waits, too.
  * So when A reaches B, B's finalizer runs after A's returned.
@@ -65,7 +68,7 @@ static _Atomic uint64_t *mark_word(uintptr_t base, uint64_t *bit,
   return &mpgi_span_pairs(cell->span)[cell->index / 64].mark;
 }
 
-static bool is_marked(uintptr_t base) {
+bool mpgi_special_is_marked(uintptr_t base) {
   struct mpgi_cell cell;
   uint64_t bit;
   return (mpgi_load(mark_word(base, &bit, &cell)) & bit) != 0;
@@ -142,23 +145,27 @@ static void contents_job(size_t i, mpgi_visit *visit, void *arg) {
 
 /* ---- the steps ---- */
 
+static void reset(uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) mpgi_special_at(i)->dead = false;
+}
+
 /* Step 1; returns the number of dead with finalizers. */
 static uint32_t decide(uint32_t n) {
   uint32_t dead = 0;
   for (uint32_t i = 0; i < n; i++) {
     struct mpgi_special *s = mpgi_special_at(i);
-    s->dead = false;
     if (s->kind == MPGI_SPECIAL_FINALIZER)
-      dead += s->dead = !is_marked(s->base);
-    else if (s->kind == MPGI_SPECIAL_WEAK && !is_marked(s->base))
+      dead += s->dead = !mpgi_special_is_marked(s->base);
+    else if (s->kind == MPGI_SPECIAL_WEAK && !mpgi_special_is_marked(s->base))
       mpgi_weak_break_locked(s);
   }
   return dead;
 }
 
-static void mark_contents(unsigned markers, struct mpgi_mark_result *marked) {
+void mpgi_special_mark_jobs(mpgi_mark_job *job, unsigned markers,
+                            struct mpgi_mark_result *marked) {
   struct mpgi_mark_result more;
-  mpgi_mark_run(contents_job, chunks(), markers, &more);
+  mpgi_mark_run(job, chunks(), markers, &more);
   marked->objects += more.objects;
   marked->bytes += more.bytes;
   marked->cpu_ns += more.cpu_ns;
@@ -171,7 +178,7 @@ static void queue(uint32_t n, struct mpgi_mark_result *marked) {
   for (uint32_t i = 0; i < n; i++) {
     struct mpgi_special *s = mpgi_special_at(i);
     if (!is_dead(s)) continue;
-    if (is_marked(s->base)) {
+    if (mpgi_special_is_marked(s->base)) {
       last.waiting++;
       last.fn = s->fin.fn;
       continue;
@@ -184,23 +191,46 @@ static void queue(uint32_t n, struct mpgi_mark_result *marked) {
 }
 
 /* Step 4. */
-static void forget_handles(uint32_t n) {
+static void forget(uint32_t n) {
   for (uint32_t i = 0; i < n; i++) {
-    struct mpgi_special *s = mpgi_special_at(i);
-    if (s->kind == MPGI_SPECIAL_HANDLE && !is_marked(s->base))
-      mpgi_weak_break_locked(s);
+    struct mpgi_special *s = mpgi_special_at(i), *map;
+    switch (s->kind) {
+    case MPGI_SPECIAL_HANDLE:
+      if (!mpgi_special_is_marked(s->base)) mpgi_weak_break_locked(s);
+      break;
+    case MPGI_SPECIAL_MAP:
+      if (!mpgi_special_is_marked(s->base)) mpgi_special_remove_locked(s);
+      break;
+    case MPGI_SPECIAL_ENTRY:
+      map = mpgi_weakmap_of(s);
+      if (map == NULL || !mpgi_special_is_marked(map->base) ||
+          !mpgi_special_is_marked(s->base))
+        mpgi_weakmap_entry_remove_locked(s);
+      break;
+    default: break;
+    }
   }
+}
+
+static bool forgettable(void) {
+  return mpgi_special_count(MPGI_SPECIAL_HANDLE) > 0 ||
+         mpgi_special_count(MPGI_SPECIAL_MAP) > 0 ||
+         mpgi_special_count(MPGI_SPECIAL_ENTRY) > 0;
 }
 
 void mpgi_special_mark_stw(unsigned markers, struct mpgi_mark_result *marked) {
   uint32_t n = mpgi_special_made();
   last.waiting = 0;
   if (n == mpgi_special_count(MPGI_SPECIAL_FREE)) return;
+  reset(n);
+  mpgi_ephemeron_mark_stw(markers, marked);
   if (decide(n) > 0) {
-    mark_contents(markers, marked);
+    mpgi_special_mark_jobs(contents_job, markers, marked);
+    mpgi_ephemeron_mark_stw(markers, marked);
     queue(n, marked);
+    mpgi_ephemeron_mark_stw(markers, marked); /* keys among the queued */
   }
-  if (mpgi_special_count(MPGI_SPECIAL_HANDLE) > 0) forget_handles(n);
+  if (forgettable()) forget(n);
 }
 
 void mpgi_special_report(void) {
@@ -224,6 +254,7 @@ static bool is_fresh(const struct mpgi_special *s) {
 uint64_t mpgi_special_verify_stw(const struct mpgi_special_marker *m) {
   uint32_t n = mpgi_special_made();
   uint64_t wrong = 0;
+  mpgi_ephemeron_verify_stw(m);
   for (uint32_t i = 0; i < n; i++) {
     const struct mpgi_special *s = mpgi_special_at(i);
     if (s->kind == MPGI_SPECIAL_FINALIZER || is_fresh(s))
@@ -236,6 +267,7 @@ uint64_t mpgi_special_verify_stw(const struct mpgi_special_marker *m) {
     if (is_dead(s) || is_fresh(s)) contents(s, m->words, NULL);
   }
   m->drain();
+  mpgi_ephemeron_verify_stw(m);
   for (uint32_t i = 0; i < n; i++) {
     const struct mpgi_special *s = mpgi_special_at(i);
     wrong += is_dead(s) && !m->seen(s->base);
@@ -244,5 +276,6 @@ uint64_t mpgi_special_verify_stw(const struct mpgi_special_marker *m) {
   for (uint32_t i = 0; i < n; i++)
     if (is_fresh(mpgi_special_at(i))) m->reach(mpgi_special_at(i)->base);
   m->drain();
+  mpgi_ephemeron_verify_stw(m);
   return wrong;
 }

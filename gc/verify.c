@@ -26,7 +26,8 @@ static struct {
   size_t seen_bytes;
   uintptr_t *stack; /* starts of objects to scan */
   size_t depth, stack_bytes;
-  bool lost; /* no memory for the copy */
+  uint64_t reached; /* objects */
+  bool lost;        /* no memory for the copy */
 } v MPGI_NOROOT;
 
 static void *map(size_t *bytes) {
@@ -126,6 +127,7 @@ static void reach(uintptr_t base) {
   if (base == 0 || seen_test(base, true)) return;
   MPG_VERIFY((v.depth + 1) * sizeof *v.stack <= v.stack_bytes);
   v.stack[v.depth++] = base;
+  v.reached++;
 }
 
 static void naive_word(uintptr_t word) {
@@ -178,8 +180,10 @@ static void naive_words(void *arg, const void *lo, const void *hi) {
     naive_word(word_at(at));
 }
 
-static const struct mpgi_special_marker naive_marker = {naive_seen, naive_words,
-                                                        naive_drain, reach};
+static uint64_t naive_reached(void) { return v.reached; }
+
+static const struct mpgi_special_marker naive_marker = {
+    naive_seen, naive_words, naive_drain, reach, naive_reached};
 
 /* ---- comparing ---- */
 
@@ -211,6 +215,7 @@ static bool verify_map(void) {
   v.stack_bytes = cells * sizeof *v.stack;
   v.seen_bytes = mpgi_heap_used() / MPGI_GRANULE_BYTES / 8;
   v.depth = 0;
+  v.reached = 0;
   v.stack = map(&v.stack_bytes);
   v.seen = map(&v.seen_bytes);
   return v.stack != NULL && v.seen != NULL;

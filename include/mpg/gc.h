@@ -235,6 +235,43 @@ MPG_API mpg_weak *mpg_weak_new(void *obj) __attribute__((warn_unused_result));
  */
 MPG_API void *mpg_weak_get(mpg_weak *w);
 
+/* A map with weak keys: it keeps neither its keys nor, without them, its
+ * values.  An entry's value is kept while both the map and the key are
+ * reachable otherwise; a value that leads to its own key doesn't keep it.  The
+ * entry is gone when the key has been collected (after its finalizer) or
+ * freed.
+ *
+ * Returns: the map; NULL when memory is exhausted.
+ * Owner: the collector; mpg_free frees it earlier.
+ * Context of all functions on maps: goroutine.  They may be called on one map
+ *   by many goroutines at once; they don't park.
+ * Since: 0.1.  Source: ephemerons (Hayes 1997), as in Lua and Racket.
+ */
+typedef struct mpg_weakmap mpg_weakmap;
+MPG_API mpg_weakmap *mpg_weakmap_new(void) __attribute__((warn_unused_result));
+
+/* Is there an entry for key?  *value, unless value is NULL, gets its value, or
+ * NULL when there is none.  key may be anything.  Fatal: m is no map. */
+MPG_API bool mpg_weakmap_get(mpg_weakmap *m, const void *key, void **value);
+
+/* Make the entry for key, or replace its value.
+ *
+ * key    start of an object of any kind
+ * value  any; scanned like a root's word
+ *
+ * Returns: 0; -EINVAL (key isn't the start of an object); -ENOMEM.
+ * Context: fatal when m is no map.
+ */
+MPG_API int mpg_weakmap_set(mpg_weakmap *m, void *key, void *value);
+
+/* Remove the entry for key.  Returns: 0; -ENOENT (there is none).  Context:
+ * fatal when m is no map. */
+MPG_API int mpg_weakmap_delete(mpg_weakmap *m, const void *key);
+
+/* Entries now; those whose key is dead count until it has been collected.
+ * Context: fatal when m is no map. */
+MPG_API size_t mpg_weakmap_len(mpg_weakmap *m);
+
 /* Set whether pointers into objects keep them that are found in other objects.
  * At first they do.  Without, words of the heap count only when they name an
  * object's start; pointers in roots (stacks, registers, globals, registered
