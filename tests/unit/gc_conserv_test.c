@@ -8,98 +8,10 @@ static uint32_t draw(uint32_t below) {
   return (uint32_t) (seed >> 33) % below;
 }
 
-/* The oracle: every object there is, in malloc memory, sorted by address. */
-#define MAX 4096
-struct object {
-  uintptr_t lo;
-  size_t usable;
-};
-static struct object *objects;
-static size_t n_objects;
-
-static int compare(const void *a, const void *b) {
-  uintptr_t x = ((const struct object *) a)->lo;
-  uintptr_t y = ((const struct object *) b)->lo;
-  return (x > y) - (x < y);
-}
-
-static void *oracle_base(uintptr_t word) {
-  for (size_t i = 0; i < n_objects; i++)
-    if (word >= objects[i].lo && word <= objects[i].lo + objects[i].usable)
-      return (void *) objects[i].lo;
-  return NULL;
-}
-
-static size_t random_bytes(void) {
-  uint32_t how = draw(100);
-  if (how < 80) return draw(600);
-  if (how < 97) return draw(40000);
-  return draw(3000000);
-}
-
-static void add(void) {
-  if (n_objects == MAX) return;
-  void *p = mpgi_gc_alloc(random_bytes(), (enum mpgi_kind) draw(3));
-  assert_non_null(p);
-  assert_null(oracle_base((uintptr_t) p)); /* nobody else's */
-  objects[n_objects++] = (struct object){(uintptr_t) p, mpgi_alloc_size_g0(p)};
-}
-
-static void drop(void) {
-  if (n_objects == 0) return;
-  size_t i = draw((uint32_t) n_objects);
-  mpgi_free_g0((void *) objects[i].lo);
-  objects[i] = objects[--n_objects];
-}
-
-/* What isn't freed explicitly is kept by one root each, or dies. */
-static void collect(bool finish) {
-  size_t kept = 0;
-  memset(world.root, 0, MAX * sizeof *world.root);
-  for (size_t i = 0; i < n_objects; i++) {
-    if (draw(5) == 0) continue;
-    size_t delta = draw((uint32_t) objects[i].usable + 1);
-    world.root[kept] = (void *) (objects[i].lo + delta);
-    objects[kept++] = objects[i];
-  }
-  n_objects = kept;
-  if (finish)
-    mpgi_gc_g0();
-  else
-    mpgi_gc_collect(MPGI_GC_FORCED);
-  memset(world.root, 0, MAX * sizeof *world.root);
-}
-
-/* The pad behind the usable bytes belongs to its cell as well. */
-static void check_word(uintptr_t word) {
-  void *want = oracle_base(word), *got = mpgi_base_g0((void *) word);
-  if (want == got) return;
-  struct mpgi_cell cell;
-  if (want == NULL && got != NULL && mpgi_cell_find(word, &cell) &&
-      word > cell.base + mpgi_cell_usable(&cell))
-    want = oracle_base(cell.base);
-  if (want != got)
-    fail_msg("word %p: base %p, not %p", (void *) word, got, want);
-}
-
-static void check_words(unsigned n) {
-  uint64_t used = mpgi_heap_used();
-  qsort(objects, n_objects, sizeof *objects, compare);
-  for (unsigned i = 0; i < n; i++) {
-    uintptr_t word =
-        mpgi_heap.lo +
-        (((uint64_t) draw(1u << 31) << 20) ^ draw(1u << 31)) % (used + 65536);
-    if (n_objects > 0 && i % 2) {
-      const struct object *o = &objects[draw((uint32_t) n_objects)];
-      word = o->lo + draw((uint32_t) o->usable + 40) - 16;
-    }
-    check_word(word);
-  }
-}
+#include <tests/support/gc_conserv_ops.h>
 
 static void lookups_agree_with_the_oracle(void **state) {
   (void) state;
-  mpgi_gc_percent_g0(-1);
   for (int round = 0; round < 60; round++) {
     for (int i = 0; i < 300; i++) {
       if (draw(3) != 0)
@@ -134,9 +46,8 @@ static void far_inside_a_huge_object(void **state) {
 
 static int setup(void **state) {
   (void) state;
-  world_begin();
-  objects = calloc(MAX, sizeof *objects);
-  return objects == NULL;
+  oracle_begin();
+  return 0;
 }
 
 int main(void) {

@@ -237,7 +237,7 @@ UNIT_UNUSED static void world_return(void) {
 }
 
 /* Once per process (or child): the collector, and the main thread in it. */
-static void world_begin(void) {
+UNIT_UNUSED static void world_begin(void) {
   world.root = mmap(NULL, WORLD_ROOTS * sizeof(void *), PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   assert_true(world.root != MAP_FAILED);
