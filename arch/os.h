@@ -169,6 +169,10 @@ MPGI_HIDDEN void mpgi_os_roots_skip(const void *addr);
 MPGI_HIDDEN extern size_t mpgi_os_roots_static_rows;
 /* The list made by the last refresh; stable until the next. Signal-safe. */
 MPGI_HIDDEN const struct mpgi_range *mpgi_os_roots(size_t *n);
+/* With the world stopped: is the list still that of the loaded objects?  False
+ * also when a stopped thread is amid changing them: start the world, refresh
+ * again.  Threads that aren't stopped must not load or unload meanwhile. */
+MPGI_HIDDEN bool mpgi_os_roots_current(void);
 /* Thread-local blocks of a stopped thread, by its thread pointer.  Calls
  * visit for each range (static blocks, and dynamic ones through its DTV).
  * Signal-safe; the thread must be stopped or be the caller. */

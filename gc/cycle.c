@@ -12,6 +12,10 @@
  *   6  world->start
  *   7  wake the background sweeper, whoever runs finalizers; print
  *
+ * From step 1 on nobody else stops the world (world->reserve): listing the
+ * segments takes the dynamic linker's lock, and whoever holds that may be
+ * frozen by another stop, which would wait for us.
+ *
  * Election.  Steps 1 to 7 are one thread's at a time.  A thread that finds
  * somebody elected either goes on without (an allocation that passed the
  * goal: it will be stopped soon; once the goal is far exceeded it yields until
@@ -34,6 +38,8 @@
 
 /* Below this the collector starts no threads of its own. */
 #define PARALLEL_MIN_BYTES ((uint64_t) 1 << 20)
+/* Of stopping while objects are loaded: the linker's state may be stuck. */
+#define TRIES_MAX 1000
 #define RELEASE_PERIOD_NS (INT64_C(1) * 1000000000)
 #define RELEASE_MIN_BYTES ((uint64_t) 1 << 20)
 #define MARGIN 10 /* 1 / MARGIN of the goal stays at hand */
@@ -218,11 +224,25 @@ static void release_above_limit(void) {
     mpgi_heap_release(have - (uint64_t) limit);
 }
 
+/* Steps 1 and 2.  Once more when an object was loaded or unloaded in between;
+ * who is amid that gets time to end it. */
+static bool prepare_and_stop(struct cycle *c) {
+  for (unsigned tries = 0;; tries++) {
+    if (mpgi_gc_world.reserve != NULL) mpgi_gc_world.reserve();
+    if (!prepare(c)) break;
+    c->asked = mpgi_os_now();
+    mpgi_gc_world.stop(MPGI_STOP_GC);
+    if (mpgi_os_roots_current() || tries == TRIES_MAX) return true;
+    mpgi_gc_world.start();
+    mpgi_gc_world.give_way();
+  }
+  if (mpgi_gc_world.unreserve != NULL) mpgi_gc_world.unreserve();
+  return false;
+}
+
 static void run_cycle(enum mpgi_gc_cause cause) {
   struct cycle c = {.cause = cause};
-  if (!prepare(&c)) return;
-  c.asked = mpgi_os_now();
-  mpgi_gc_world.stop(MPGI_STOP_GC);
+  if (!prepare_and_stop(&c)) return;
   c.stopped = mpgi_os_now();
   c.time_to_stop = mpgi_gc_world.last_time_to_stop_ns();
   stopped_world(&c);

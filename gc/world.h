@@ -29,6 +29,10 @@ struct mpgi_world {
    * Called on g0 or on a thread without a P.  Nothing between stop and start
    * may take a lock a stopped thread can hold. */
   void (*stop)(enum mpgi_stop_reason reason);
+  /* May be NULL.  From here on until start, or unreserve instead of stop,
+   * nobody but the caller stops the world. */
+  void (*reserve)(void);
+  void (*unreserve)(void);
   void (*start)(void);
   /* Wait a moment for somebody else's stop, as one who can be stopped. */
   void (*give_way)(void);

@@ -525,6 +525,8 @@ MPGI_HIDDEN void mpgi_world_stop(enum mpgi_stop_reason reason);
 /* From any thread: false, and nothing is stopped, while no run is on. */
 MPGI_HIDDEN bool mpgi_world_stop_if_running(enum mpgi_stop_reason reason);
 MPGI_HIDDEN void mpgi_world_start(void);
+MPGI_HIDDEN void mpgi_world_reserve(void); /* as in gc/world.h */
+MPGI_HIDDEN void mpgi_world_unreserve(void);
 MPGI_HIDDEN void mpgi_world_give_way(void);
 /* On g0 with a P while the world stops: wait in place until it runs again. */
 MPGI_HIDDEN void mpgi_stop_here(struct mpg_m *mp);

@@ -179,6 +179,8 @@ static int procs(void) { return atomic_load(&mpgi_sched.procs); }
 const struct mpgi_world mpgi_world = {
     .stop = mpgi_world_stop,
     .start = mpgi_world_start,
+    .reserve = mpgi_world_reserve,
+    .unreserve = mpgi_world_unreserve,
     .give_way = mpgi_world_give_way,
     .root_jobs = root_jobs,
     .root_job = root_job,

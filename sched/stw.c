@@ -218,6 +218,24 @@ static void wait_arrivals(void) {
   }
 }
 
+/* Guarded by the semaphore: its holder has taken it ahead of the stop. */
+static struct mpg_m *_Atomic reserver;
+
+void mpgi_world_reserve(void) {
+  struct mpg_m *mp = mpgi_tls_m();
+  if (!mp) return; /* no stop waits for this thread */
+  take_semaphore();
+  atomic_store(&reserver, mp);
+}
+
+void mpgi_world_unreserve(void) {
+  struct mpg_m *mp = mpgi_tls_m();
+  if (!mp) return;
+  MPG_ASSERT(atomic_load(&reserver) == mp);
+  atomic_store(&reserver, NULL);
+  atomic_store(&mpgi_stw.sema, 0);
+}
+
 static void stop_with_semaphore(enum mpgi_stop_reason reason) {
   struct mpg_m *mp = mpgi_tls_m();
   __builtin_unwind_init(); /* callee-saved registers to above stop_sp */
@@ -250,7 +268,9 @@ static void stop_with_semaphore(enum mpgi_stop_reason reason) {
 }
 
 void mpgi_world_stop(enum mpgi_stop_reason reason) {
-  take_semaphore();
+  struct mpg_m *mp = mpgi_tls_m();
+  if (!mp || atomic_load(&reserver) != mp) take_semaphore();
+  atomic_store(&reserver, NULL);
   stop_with_semaphore(reason);
 }
 

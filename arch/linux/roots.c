@@ -14,6 +14,12 @@
  *   DTV           glibc's per-thread vector of blocks, found at thread
  *                 pointer + 8: entry m describes module m
  *
+ * Between a refresh and the stop an object may come or go.  So a refresh
+ * remembers what the linker's list of objects looked like (a hash, taken under
+ * its lock), and with the world stopped it is looked at again, without the
+ * lock [linux.roots.current]: when it differs, or a stopped thread was about
+ * to change it, the caller starts the world and begins anew.
+ *
  * Two tables exist of each; a refresh fills the idle one and then publishes
  * it, so a reader in a stopped world sees a whole one.
  *
@@ -70,14 +76,15 @@ struct lists {
   struct table ranges;  /* struct mpgi_range */
   struct table modules; /* struct tls_module */
   uintptr_t static_max; /* largest offset of a static module */
+  uint64_t objects;     /* hash of the linker's list; 0: none is known */
 };
 
 /* [0] and [1]; current is the published one.  Written by refresh only. */
 static struct mpgi_range first_ranges[2][STATIC_ROWS];
 static struct tls_module first_modules[2][STATIC_ROWS];
 static struct lists lists[2] = {
-    {{first_ranges[0], 0, 0}, {first_modules[0], 0, 0}, 0},
-    {{first_ranges[1], 0, 0}, {first_modules[1], 0, 0}, 0},
+    {{first_ranges[0], 0, 0}, {first_modules[0], 0, 0}, 0, 0},
+    {{first_ranges[1], 0, 0}, {first_modules[1], 0, 0}, 0, 0},
 };
 static _Atomic(struct lists *) current;
 static atomic_flag refreshing = ATOMIC_FLAG_INIT;
@@ -211,8 +218,41 @@ static bool is_skipped(const struct dl_phdr_info *info) {
          contains(info, skip_addr) && !contains(info, (uintptr_t) &lists);
 }
 
+/* ---- the linker's list of objects ---- */
+
+/* Where the linker describes itself to debuggers; NULL: unknown. */
+static const struct r_debug *debug_info;
+
+/* The main program's dynamic section says where, once it has been started. */
+static void find_debug_info(const struct dl_phdr_info *info) {
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+    if (ph->p_type != PT_DYNAMIC) continue;
+    const ElfW(Dyn) *d = (const void *) (info->dlpi_addr + ph->p_vaddr);
+    for (; d->d_tag != DT_NULL; d++)
+      if (d->d_tag == DT_DEBUG) debug_info = (const void *) d->d_un.d_ptr;
+  }
+}
+
+static uint64_t mix(uint64_t h, uintptr_t v) {
+  return (h ^ v) * UINT64_C(0x9e3779b97f4a7c15) + 1;
+}
+
+/* Of the list as it is; 0: it can't be read. */
+static uint64_t objects_hash(void) {
+  uint64_t h = 1;
+  if (!debug_info || debug_info->r_version < 1) return 0;
+  for (const struct link_map *m = debug_info->r_map; m; m = m->l_next)
+    h = mix(mix(mix(h, (uintptr_t) m), m->l_addr), (uintptr_t) m->l_ld);
+  return h ? h : 1;
+}
+
 static int visit_object(struct dl_phdr_info *info, size_t size, void *arg) {
   struct lists *l = arg;
+  if (l->ranges.n == 0 && l->modules.n == 0 && !l->objects) {
+    find_debug_info(info); /* the first one is the main program */
+    l->objects = objects_hash();
+  }
   /* Older C libraries pass a shorter structure, without the TLS fields. */
   MPG_VERIFY(size >= offsetof(struct dl_phdr_info, dlpi_tls_data) + 8);
   if (!is_skipped(info) && !add_segments(l, info)) return -ENOMEM;
@@ -283,6 +323,7 @@ int mpgi_os_roots_refresh(void) {
   struct lists *l = was == &lists[0] ? &lists[1] : &lists[0];
   l->ranges.n = l->modules.n = 0;
   l->static_max = 0;
+  l->objects = 0;
   int err = dl_iterate_phdr(visit_object, l);
   if (!err) {
     resolve_all(l);
@@ -308,6 +349,13 @@ const struct mpgi_range *mpgi_os_roots(size_t *n) {
   *n = l->ranges.n;
   MPG_ASSERT(*n > 0); /* libc alone has writable data */
   return l->ranges.mem;
+}
+
+/* [linux.roots.current] r_state says that no thread is amid a change. */
+bool mpgi_os_roots_current(void) {
+  uint64_t was = published()->objects;
+  if (!was) return true;
+  return debug_info->r_state == RT_CONSISTENT && objects_hash() == was;
 }
 
 void mpgi_os_tls_words(uintptr_t thread_pointer,
