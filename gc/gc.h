@@ -90,6 +90,7 @@ MPGI_HIDDEN void *mpgi_alloc_root_g0(size_t bytes);
 MPGI_HIDDEN void *mpgi_alloc_aligned_g0(size_t bytes, size_t alignment);
 MPGI_HIDDEN int mpgi_interior_pointers_g0(int on);
 MPGI_HIDDEN size_t mpgi_release_memory_g0(void);
+MPGI_HIDDEN int mpgi_heap_dump_g0(int fd);
 MPGI_HIDDEN void mpgi_on_out_of_memory_g0(void *(*handler)(size_t bytes));
 MPGI_HIDDEN int mpgi_gc_stats_read_g0(void *stats);
 

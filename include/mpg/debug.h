@@ -50,6 +50,19 @@ MPG_API int mpg_trace_start(const char *path);
  */
 MPG_API int mpg_trace_stop(void);
 
+/* Collect, and write every live object with what refers to it, as text: for
+ * finding out why something is kept.  The format is at the top of
+ * gc/heapdump.c; tools/heapdump.py answers the question from such a file.
+ *
+ * fd  open for writing; not a pipe or socket that this process reads, which
+ *     could not go on while the world is stopped
+ *
+ * Returns: 0; -EBADF (fd < 0); -ENOMEM.  Errors of writing aren't reported.
+ * Context: goroutine.  Stops the world for as long as writing takes.
+ * Since: 0.1.
+ */
+MPG_API int mpg_heap_dump(int fd);
+
 /* The version and the platform: "0.1.0 (x86_64-linux)".
  *
  * Owner: static.

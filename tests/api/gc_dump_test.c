@@ -1,0 +1,94 @@
+/* gc_dump_test.c - the heap dump names what is live, and by whom. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "../support/hide.h"
+
+static void *top; /* global: a root */
+
+/* The number of lines `what [any address] object`. */
+static size_t lines(FILE *f, const char *what, bool address, const void *obj) {
+  char line[256], want[64];
+  size_t n = 0, skip = strlen(what);
+  snprintf(want, sizeof want, " %p", obj);
+  rewind(f);
+  while (fgets(line, sizeof line, f)) {
+    if (strncmp(line, what, skip) != 0 || line[skip] != ' ') continue;
+    char *at = line + skip;
+    if (address && !(at = strchr(at + 1, ' '))) continue;
+    size_t length = strlen(want);
+    n += strncmp(at, want, length) == 0 &&
+         (at[length] == ' ' || at[length] == 10);
+  }
+  return n;
+}
+
+static FILE *dump(void) {
+  FILE *f = tmpfile();
+  CHECK(f != NULL);
+  CHECK_EQ(mpg_heap_dump(fileno(f)), 0);
+  char line[64];
+  rewind(f);
+  CHECK(fgets(line, sizeof line, f) != NULL);
+  CHECK(strcmp(line, "mpg heap dump 1\n") == 0);
+  return f;
+}
+
+static void names_objects_and_referrers(void *arg) {
+  (void) arg;
+  void **a = mpg_alloc(200), **b = mpg_alloc_noscan(100000), **c;
+  size_t offset = 8;
+  c = mpg_alloc_typed(mpg_type_new(16, &offset, 1), 1);
+  top = a;
+  a[3] = c;
+  a[4] = (char *) b + 500;
+  c[1] = b;
+  FILE *f = dump();
+  CHECK_EQ(lines(f, "object", false, a), 1);
+  CHECK_EQ(lines(f, "object", false, b), 1);
+  CHECK_EQ(lines(f, "object", false, c), 1);
+  CHECK_GE(lines(f, "root", true, a), 1);
+  CHECK_EQ(lines(f, "ref", true, c), 1);
+  CHECK_EQ(lines(f, "ref", true, b), 2);
+  CHECK_EQ(lines(f, "object", false, &top), 0);
+  fclose(f);
+}
+
+static __attribute__((noinline)) void make_garbage(hidden *h) {
+  for (uintptr_t i = 0; i < 100; i++) h[i] = hide_new(i);
+}
+
+static void leaves_garbage_out(void *arg) {
+  hidden h[100];
+  size_t n = 0;
+  (void) arg;
+  make_garbage(h);
+  hide_scrub();
+  FILE *f = dump();
+  for (int i = 0; i < 100; i++) n += lines(f, "object", false, unhide(h[i]));
+  CHECK_LE(n, 5);
+  fclose(f);
+}
+
+static void goes_on_afterwards(void *arg) {
+  (void) arg;
+  CHECK_EQ(mpg_heap_dump(-1), -EBADF);
+  int fd = open("/dev/null", O_WRONLY);
+  CHECK_GE(fd, 0);
+  for (int i = 0; i < 20; i++) {
+    for (uintptr_t k = 0; k < 2000; k++) top = hide_object(k);
+    CHECK_EQ(mpg_heap_dump(fd), 0);
+    CHECK(hide_alive(hide(top), 1999));
+  }
+  close(fd);
+}
+
+static const struct check_case cases[] = {
+    INSIDE(names_objects_and_referrers),
+    INSIDE(leaves_garbage_out),
+    INSIDE(goes_on_afterwards),
+};
+
+int main(int argc, char **argv) {
+  return check_cases(cases, sizeof(cases) / sizeof(*cases), argc, argv, 30);
+}
