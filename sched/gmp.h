@@ -178,6 +178,8 @@ struct mpg_p {
   struct mpg_p *link;           /* sched.lock: idle list */
   _Atomic uint32_t schedtick;   /* owner: +1 at every new slice */
   _Atomic uint32_t syscalltick; /* owner: +1 at every system call */
+  _Atomic uint32_t taken; /* sysmon: +1 when it takes it from a system call;
+                             owner: 0 when it gets it back (syscall.c) */
   _Atomic uint32_t woken; /* owner: somebody made ready waits in the queue */
   bool retire;   /* stopper: beyond gomaxprocs; the owner lets go of it */
   bool attached; /* sched.lock: belongs to an attached thread (attach.c) */
@@ -251,11 +253,12 @@ struct mpg_m {
   struct mpg_p *p;    /* itself; the stopper while it is stopped */
   _Atomic(struct mpg_p *) next_p; /* whoever wakes it: the P to start with */
   struct mpg_p *old_p;            /* itself: P before the system call */
-  struct mpgi_note park;          /* idle */
-  struct mpg_m *link;             /* sched.lock: idle list */
-  struct mpg_m *all_link;         /* sched.lock: every M */
-  bool spinning;                  /* itself; counted in sched.nmspinning */
-  bool blocked;                   /* itself: sleeping on park */
+  int64_t handed_at;     /* itself: ns when it handed old_p off; 0: it didn't */
+  struct mpgi_note park; /* idle */
+  struct mpg_m *link;    /* sched.lock: idle list */
+  struct mpg_m *all_link; /* sched.lock: every M */
+  bool spinning;          /* itself; counted in sched.nmspinning */
+  bool blocked;           /* itself: sleeping on park */
   uint32_t rand;
   uint32_t fastrand;
   int32_t locks;          /* itself: > 0 while it must not be descheduled */

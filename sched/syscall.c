@@ -4,6 +4,10 @@
  * exit:  one CAS gets the same P back; when it was taken: its old P or any
  *        idle one; else the goroutine goes to the global queue.
  *
+ * Goroutines that block one after the other would each keep the P for a tick
+ * of sysmon's.  So when that has happened several times in a row, and others
+ * wait in the queue, enter hands the P off itself.
+ *
  * With the stopper (stw.c):  enter stores P status, then loads waiting; the
  * stopper stores waiting, then loads P statuses; both sequentially
  * consistent, so at least one of them takes the P, and the CAS makes it one.
@@ -18,6 +22,23 @@
 #include <string.h>
 
 #include <sched/gmp.h>
+
+/* So many system calls in a row lasted until sysmon took the P. */
+#define TAKEN_OFTEN 3
+#define SHORT_NS (20 * 1000)
+
+static bool blocks_often(struct mpg_p *pp) {
+  return atomic_load_explicit(&pp->taken, memory_order_relaxed) >=
+             TAKEN_OFTEN &&
+         !mpgi_runq_empty(pp);
+}
+
+/* The P was handed off; for nothing when the call was short. */
+static void judge_handoff(struct mpg_m *mp, struct mpg_p *old) {
+  if (mpgi_os_now() - mp->handed_at < SHORT_NS)
+    atomic_store_explicit(&old->taken, 0, memory_order_relaxed);
+  mp->handed_at = 0;
+}
 
 void mpgi_syscall_enter_g0(void) {
   struct mpg_g *gp = mpgi_current_g("mpg_syscall_enter");
@@ -37,15 +58,23 @@ void mpgi_syscall_enter_g0(void) {
       &pp->syscalltick,
       atomic_load_explicit(&pp->syscalltick, memory_order_relaxed) + 1,
       memory_order_relaxed);
+  if (MPGI_UNLIKELY(blocks_often(pp)) && !mp->attached) {
+    mp->handed_at = mpgi_os_now();
+    mpgi_m_handoff(pp); /* it is running, in transit */
+    return;
+  }
   atomic_store(&pp->status, MPGI_P_SYSCALL);
   if (mpgi_stw_waiting()) mpgi_stw_take_syscall(pp);
 }
+
+/* ---- leaving ---- */
 
 static bool take_old_p(struct mpg_m *mp, struct mpg_p *pp) {
   uint32_t s = MPGI_P_SYSCALL;
   return pp &&
          atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_RUNNING) &&
-         (mpgi_p_acquire(mp, pp), true);
+         (atomic_store_explicit(&pp->taken, 0, memory_order_relaxed),
+          mpgi_p_acquire(mp, pp), true);
 }
 
 /* The P was taken: its old one if idle, or any idle one. */
@@ -87,6 +116,7 @@ void mpgi_syscall_exit_g0(void) {
     if (!mpgi_attached_take_p(mp)) mpgi_attached_cut(mp, &gp->ctx);
   } else {
     if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
+    if (MPGI_UNLIKELY(mp->handed_at != 0)) judge_handoff(mp, old);
     if (!take_old_p(mp, old) && !take_idle_p(mp, old)) exit_without_p(mp, gp);
   }
   atomic_store_explicit(

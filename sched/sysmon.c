@@ -121,6 +121,7 @@ static bool retake_syscall(struct sysmon *s, struct mpg_p *pp) {
   if (!wanted || mpgi_stw_waiting() ||
       !atomic_compare_exchange_strong(&pp->status, &st, MPGI_P_RUNNING))
     return false;
+  atomic_fetch_add_explicit(&pp->taken, 1, memory_order_relaxed);
   MPGI_TRACE_P(pp, P_RETAKE, 0);
   mpgi_m_handoff(pp);
   return true;
