@@ -40,6 +40,8 @@
 #define MPGI_SPLIT_SLACK_BYTES 256
 #define MPGI_STUB_BYTES 256
 #define MPGI_GUARD_GAP_BYTES (MPGI_SPLIT_SLACK_BYTES + MPGI_STUB_BYTES)
+/* Stack that a LEAF of linux/libc.def may use below its return address. */
+#define MPGI_LIBC_LEAF_BYTES (MPGI_STUB_BYTES - 8)
 
 struct mpgi_segment {
   struct mpgi_segment *prev; /* older; NULL for the first */
@@ -191,10 +193,22 @@ static inline bool mpgi_arch_pc_in_morestack(uintptr_t pc) {
          pc < (uintptr_t) mpgi_morestack_stop;
 }
 
+/* ---- C library stubs (x86_64/libc_call.S) ---- */
+/* Where the stubs jump to. */
+extern void mpg_abi_libc_call(void);
+/* Behind a stub or a linkage table's entry: the function that fn, code of this
+ * program, jumps to through a slot; fn itself when it is no such jump. */
+MPGI_HIDDEN void *mpgi_arch_behind_jump(void *fn);
+
 /* ---- upcalls: called by the assembler, on g0, defined by sched ---- */
 /* An entry thunk's way out saw preempt set: park or stop in place, or return
  * to let it go on. */
 MPGI_HIDDEN void mpgi_thunk_preempted(struct mpgi_context *gp);
+/* The C library returned to libc_call.S with preempt set: stop in place, or
+ * true to go through the async-preemption save, or false to go on. */
+MPGI_HIDDEN bool mpgi_libc_preempted(struct mpgi_context *gp);
+/* An entry thunk was called from inside the C library. */
+MPGI_HIDDEN _Noreturn void mpgi_libc_misuse(const char *what);
 /* gp was async-preempted; its state is saved (pc = mpgi_resume_async). */
 MPGI_HIDDEN _Noreturn void mpgi_async_preempted(struct mpgi_context *gp);
 /* gp's function returned, or mpg_goexit was called. */

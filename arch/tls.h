@@ -22,6 +22,8 @@ struct mpgi_tls {
   struct mpg_m *m; /* NULL in threads mpg did not start or attach */
   struct mpgi_cache *cache; /* allocation cache of this thread's P; NULL
                                without one */
+  struct mpg_g *libc; /* for whom the C library runs on g0 (libc_call.S); NULL
+                         when it doesn't */
 };
 
 extern _Thread_local struct mpgi_tls mpgi_tls
@@ -32,6 +34,7 @@ extern _Thread_local struct mpgi_tls mpgi_tls
 #define MPGI_TLS_G0_SP 8
 #define MPGI_TLS_M 16
 #define MPGI_TLS_CACHE 24
+#define MPGI_TLS_LIBC 32
 
 #define MPGI_TLS_READ(type, off)               \
   __extension__({                              \
@@ -59,6 +62,9 @@ static inline struct mpg_g *mpgi_tls_g(void) {
 }
 static inline struct mpg_m *mpgi_tls_m(void) {
   return MPGI_TLS_READ(struct mpg_m *, MPGI_TLS_M);
+}
+static inline struct mpg_g *mpgi_tls_libc(void) {
+  return MPGI_TLS_READ(struct mpg_g *, MPGI_TLS_LIBC);
 }
 static inline struct mpgi_cache *mpgi_tls_cache(void) {
   return MPGI_TLS_READ(struct mpgi_cache *, MPGI_TLS_CACHE);

@@ -1,12 +1,17 @@
 /* fault.c - SIGSEGV and SIGBUS: is it the end of a goroutine's stack?
  *
  * A fault in the guard region of the running goroutine's fixed stack is the
- * fatal "stack overflow".  Anything else is the application's: its handler is
+ * fatal "stack overflow".  With MPG_DEBUG=stackguard=1 segments have guard
+ * regions, too: code that takes more of one than it was given (a function
+ * called through a pointer that no linker sees, code built without the flags
+ * or linked by bfd) is reported before it has overwritten anything.  Anything
+ * else is the application's: its handler is
  * called, or the default action restored, so that the instruction faults
  * again and the process dies as it would have without us.
  */
 #include <sched/sched.h>
 
+#include <dlfcn.h>
 #include <signal.h>
 
 #include <sched/gmp.h>
@@ -17,6 +22,23 @@ static void die_by_default(int sig) {
 }
 
 static bool application_handles(int sig) { return mpgi_os_signal_has_old(sig); }
+
+static void guard_hit(struct mpg_m *mp, const struct mpg_g *gp,
+                      const struct mpgi_segment *seg, const void *ucontext) {
+  struct mpgi_sigregs r;
+  Dl_info info = {0};
+  mpgi_arch_sigregs(ucontext, &r);
+  mp->fault_pc = r.pc;
+  mp->fault_fp = r.fp;
+  dladdr((const void *) r.pc, &info);
+  mpgi_fatal(
+      "stack guard: goroutine %lu ran off a stack segment of %zu bytes in "
+      "%s (%s), which was not promised that much: call it through "
+      "mpg_foreign_call",
+      (unsigned long) gp->goid, (size_t) (seg->hi - seg->lo),
+      info.dli_sname ? info.dli_sname : "a function",
+      info.dli_fname ? info.dli_fname : "of no known file");
+}
 
 static void on_fault(int sig, void *siginfo, void *ucontext) {
   const siginfo_t *info = siginfo;
@@ -34,6 +56,9 @@ static void on_fault(int sig, void *siginfo, void *ucontext) {
         "%zu bytes",
         (unsigned long) gp->goid, (size_t) (gp->ctx.hi - gp->ctx.lo));
   }
+  const struct mpgi_segment *seg =
+      gp ? mpgi_stack_guard_of(&gp->ctx, (uintptr_t) info->si_addr) : NULL;
+  if (seg) guard_hit(mp, gp, seg, ucontext);
   if (application_handles(sig))
     mpgi_os_signal_chain(sig, siginfo, ucontext);
   else

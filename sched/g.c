@@ -40,6 +40,7 @@ static void g_init_block(struct mpg_g *gp) {
   memset(gp, 0, sizeof *gp);
   uintptr_t lo = (uintptr_t) gp + ((sizeof *gp + 15) & ~(size_t) 15);
   uintptr_t hi = (uintptr_t) gp + MPGI_STACK_BLOCK_BYTES;
+  mpgi_stack_block_guard(&lo, &hi);
   mpgi_stack_first(&gp->ctx, &gp->seg0, lo, hi);
   gp->signature = MPGI_G_SIGNATURE;
   mpgi_g_status_set(gp, MPGI_G_IDLE, MPGI_G_DEAD);

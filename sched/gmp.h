@@ -284,6 +284,10 @@ struct mpg_m {
   _Atomic uint32_t pins; /* threads about to signal it */
   _Atomic uint32_t gone; /* enum mpgi_m_gone: itself; NOT once it is set up */
 };
+static inline bool mpgi_m_on_gsignal(const struct mpg_m *mp, uintptr_t sp) {
+  return sp - (uintptr_t) mp->gsignal <
+         MPGI_GSIGNAL_BYTES + (uintptr_t) mpgi_os_page_bytes;
+}
 _Static_assert(offsetof(struct mpg_m, xsave_free) == 0, "M_XSAVE_FREE");
 _Static_assert(offsetof(struct mpg_m, fpu) == 8, "M_FPU");
 

@@ -8,7 +8,9 @@
  * exactly [leaf.fde].  What an implementation jumps to outside that extent is
  * just not a leaf.  The caller must be user code: while a leaf has pushed
  * nothing the word at SP is its return address, and otherwise that word is
- * no code address, so it must be in user text.
+ * no code address, so it must be in user text.  (User code comes to them
+ * through the stubs of libc.def, which only jump; so does this file, and looks
+ * behind the jump.)
  *
  * [leaf.fde] DWARF CFI as GCC's unwinder registers it: length, CIE pointer,
  * pc_begin, pc_range, the latter two four bytes pc-relative (encoding 0x1b,
@@ -48,8 +50,9 @@ static uint32_t fde_range(const unsigned char *fde) {
   return range;
 }
 
-static void add(void *fn) {
+static void add(void *named) {
   struct dwarf_eh_bases bases;
+  void *fn = mpgi_arch_behind_jump(named);
   if (nleaves == sizeof leaves / sizeof *leaves) return;
   const unsigned char *fde = _Unwind_Find_FDE(fn, &bases);
   if (!fde || bases.func != fn) return;

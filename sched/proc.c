@@ -425,6 +425,7 @@ void mpgi_fpu_leave(struct mpg_m *mp, struct mpg_g *gp) {
 
 void mpgi_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
   MPG_ASSERT(mp->curg == gp && gp->m == mp);
+  MPG_ASSERT(!mpgi_tls_libc());
   mpgi_fpu_leave(mp, gp);
   mp->curg = NULL;
   gp->m = NULL;
@@ -550,6 +551,52 @@ void mpgi_thunk_preempted(struct mpgi_context *ctx) {
    * between must find its poison there to stay (tests/model/guard_model.c). */
   mpgi_arch_guard_set(ctx->guard);
   if (atomic_load(&ctx->preempt)) mpgi_arch_guard_set(MPGI_GUARD_POISON);
+}
+
+/* A call, whose caller's frame is f: stop in place when the world stops; true
+ * when the goroutine is to be switched out.  Not when a library called it
+ * back: that may hold a lock which others need before they can stop.  Frozen
+ * in the signal handler it can be thawed [stw.thaw]. */
+static bool take_at_call(struct mpg_m *mp, struct mpg_g *gp,
+                         struct mpgi_frame f) {
+  if (!mpgi_text_is_user(f.pc) || !mpgi_frames_are_user(gp, f)) {
+    /* Lost when a stop begins just now; but its signal sets it again. */
+    if (!mpgi_stw_waiting()) atomic_store(&gp->ctx.preempt, 0);
+    return false;
+  }
+  uint32_t why = take_preempt(mp, gp);
+  if (!(why & MPGI_PREEMPT_SLICE) || gp->preempt_off || !mp->xsave_free)
+    return false;
+  /* for mpgi_async_preempted, which takes it again */
+  atomic_fetch_or(&gp->ctx.preempt, MPGI_PREEMPT_SLICE);
+  gp->at_call = 1;
+  return true;
+}
+
+bool mpgi_libc_preempted(struct mpgi_context *ctx) {
+  struct mpg_g *gp = (struct mpg_g *) ctx;
+  int error = errno; /* the C library's */
+  /* frame: as a thunk's */
+  const uintptr_t *frame = (const uintptr_t *) ctx->sp;
+  struct mpgi_frame f = {frame[6], ctx->sp + 56, frame[5], true};
+  bool inject = take_at_call(mpgi_tls_m(), gp, f);
+  /* The injected frame needs room below the caller's SP, as in a handler. */
+  if (inject && f.sp - ctx->lo < MPGI_INJECT_BYTES + 64) {
+    atomic_fetch_and(&ctx->preempt, ~(uint32_t) MPGI_PREEMPT_SLICE);
+    gp->at_call = 0;
+    inject = false;
+  }
+  mpgi_arch_guard_set(ctx->guard);
+  if (atomic_load(&ctx->preempt)) mpgi_arch_guard_set(MPGI_GUARD_POISON);
+  errno = error;
+  return inject;
+}
+
+void mpgi_libc_misuse(const char *what) {
+  mpgi_fatal(
+      "%s called from inside the C library, which runs on the system stack "
+      "(a callback of fopencookie or register_printf_function)",
+      what);
 }
 
 bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx, uintptr_t fp) {

@@ -5,6 +5,9 @@
  *   its saved SP          parked, runnable, stopped on g0
  *   the interrupted SP    less the red zone, with the interrupted registers,
  *                         when its M is frozen in a handler
+ *   its saved SP, and     frozen in a C library function that runs on g0
+ *   g0's part, from the   (libc_call.S): arguments and locals of libc's are
+ *   interrupted SP        there
  *   the SP at enter       in a system call: its thread goes on running
  */
 #include <sched/sched.h>
@@ -45,9 +48,19 @@ static void scan_frozen(const struct mpg_g *gp, const struct mpg_m *mp,
     return;
   }
   uintptr_t sp = r.sp - MPGI_RED_ZONE_BYTES;
-  /* On another stack (a handler of the application's): all of ours. */
-  if (r.sp <= gp->ctx.lo || r.sp > gp->ctx.hi || sp < gp->ctx.lo)
+  if (r.sp >= mp->g0_lo && r.sp < mp->g0_hi) {
+    visit_words(v, (const void *) (sp & ~(uintptr_t) 7),
+                (const void *) mp->g0_sp);
+    sp = gp->ctx.sp;
+  } else if (r.sp <= gp->ctx.lo || r.sp > gp->ctx.hi || sp < gp->ctx.lo) {
+    /* On another stack (a handler of the application's): all of ours, and
+     * what that handler interrupted. */
+    if (mpgi_m_on_gsignal(mp, r.sp))
+      visit_words(
+          v, (const void *) (sp & ~(uintptr_t) 7),
+          (const char *) mp->gsignal + mpgi_os_page_bytes + MPGI_GSIGNAL_BYTES);
     sp = gp->ctx.lo;
+  }
   mpgi_stack_ranges(&gp->ctx, sp, visit_words, v);
 }
 

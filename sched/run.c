@@ -52,6 +52,11 @@ static int init_once(void) {
   return err;
 }
 
+/* The stubs' archive comes behind this one in the link, and some linkers look
+ * into each archive once: the part that the stubs need must be there already.
+ */
+__attribute__((used)) static void (*const stubs_need)(void) = mpg_abi_libc_call;
+
 /* ---- number of Ps ---- */
 
 static int procs_default(void) {

@@ -5,11 +5,17 @@
  *   not one of our threads, or not our signal   the application's handler
  *   the run is over                             freeze for ever
  *   no goroutine, or no P                       nothing: it owes nobody
- *   in the runtime (SP off the goroutine's      poison the guard word; the
- *   stack on g0, or PC in mpg_rt_text)          flag is seen on the way out
+ *   in the runtime (SP on g0, or PC in          poison the guard word; the
+ *   mpg_rt_text)                                flag is seen on the way out
  *   at an async safe point                      inject a call (tier 2)
  *   the world is stopping                       freeze in place (tier 3)
  *   otherwise                                   poison the guard word (tier 1)
+ *
+ * C library functions called through stubs run on g0, too (libc_call.S): with
+ * tls.libc set, and PC outside mpg_rt_text, g0 is in foreign code, which is
+ * frozen where it is.  A handler of the application's, on the signal stack,
+ * that interrupted either sort of code on g0 counts as the runtime: nobody
+ * knows which part of g0 is live.
  *
  * Async safe point: preemption not disabled; a buffer for the extended state;
  * room on the stack; PC in user text, or in a leaf of libc's that user code
@@ -125,7 +131,9 @@ static bool async_safe_point(const struct mpg_m *mp, const struct mpg_g *gp,
 /* ---- the handler ---- */
 
 static bool in_runtime(const struct mpg_m *mp, const struct mpgi_sigregs *r) {
-  return mpgi_arch_pc_in_rt(r->pc) || (r->sp >= mp->g0_lo && r->sp < mp->g0_hi);
+  if (mpgi_arch_pc_in_rt(r->pc)) return true;
+  if (r->sp >= mp->g0_lo && r->sp < mp->g0_hi) return !mpgi_tls_libc();
+  return mpgi_m_on_gsignal(mp, r->sp) && !mpgi_tls_g();
 }
 
 /* Foreign code may hold a lock that somebody needs after mpg_run; one that is

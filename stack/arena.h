@@ -21,6 +21,7 @@ enum mpgi_stack_order {
   MPGI_ORDER_BLOCK,       /* part of a G's block: never freed by itself */
   MPGI_ORDER_FIXED,       /* slot of a fixed-stack slab */
   MPGI_ORDER_FIXED_OWN,   /* fixed stack with a mapping of its own */
+  MPGI_ORDER_GUARDED,     /* a mapping of its own, above a guard region */
 };
 
 /* Reserve: 0 or -ENOMEM.  Idempotent under the STACK lock. */
@@ -43,6 +44,10 @@ MPGI_HIDDEN void mpgi_stack_segment_give(struct mpgi_stack_cache *c,
                                          struct mpgi_segment *seg);
 /* Bytes of a segment that can hold need bytes of frames and arguments. */
 MPGI_HIDDEN size_t mpgi_stack_segment_bytes_for(size_t need);
+
+/* Of a segment with MPG_DEBUG=stackguard=1, below its lo.  Not a page: a C
+ * function may have larger locals and touch their far end first. */
+#define MPGI_STACK_GUARD_BYTES ((size_t) 64 << 10)
 
 /* Low end of what was given out for seg: its record is at the high end. */
 static inline uintptr_t mpgi_stack_segment_base(

@@ -11,6 +11,10 @@
  *                   is rare (doubling), and what is cached is lost to others
  *            MAPPED larger, a mapping of its own
  *
+ * With MPG_DEBUG=stackguard=1 every segment, also the first ones in blocks, is
+ * instead a mapping of its own above a guard region: code that runs off it
+ * faults, and sched/fault.c says who it was.
+ *
  * [stack.cache.bounds] a list never holds more than cache_max(order) entries
  * (flush; asserted in push).
  *
@@ -20,6 +24,7 @@
 #include <errno.h>
 
 #include <arch/common/check.h>
+#include <arch/common/options.h>
 #include <arch/os.h>
 #include <stack/stack.h>
 
@@ -142,6 +147,29 @@ static struct mpgi_segment *seg_map(size_t bytes) {
   return seg_make(lo, bytes, MPGI_ORDER_MAPPED);
 }
 
+static struct mpgi_segment *seg_guarded(size_t bytes) {
+  size_t page = mpgi_os_page_bytes;
+  if (bytes > SIZE_MAX / 4) return NULL;
+  bytes = (bytes + page - 1) & ~(page - 1);
+  char *guard = mpgi_os_mem_map(MPGI_STACK_GUARD_BYTES + bytes, page);
+  if (!guard) return NULL;
+  if (mpgi_os_mem_guard(guard, MPGI_STACK_GUARD_BYTES)) {
+    mpgi_os_mem_unmap(guard, MPGI_STACK_GUARD_BYTES + bytes);
+    return NULL;
+  }
+  mpgi_stack_bytes_add(bytes);
+  return seg_make(guard + MPGI_STACK_GUARD_BYTES, bytes, MPGI_ORDER_GUARDED);
+}
+
+void mpgi_stack_block_guard(uintptr_t *lo, uintptr_t *hi) {
+  if (!mpgi_opt.stackguard) return;
+  MPG_ASSERT(*hi - *lo <= MPGI_STACK_BLOCK_BYTES);
+  struct mpgi_segment *seg = seg_guarded(MPGI_STACK_BLOCK_BYTES);
+  if (!seg) return;
+  *hi = seg->lo + (*hi - *lo);
+  *lo = seg->lo;
+}
+
 static unsigned order_for(size_t bytes) {
   unsigned order = 0;
   while (MPGI_ARENA_BYTES(order) < bytes) order++;
@@ -155,6 +183,7 @@ void mpgi_stack_forked(void) { forked = true; }
 struct mpgi_segment *mpgi_stack_segment_take(struct mpgi_stack_cache *c,
                                              size_t bytes) {
   if (MPGI_UNLIKELY(forked)) return seg_map(bytes);
+  if (mpgi_opt.stackguard) return seg_guarded(bytes);
   if (bytes > MPGI_ARENA_BYTES(MPGI_ARENA_TOP - 1)) return seg_map(bytes);
   unsigned order = order_for(bytes);
   if (c && order < MPGI_STACK_ORDERS && c->seg[order]) return seg_pop(c, order);
@@ -177,6 +206,12 @@ void mpgi_stack_segment_give(struct mpgi_stack_cache *c,
   if (order == MPGI_ORDER_MAPPED) {
     mpgi_stack_bytes_sub(seg->bytes);
     mpgi_os_mem_unmap((void *) seg->lo, seg->bytes);
+    return;
+  }
+  if (order == MPGI_ORDER_GUARDED) {
+    mpgi_stack_bytes_sub(seg->bytes);
+    mpgi_os_mem_unmap((void *) (seg->lo - MPGI_STACK_GUARD_BYTES),
+                      seg->bytes + MPGI_STACK_GUARD_BYTES);
     return;
   }
   MPG_VERIFY(order < MPGI_ARENA_TOP && seg->bytes == MPGI_ARENA_BYTES(order));

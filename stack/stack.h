@@ -107,6 +107,14 @@ MPGI_HIDDEN void mpgi_stack_fixed_free(struct mpgi_stack_cache *c,
  * Signal-safe for the goroutine's own thread. */
 MPGI_HIDDEN struct mpgi_segment *mpgi_stack_find(const struct mpgi_context *ctx,
                                                  uintptr_t addr);
+/* With MPG_DEBUG=stackguard=1: move a first segment's range out of its block,
+ * to memory of the same size above a guard region, which is never given back.
+ * Without memory for that it stays. */
+MPGI_HIDDEN void mpgi_stack_block_guard(uintptr_t *lo, uintptr_t *hi);
+/* With MPG_DEBUG=stackguard=1: does addr lie in the guard region of a segment
+ * of ctx?  Which one, else NULL.  Signal-safe. */
+MPGI_HIDDEN const struct mpgi_segment *mpgi_stack_guard_of(
+    const struct mpgi_context *ctx, uintptr_t addr);
 /* Does addr lie in the guard region of a fixed stack of ctx?  Signal-safe. */
 MPGI_HIDDEN bool mpgi_stack_is_guard(const struct mpgi_context *ctx,
                                      uintptr_t addr);

@@ -4,6 +4,7 @@
  * from any thread while the goroutine is stopped.
  */
 #include <arch/common/check.h>
+#include <arch/common/options.h>
 #include <stack/stack.h>
 
 #include <stack/arena.h>
@@ -24,6 +25,14 @@ bool mpgi_stack_is_guard(const struct mpgi_context *ctx, uintptr_t addr) {
     if (s->fixed && addr >= mpgi_stack_segment_base(s) && addr < s->lo)
       return true;
   return false;
+}
+
+const struct mpgi_segment *mpgi_stack_guard_of(const struct mpgi_context *ctx,
+                                               uintptr_t addr) {
+  if (!mpgi_opt.stackguard) return NULL;
+  for (const struct mpgi_segment *s = ctx->seg; s; s = s->prev)
+    if (!s->fixed && s->lo - addr - 1 < MPGI_STACK_GUARD_BYTES) return s;
+  return NULL;
 }
 
 static void visit_range(void (*visit)(void *, const void *, const void *),

@@ -4,6 +4,7 @@
 docs/environment.md   from arch/common/options.def
 docs/locking.md       from arch/common/lockrank.def
 docs/trace.md         from arch/common/trace_events.def
+docs/libc-stubs.md    from arch/linux/libc.def
 docs/code-index.md    from the first line of every source file
 
 Without arguments the files are written; with --check nothing is written and
@@ -130,6 +131,34 @@ As they are recorded, `arch/common/trace_events.def`. Numbers are stable.
     return "".join(out)
 
 
+def libc_stubs():
+    out = ["""# C library stubs
+
+<!-- Made by tools/gendocs.py from arch/linux/libc.def. -->
+
+The functions of the C library that cost a goroutine no large stack segment:
+a program linked with mpg reaches them through stubs of its own
+(`docs/design/libc.md`). A function that calls only these, mpg's functions and
+code built with mpg's flags stays on its small segment; any other call makes
+sure of 16 KiB first.
+
+| kind | where the function runs |
+| --- | --- |
+| LEAF | on the goroutine's stack: it needs next to none |
+| SYSTEM | on the thread's system stack |
+| SYSTEM_ARGS | the same, with up to 2 KiB of stack arguments |
+| SYSTEM_DEEP | the same, where 16 KiB on the goroutine's stack would be too little |
+| CHECKED | as LEAF, or as SYSTEM when its check fails |
+
+| functions | kind | why |
+| --- | --- | --- |
+"""]
+    for kind, why, names in rows("arch/linux/libc.def", "MPGI_LIBC"):
+        listed = " ".join(f"`{n}`" for n in names.split())
+        out.append(f"| {listed} | {kind} | {why} |\n")
+    return "".join(out)
+
+
 FOLDERS = ["include", "arch", "stack", "gc", "sched", "examples", "bench",
            "tools", "tests/support", "tests/lint"]
 
@@ -178,6 +207,7 @@ def main():
     for path, make in (("docs/environment.md", environment),
                        ("docs/locking.md", locking),
                        ("docs/trace.md", trace),
+                       ("docs/libc-stubs.md", libc_stubs),
                        ("docs/code-index.md", code_index)):
         want = make()
         full = os.path.join(ROOT, path)
@@ -192,4 +222,5 @@ def main():
         sys.exit(f"out of date: {' '.join(stale)}: run tools/gendocs.py")
 
 
-main()
+if __name__ == "__main__":
+    main()

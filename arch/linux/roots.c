@@ -269,7 +269,8 @@ static int visit_object(struct dl_phdr_info *info, size_t size, void *arg) {
 struct tls_index {
   unsigned long module, offset;
 };
-void *__tls_get_addr(struct tls_index *ti);
+/* Weak: a statically linked program has none, and no dlopen either. */
+void *__tls_get_addr(struct tls_index *ti) __attribute__((weak));
 
 /* A library with static TLS, loaded after this thread started and never
  * accessed here through the DTV: have libc fill our DTV entry.  The handle
@@ -280,6 +281,7 @@ static void resolve(struct lists *l, struct tls_module *m) {
   size_t id = 0;
   if (!dladdr1((void *) m->unresolved, &info, (void **) &map, RTLD_DL_LINKMAP))
     return;
+  if (!__tls_get_addr) return;
   void *handle = dlopen(map->l_name, RTLD_NOLOAD | RTLD_LAZY);
   if (!handle) return;
   if (dlinfo(handle, RTLD_DI_TLS_MODID, &id) == 0 && id == m->id) {

@@ -28,6 +28,7 @@ TIE(TLS_G, struct mpgi_tls, g);
 TIE(TLS_G0_SP, struct mpgi_tls, g0_sp);
 TIE(TLS_M, struct mpgi_tls, m);
 TIE(TLS_CACHE, struct mpgi_tls, cache);
+TIE(TLS_LIBC, struct mpgi_tls, libc);
 TIE(XSAVE_NEXT, struct mpgi_xsave, next);
 TIE(XSAVE_STATE, struct mpgi_xsave, state);
 _Static_assert(GUARD_POISON == (long) MPGI_GUARD_POISON, "GUARD_POISON");

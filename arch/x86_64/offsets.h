@@ -31,6 +31,7 @@
 #define TLS_G0_SP 8
 #define TLS_M 16
 #define TLS_CACHE 24
+#define TLS_LIBC 32
 
 /* struct mpgi_xsave */
 #define XSAVE_NEXT 0

@@ -149,3 +149,15 @@ bool mpgi_arch_in_syscall(const void *ucontext) {
   if (pc[0] == 0x0f && pc[1] == 0x05) return true;
   return r[REG_RAX] == -4 && pc[-2] == 0x0f && pc[-1] == 0x05;
 }
+
+/* ---- stubs ---- */
+
+void *mpgi_arch_behind_jump(void *fn) {
+  const unsigned char *pc = fn;
+  int32_t slot;
+  if (pc[0] != 0xff || pc[1] != 0x25) return fn; /* jmp *slot(%rip) */
+  memcpy(&slot, pc + 2, sizeof slot);
+  void *target;
+  memcpy(&target, pc + 6 + slot, sizeof target);
+  return target;
+}

@@ -12,12 +12,18 @@
  * mpg_now on its own stack): tls.g is cleared before ctx.sp is written and set
  * again after SP was loaded from it, so ctx.sp is never overwritten by a
  * nested thunk while it is needed.
+ *
+ * A function called from inside the C library, which runs on g0 (libc_call.S;
+ * a callback of fopencookie, say), has no goroutine's stack to leave from:
+ * that is a fatal misuse, except for the functions that signal handlers may
+ * call.
  */
 #include <arch/x86_64/asm.h>
 
-#define MPGI_THUNK(pub, impl) thunk pub, impl
+#define MPGI_THUNK(pub, impl) thunk pub, impl, 0
+#define MPGI_THUNK_IN_HANDLERS(pub, impl) thunk pub, impl, 1
 
-    .macro thunk pub, impl
+    .macro thunk pub, impl, anywhere
     .p2align 4
     .globl \pub
     .type \pub, @function
@@ -27,7 +33,11 @@
     TLS_BASE(%r11)
     mov %fs:TLS_G(%r11), %rax
     test %rax, %rax
+    .if \anywhere
     jz \impl
+    .else
+    jz 3f
+    .endif
     push %rbp
     .cfi_def_cfa_offset 16
     .cfi_offset %rbp, -16
@@ -68,12 +78,24 @@
     call mpgi_thunk_preempted
     mov CTX_RET(%rbx), %rax
     jmp 1b
+    .ifeq \anywhere
+    .cfi_def_cfa %rsp, 8
+    .cfi_restore %rbp
+3:  cmpq $0, %fs:TLS_LIBC(%r11)
+    je \impl
+    lea 4f(%rip), %rdi
+    jmp mpgi_libc_misuse
+    .pushsection .rodata
+4:  .asciz "\pub"
+    .popsection
+    .endif
     .cfi_endproc
     .size \pub, . - \pub
     .endm
 
     RT_TEXT
     .hidden mpgi_thunk_preempted
+    .hidden mpgi_libc_misuse
     .hidden mpgi_tls
 #include <arch/x86_64/thunks.def>
 

@@ -265,6 +265,32 @@ MPG_API void mpg_syscall_exit(void);
  */
 MPG_API void mpg_blocking(mpg_func fn, void *arg);
 
+/* Run fn(arg) with MPG_FOREIGN_BYTES of stack, at least.
+ *
+ * For functions that were built without mpg's flags and that no linker sees
+ * being called: through a pointer that a library or dlsym gave.  (A call by
+ * name needs nothing: the linker makes sure of 16 KiB.)  Such code doesn't grow
+ * its stack; on the rest of a small segment it would overwrite what lies
+ * below.  MPG_DEBUG=stackguard=1 finds calls that should have gone through
+ * here.
+ *
+ * fn runs on the goroutine's own stack, in its own name: it may block its
+ * thread as any foreign code, use the mpg API, park, and call back code built
+ * with the flags.  A function with another type is called by a small fn of the
+ * application's that takes arguments and results through arg.
+ *
+ * fn   what to run
+ * arg  passed to fn
+ *
+ * Context: goroutine; on a fixed stack, and on other threads, it just calls
+ *   fn on the stack there is.  Fatal "stack overflow" beyond the goroutine's
+ *   limit.
+ * Callbacks: fn.
+ * Since: 0.1.
+ */
+#define MPG_FOREIGN_BYTES (60 << 10)
+MPG_API void mpg_foreign_call(mpg_func fn, void *arg);
+
 MPG_END_DECLS
 
 #endif /* MPG_SCHED_H */

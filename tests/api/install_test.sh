@@ -56,6 +56,12 @@ project(outside C)
 find_package(mpg 0.1 REQUIRED)
 add_executable(cmake_static $program)
 target_link_libraries(cmake_static PRIVATE mpg::mpg)
+foreach(stubs ON OFF)
+  add_executable(stubs_\${stubs} $here/stubs_outside.c)
+  target_compile_definitions(stubs_\${stubs} PRIVATE _GNU_SOURCE)
+  set_target_properties(stubs_\${stubs} PROPERTIES MPG_LIBC_STUBS \${stubs})
+  target_link_libraries(stubs_\${stubs} PRIVATE mpg::mpg m)
+endforeach()
 if(TARGET mpg::mpg_shared)
   add_executable(cmake_shared $program)
   target_link_libraries(cmake_shared PRIVATE mpg::mpg_shared)
@@ -82,6 +88,15 @@ fi
 if needs_libmpg "$scratch/b/cmake_static"; then
   fail "cmake_static needs libmpg.so"
 fi
+
+# Callers of the C library stay small, unless the target says no.
+says_ok() {
+  local said
+  said=$(timeout 30 "$@") || fail "$*: exit status $?"
+  [ "$said" = ok ] || fail "$* said: $said"
+}
+says_ok "$scratch/b/stubs_ON" small
+says_ok "$scratch/b/stubs_OFF" large
 
 # A function that calls only mpg keeps its small segment.
 objdump -d --no-show-raw-insn "$scratch/b/cmake_static" |
@@ -112,6 +127,13 @@ if command -v pkg-config > /dev/null; then
   run_it "$scratch/two"
   "$cc" -O2 "${cflags[@]}" "$program" -o "$scratch/one" "${libs[@]}"
   run_it "$scratch/one"
+  "$cc" -O2 "${cflags[@]}" -D_GNU_SOURCE "$here/stubs_outside.c" \
+    -o "$scratch/stubs" "${libs[@]}"
+  says_ok "$scratch/stubs" small
+  read -r -a libs <<< "$(pkg-config --define-variable=libc_stubs= --libs mpg)"
+  "$cc" -O2 "${cflags[@]}" -D_GNU_SOURCE "$here/stubs_outside.c" \
+    -o "$scratch/stubs" "${libs[@]}"
+  says_ok "$scratch/stubs" large
   if [ $shared = yes ]; then
     read -r -a libs <<< "$(pkg-config --libs mpg-shared)"
     libs+=("-Wl,-rpath,$lib_dir")

@@ -7,6 +7,8 @@ set(mpg_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/mpg)
 install(TARGETS ${mpg_installed} EXPORT mpgTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES ${mpg_libc_stubs} ${mpg_libc_others}
+  DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT mpgTargets NAMESPACE mpg:: DESTINATION ${mpg_cmake_dir})
 install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING PATTERN "*.h")
@@ -34,11 +36,11 @@ string(APPEND pc_cflags " -D${mpg_user_definitions}")
 
 # The archive by its file name: with both libraries in one folder, -lmpg would
 # mean the shared one.
-set(pc_libs "-l:libmpg.a -ljemalloc -lpthread -ldl -lm")
+set(pc_libs "-l:libmpg.a \${libc_stubs} -ljemalloc -lpthread -ldl -lm")
 configure_file(tools/cmake/mpg.pc.in ${PROJECT_BINARY_DIR}/mpg.pc @ONLY)
 set(pc_suffix "-shared")
 set(pc_comment " (shared library)")
-set(pc_libs "-lmpg -l:libmpg_nonshared.a")
+set(pc_libs "-lmpg -l:libmpg_nonshared.a \${libc_stubs}")
 configure_file(tools/cmake/mpg.pc.in ${PROJECT_BINARY_DIR}/mpg-shared.pc @ONLY)
 
 install(FILES ${PROJECT_BINARY_DIR}/mpg.pc

@@ -20,11 +20,14 @@ function(mpg_add_program name sources flavour)
     target_link_libraries(${name} PRIVATE mpg_shared)
   elseif(flavour STREQUAL "fixed")
     target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/include)
-    target_link_libraries(${name} PRIVATE mpg_archive)
+    target_link_directories(${name} PRIVATE ${mpg_libc_dir})
+    target_link_libraries(${name} PRIVATE
+      $<TARGET_FILE:mpg_static> -lmpg_libc mpg_archive)
     add_dependencies(${name} mpg_static)
   else()
     message(FATAL_ERROR "unknown flavour ${flavour}")
   endif()
+  set_target_properties(${name} PROPERTIES LINK_DEPENDS ${mpg_libc_stubs})
 endfunction()
 
 # Split programs into <build>/<folder>: one for each source of the folder that

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# stubs_test.sh <build dir> <compiler>
+#
+# Builds stubs_outside.c against the build folder in many ways - optimisation,
+# link-time optimisation, _FORTIFY_SOURCE, C++, -static, libmpg.so, both
+# linkers, without stubs - and runs it.
+set -u
+build=$1
+cc=$2
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+bad=0
+
+flags=(-fsplit-stack -fno-omit-frame-pointer -fcf-protection=none
+  -DMPG_SPLIT_STACK=1 -D_GNU_SOURCE -I"$root/include")
+own_flags() { # own_flags <compiler>
+  if "$1" --version | grep -q clang; then
+    echo -mllvm -no-x86-call-frame-opt
+  else
+    echo -maccumulate-outgoing-args
+  fi
+}
+stubs=(-L"$build/libc" -lmpg_libc)
+static=("$build/libmpg.a" "${stubs[@]}" -ljemalloc -lpthread -ldl -lm
+  -Wl,-z,now)
+shared=(-L"$build" -lmpg "$build/libmpg_nonshared.a" "${stubs[@]}" -lm
+  -Wl,-z,now "-Wl,-rpath,$build")
+
+has() { command -v "$1" > /dev/null; }
+links() { # links <compiler> <linker>
+  "$1" -fuse-ld="$2" -Wl,--version > /dev/null 2>&1
+}
+
+# try <what> <expected size or ""> <compiler> <linker> <libs array> <flags...>
+try() {
+  local what="$1 ($3, $4)" want=$2 compiler=$3 linker=$4 said
+  local -n libs=$5
+  shift 5
+  has "$compiler" && links "$compiler" "$linker" || return 0
+  # Language first: the flags of LTO are wanted at the link, too.
+  # shellcheck disable=SC2046
+  if ! "$compiler" "$@" "${flags[@]}" $(own_flags "$compiler") \
+    -c "$source" -o "$scratch/o.o" > "$scratch/log" 2>&1 ||
+    ! "$compiler" "$@" "${link[@]}" -fuse-ld="$linker" "$scratch/o.o" \
+      "${libs[@]}" -o "$scratch/program" > "$scratch/log" 2>&1; then
+    echo "stubs_test: $what doesn't build:"
+    head -20 "$scratch/log"
+    bad=1
+    return
+  fi
+  # shellcheck disable=SC2086
+  said=$(timeout 30 "$scratch/program" $want 2>&1)
+  if [ "$said" != ok ]; then
+    echo "stubs_test: $what says: $said"
+    bad=1
+  fi
+}
+
+source=$here/stubs_outside.c
+link=()
+for linker in lld gold; do
+  for level in -O0 -O2 -O3; do
+    try "$level" small "$cc" $linker static $level
+  done
+  try fortify small "$cc" $linker static -O2 -D_FORTIFY_SOURCE=2
+  try no-pie small "$cc" $linker static -O2 -no-pie -fno-pie
+  try stack-protector small "$cc" $linker static -O2 -fstack-protector-all
+  try shared '' "$cc" $linker shared -O2
+  plain=("$build/libmpg.a" -ljemalloc -lpthread -ldl -lm -Wl,-z,now)
+  try "without stubs" large "$cc" $linker plain -O2
+  link=(-static)
+  try static large "$cc" $linker static -O2
+  link=()
+done
+# Link-time optimisation: GCC's needs gold, Clang's lld; the prologues are
+# made at the link.
+link=("${flags[@]}")
+lto=("${static[@]/-lmpg_libc/-lmpg_libc_lto}")
+if "$cc" --version | grep -q clang; then
+  try lto small "$cc" lld lto -O2 -flto
+else
+  try lto small "$cc" gold lto -O2 -flto
+  try "lto, the usual stubs" '' "$cc" gold static -O2 -flto
+fi
+link=()
+
+source=$scratch/stubs_outside.cpp
+cp "$here/stubs_outside.c" "$source"
+case $cc in
+  *clang*) cxx=clang++ ;;
+  *) cxx=g++ ;;
+esac
+for linker in lld gold; do
+  try C++ small $cxx $linker static -O2
+done
+exit $bad
