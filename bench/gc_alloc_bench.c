@@ -8,7 +8,7 @@
 #define HEAP_NEW_LEAF(bytes) mpg_alloc_noscan(bytes)
 #define HEAP_DROP(p) ((void) (p))
 #define HEAP_COLLECT() mpg_gc()
-#define HEAP_TRIM() mpg_gc()
+#define HEAP_TRIM() ((void) mpg_release_memory())
 
 static void (*together_fn)(int);
 static mpg_waitgroup together_done;

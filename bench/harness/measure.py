@@ -291,7 +291,8 @@ def skip_reason(row, quick, started):
     return None
 
 
-def measure_all(rows, programs, quick, runs):
+def measure_all(rows, programs, quick, runs, save):
+    """Measures, tells, and saves what there is after each row."""
     started, results, own = time.monotonic(), [], {}
     progress = Progress([r for r in rows if not (quick and r.full_only)],
                         quick)
@@ -312,8 +313,25 @@ def measure_all(rows, programs, quick, runs):
         judge(row, result, own)
         tell(result)
         results.append(result)
+        save(results)
     progress.save()
     return results
+
+
+class Keeper:
+    """Where results go: the file asked for, or the last results' place."""
+
+    def __init__(self, head, quick, runs, path):
+        keep = os.path.join(OUT, "quick.json" if quick else "results.json")
+        self.path = path or keep
+        self.everything = {"machine": head, "quick": quick, "runs": runs}
+
+    def save(self, results):
+        self.everything["machine"]["load_after"] = machine.load()
+        self.everything["rows"] = results
+        with open(self.path + ".new", "w", encoding="utf-8") as f:
+            json.dump(self.everything, f, indent=1)
+        os.replace(self.path + ".new", self.path)
 
 
 def main(rows, programs, quick, runs, json_path):
@@ -323,15 +341,10 @@ def main(rows, programs, quick, runs, json_path):
     for key in ("cpu", "kernel", "compiler", "go", "commit", "load_before"):
         print(f"{key.replace('_', ' ')}: {head[key]}")
     print()
-    results = measure_all(rows, programs, quick, runs)
-    head["load_after"] = machine.load()
+    keeper = Keeper(head, quick, runs, json_path)
+    results = measure_all(rows, programs, quick, runs, keeper.save)
+    keeper.save(results)
     totals(results)
-    everything = {"machine": head, "quick": quick, "runs": runs,
-                  "rows": results}
-    keep = os.path.join(OUT, "quick.json" if quick else "results.json")
-    for path in [json_path] if json_path else [keep]:
-        with open(path, "w", encoding="utf-8") as f:
-            json.dump(everything, f, indent=1)
     failed = [r["id"] for r in results if r["problems"]
               or "mpg" in r["missing"]]
     if failed:

@@ -1,7 +1,8 @@
 """report - the last results as an HTML page and as PNG files.
 
 The page is one file with SVG in it and needs no network.  The PNGs are
-gnuplot's, of the same pictures; without gnuplot there are none.
+gnuplot's, of the same pictures; without gnuplot there are none.  The table is
+written as text, too (results.md), for docs/benchmarks.md.
 """
 import html
 import json
@@ -236,6 +237,41 @@ def table(results):
     return "\n".join(out + ["</table>"])
 
 
+# ---- the same as text, for docs/benchmarks.md ----
+
+def state_words(targets):
+    words = {True: "met", False: "**missed**", None: "not measured"}
+    return "; ".join(f"{t['text'].replace('<=', '≤').replace('>=', '≥')}: "
+                     f"{words[t['met']]}" for t in targets)
+
+
+def peers_words(values, verdict):
+    out = []
+    for name, v in values.items():
+        ratio = verdict["ratios"].get(name)
+        if name != "mpg":
+            out.append(f"{name} {measure.number(v['median'])}" +
+                       (f" ({ratio:.2f} ×)" if ratio is not None else ""))
+    return ", ".join(out)
+
+
+def write_text(results, path):
+    lines = ["| row | figure | mpg | peers (mpg is better by) | target |",
+             "| --- | --- | --- | --- | --- |"]
+    for row in results.rows.values():
+        for name, values in row["figures"].items():
+            if "mpg" not in values:
+                continue
+            verdict = row["verdicts"][name]
+            unit = "" if name == verdict["unit"] else f", {verdict['unit']}"
+            lines.append(f"| `{row['id']}` | {name}{unit} | "
+                         f"{measure.spread(values['mpg'])} | "
+                         f"{peers_words(values, verdict)} | "
+                         f"{state_words(verdict['targets'])} |")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("\n".join(lines) + "\n")
+
+
 # ---- the page ----
 
 def heading(results):
@@ -277,6 +313,7 @@ def main(path):
                 if has_data(p)]
     page = os.path.join(OUT, "report.html")
     write_page(results, pictures, page)
+    write_text(results, os.path.join(OUT, "results.md"))
     print(page)
     if not shutil.which("gnuplot"):
         print("bench: report: no PNG files: gnuplot is not installed")
