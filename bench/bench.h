@@ -27,6 +27,7 @@ WORK_UNUSED static void bench_print_metric(const char *prefix,
   struct mpg_histogram *h;
   if (mpg_stop_metric_read(m, MPG_STOP_GC, &h) != 0) work_fail("no metric");
   double n = (double) mpg_histogram_count(h);
+  if (n == 0) return mpg_histogram_free(h);
   printf("%s_p50=%.6g\n", prefix,
          (double) mpg_histogram_quantile(h, 0.50) / unit);
   printf("%s_p99=%.6g\n", prefix,

@@ -185,14 +185,6 @@ static void timer_work(void) {
       work_fail("the timer fired");
 }
 
-static void syscall_work(void) {
-  begin();
-  for (long i = 0; i < n; i++) {
-    mpg_syscall_enter();
-    mpg_syscall_exit();
-  }
-}
-
 static const struct work paths[] = {
     {"alloc16", alloc16_work},     {"alloc64", alloc64_work},
     {"alloc256", alloc256_work},   {"leaf64", leaf64_work},
@@ -201,7 +193,6 @@ static const struct work paths[] = {
     {"morestack", morestack_work}, {"non_split", non_split_work},
     {"descent", descent_work},     {"mutex", mutex_work},
     {"select", select_work},       {"timer", timer_work},
-    {"syscall", syscall_work},
 };
 
 BENCH_MAIN(paths)

@@ -135,17 +135,17 @@ static int work_compare(const void *a, const void *b) {
 
 /* Of sorted samples. */
 static double work_quantile(const struct work_samples *s, double q) {
-  if (s->n == 0) return 0;
   size_t i = (size_t) (q * (double) s->n);
   return s->v[i < s->n ? i : s->n - 1];
 }
 
-/* <prefix>_p50, _p99, _max and _curve; unit is what one sample's unit is
- * divided by. */
+/* <prefix>_p50, _p99, _max and _curve, when there are samples; unit is what
+ * they are divided by. */
 WORK_UNUSED static void work_print_samples(const char *prefix,
                                            struct work_samples *s,
                                            double unit) {
-  if (s->n) qsort(s->v, s->n, sizeof *s->v, work_compare);
+  if (s->n == 0) return;
+  qsort(s->v, s->n, sizeof *s->v, work_compare);
   printf("%s_p50=%.6g\n", prefix, work_quantile(s, 0.50) / unit);
   printf("%s_p99=%.6g\n", prefix, work_quantile(s, 0.99) / unit);
   printf("%s_max=%.6g\n", prefix, work_quantile(s, 1.0) / unit);

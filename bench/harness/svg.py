@@ -4,7 +4,7 @@ import math
 
 COLOURS = {"mpg": "#1764ab", "go": "#c2571a", "boehm": "#2e8540",
            "jemalloc": "#7b4fa3", "glibc": "#8a6d3b", "pthread": "#5b6770",
-           "roof": "#999999"}
+           "roof": "#999999", "p50": "#8fb8de", "p99": "#1764ab"}
 SPARE = ["#1764ab", "#c2571a", "#2e8540", "#7b4fa3", "#8a6d3b", "#5b6770",
          "#b5179e", "#0a9396", "#999999"]
 WIDTH, HEIGHT = 640, 330
@@ -107,8 +107,8 @@ def lines(series, x_name, y_name, steps=False):
         if not steps:
             out += [f'<circle cx="{x.at(px):.1f}" cy="{y.at(py):.1f}" r="3" '
                     f'fill="{colour(name, i)}"/>' for px, py in points]
-    place = WIDTH - RIGHT - 120 if steps else LEFT + 12
-    out += legend(series, place, TOP + 18)
+    top = HEIGHT - BOTTOM - 17 * len(series) if steps else TOP + 18
+    out += legend(series, LEFT + 12, top)
     return "\n".join(out + ["</svg>"])
 
 

@@ -71,9 +71,6 @@ func random(state *uint64) uint32 {
 type samples []float64
 
 func (s samples) quantile(q float64) float64 {
-	if len(s) == 0 {
-		return 0
-	}
 	i := int(q * float64(len(s)))
 	if i >= len(s) {
 		i = len(s) - 1
@@ -82,6 +79,9 @@ func (s samples) quantile(q float64) float64 {
 }
 
 func (s samples) print(prefix string, unit float64) {
+	if len(s) == 0 {
+		return
+	}
 	sort.Float64s(s)
 	print(prefix+"_p50", s.quantile(0.5)/unit)
 	print(prefix+"_p99", s.quantile(0.99)/unit)

@@ -92,6 +92,9 @@ func printPauses(before, after *metrics.Float64Histogram) {
 		counts = append(counts, after.Counts[i]-before.Counts[i])
 		total += counts[i]
 	}
+	if total == 0 {
+		return
+	}
 	quantile := func(q float64) float64 {
 		var below uint64
 		last := 0.0
@@ -119,26 +122,23 @@ func printPauses(before, after *metrics.Float64Histogram) {
 
 func liveWork() {
 	n := arg("mib", 64) * 1048576 / (3 * 64)
-	length := time.Duration(arg("ms", 2000)) * time.Millisecond
-	seed, count, wrong := uint64(1), 0, uint64(0)
+	replaced := n * arg("percent", 200) / 100
+	seed, wrong := uint64(1), uint64(0)
 	records := make([]*record, n)
 	for i := range records {
 		records[i] = newRecord(uint64(i))
 	}
 	before := readPauses()
 	start := time.Now()
-	for time.Since(start) < length {
-		for i := 0; i < 64; i++ {
-			at := uint64(random(&seed)) % uint64(n)
-			r := records[at]
-			if r.number+r.first.number-r.second.number != at {
-				wrong++
-			}
-			records[at] = newRecord(at)
-			count++
+	for i := 0; i < replaced; i++ {
+		at := uint64(random(&seed)) % uint64(n)
+		r := records[at]
+		if r.number+r.first.number-r.second.number != at {
+			wrong++
 		}
+		records[at] = newRecord(at)
 	}
-	print("kops_s", float64(count)/msSince(start))
+	print("kops_s", float64(replaced)/msSince(start))
 	printPauses(before, readPauses())
 	var use syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &use)
