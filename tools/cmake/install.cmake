@@ -24,6 +24,15 @@ install(FILES
   tools/cmake/linker.cmake
   DESTINATION ${mpg_cmake_dir})
 
+# For "source", and where gdb looks by itself when it loads libmpg.so.
+install(FILES tools/mpg-gdb.py DESTINATION ${CMAKE_INSTALL_DATADIR}/mpg)
+if(MPG_BUILD_SHARED)
+  install(FILES tools/mpg-gdb.py
+    DESTINATION
+      ${CMAKE_INSTALL_DATADIR}/gdb/auto-load${CMAKE_INSTALL_FULL_LIBDIR}
+    RENAME libmpg.so.${PROJECT_VERSION}-gdb.py)
+endif()
+
 # Relative to the .pc file, so that an installed tree can be moved.
 file(RELATIVE_PATH pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
