@@ -199,6 +199,7 @@ static void mark_stw(struct cycle *c) {
   mpgi_special_mark_stw(c->markers_wanted, &c->marked);
   atomic_store(&mpgi_gc_marking, false);
   if (kept != SIZE_MAX) mpgi_verify_end_stw();
+  if (mpgi_gc_world.marked_stw != NULL) mpgi_gc_world.marked_stw();
 }
 
 static void stopped_world(struct cycle *c) {

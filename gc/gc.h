@@ -59,6 +59,15 @@ MPGI_HIDDEN bool mpgi_finalizer_take(struct mpgi_finalizer *out);
 /* Has some object a finalizer, or is one to be run? */
 MPGI_HIDDEN bool mpgi_finalizer_any(void);
 
+/* What can be reached, by a slow and simple marker of its own (verify.c), from
+ * roots that the caller chooses; with the world stopped, after marking.  begin
+ * marks from the global roots (false: no memory); words from more; reached: is
+ * p in a marked object, or in none at all? */
+MPGI_HIDDEN bool mpgi_gc_reach_begin_stw(void);
+MPGI_HIDDEN void mpgi_gc_reach_words(void *arg, const void *lo, const void *hi);
+MPGI_HIDDEN bool mpgi_gc_reached(const void *p);
+MPGI_HIDDEN void mpgi_gc_reach_end_stw(void);
+
 /* Record the heap's size when a trace is on (arch/common/trace.h). */
 MPGI_HIDDEN void mpgi_gc_trace_heap(void);
 

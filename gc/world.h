@@ -57,6 +57,8 @@ struct mpgi_world {
   uint64_t (*pause_total_ns)(void);
   int64_t (*last_time_to_stop_ns)(void);
   int (*procs)(void); /* GOMAXPROCS, for gctrace */
+  /* May be NULL.  The world is stopped and marks are complete. */
+  void (*marked_stw)(void);
   /* May be NULL.  Somebody will soon be needed who runs finalizers: 0, or
    * -ENOMEM.  Called often. */
   int (*finalizers_wanted)(void);

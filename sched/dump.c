@@ -182,6 +182,14 @@ void mpgi_dump_dying(int fd, const struct mpg_g *gp, bool quit, bool library) {
   mpgi_symbols_end(&syms);
 }
 
+void mpgi_dump_names(int fd, const struct mpg_g *gp) {
+  struct mpgi_symbols syms;
+  struct mpgi_out o = {.fd = fd};
+  mpgi_symbols_begin(&syms, false);
+  put_live(&o, &syms, gp);
+  mpgi_symbols_end(&syms);
+}
+
 /* ---- mpg_traceback_all ---- */
 
 #define SHOTS_MIN_BYTES ((size_t) 256 << 10)
@@ -194,6 +202,7 @@ struct album {
   char *mem;
   size_t bytes, used;
   size_t next; /* index of the next goroutine to look at */
+  bool (*pick)(const struct mpg_g *gp);
 };
 
 static bool album_open(struct album *a) {
@@ -212,7 +221,7 @@ static bool album_fill_stw(struct album *a) {
   a->used = 0;
   for (; a->next < n; a->next++) {
     const struct mpg_g *gp = mpgi_allg_get(a->next);
-    if (!is_shown(gp, system_too())) continue;
+    if (!is_shown(gp, system_too()) || !a->pick(gp)) continue;
     if (a->bytes - a->used < sizeof(struct shot)) return false;
     struct shot *s = (struct shot *) (void *) (a->mem + a->used);
     shoot(gp, s);
@@ -256,11 +265,20 @@ static void print_all(int fd, struct album *a) {
   if (give) mpgi_syscall_exit_g0(); /* may not return here */
 }
 
-void mpgi_traceback_all_g0(int fd) {
+void mpgi_dump_picked(int fd, bool (*pick)(const struct mpg_g *gp)) {
   struct album a;
   if (fd < 0 || !atomic_load(&mpgi_sched.running)) return;
-  if (album_open(&a))
+  bool ok = album_open(&a);
+  a.pick = pick;
+  if (ok)
     print_all(fd, &a);
   else
     mpgi_print(fd, "mpg_traceback_all: out of memory\n");
 }
+
+static bool any(const struct mpg_g *gp) {
+  (void) gp;
+  return true;
+}
+
+void mpgi_traceback_all_g0(int fd) { mpgi_dump_picked(fd, any); }

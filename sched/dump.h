@@ -81,6 +81,11 @@ MPGI_HIDDEN void mpgi_symbols_end(struct mpgi_symbols *s);
 MPGI_HIDDEN void mpgi_dump_dying(int fd, const struct mpg_g *gp, bool quit,
                                  bool library);
 
+/* One goroutine as it is, names only; signal-safe. */
+MPGI_HIDDEN void mpgi_dump_names(int fd, const struct mpg_g *gp);
+/* As mpg_traceback_all, those that pick says. */
+MPGI_HIDDEN void mpgi_dump_picked(int fd, bool (*pick)(const struct mpg_g *gp));
+
 /* ---- dying.c ---- */
 
 /* On an M in a signal handler while the program dies: remember where its

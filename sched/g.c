@@ -217,6 +217,7 @@ void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
   gp->finalizers = 0;
   gp->preempt_off = 0;
   gp->growing = 0;
+  gp->leaked = gp->leak_said = 0;
   gp->on_resume = NULL;
   gp->m = NULL;
   gfree_push(pp, gp);

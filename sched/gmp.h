@@ -139,6 +139,8 @@ struct mpg_g {
   uint8_t attached;     /* an attached thread's (attach.c) */
   uintptr_t last_tp;    /* owner: thread pointer of the last M; 0 never ran */
   int32_t saved_errno;  /* async preemption: errno is the goroutine's then */
+  uint8_t leaked;       /* leak.c: as of the last look */
+  uint8_t leak_said;    /* leak.c: it was printed */
   uint8_t growing;      /* itself: on g0 for __morestack's slow path */
   uint8_t at_call;      /* itself: being preempted at a call (tier 1) */
   uint8_t tracked;      /* sched latency is sampled for this wake-up */
@@ -559,6 +561,13 @@ MPGI_HIDDEN void mpgi_thunk_main_done(void);
 
 /* roots.c */
 MPGI_HIDDEN extern const struct mpgi_world mpgi_world;
+/* The same roots in two parts: everything but goroutines, and one of them. */
+MPGI_HIDDEN void mpgi_roots_threads(mpgi_visit *fn, void *arg);
+MPGI_HIDDEN void mpgi_roots_goroutine(const struct mpg_g *gp, mpgi_visit *fn,
+                                      void *arg);
+
+/* leak.c: after marking.  Goroutines nobody can ever wake. */
+MPGI_HIDDEN void mpgi_leaks_stw(void);
 
 /* finalizer.c */
 MPGI_HIDDEN void mpgi_finalizers_reset(void);

@@ -168,6 +168,15 @@ static void root_job(size_t i, mpgi_visit *fn, void *arg) {
     scan_g(mpgi_allg_get(k), &v);
 }
 
+void mpgi_roots_threads(mpgi_visit *fn, void *arg) {
+  for (size_t i = 0; i < FIXED_JOBS; i++) root_job(i, fn, arg);
+}
+
+void mpgi_roots_goroutine(const struct mpg_g *gp, mpgi_visit *fn, void *arg) {
+  struct visit v = {fn, arg};
+  scan_g(gp, &v);
+}
+
 static unsigned parallelism(void) {
   if (mpgi_opt.gcworkers) return (unsigned) mpgi_opt.gcworkers;
   int n = atomic_load(&mpgi_sched.procs), cpus = mpgi_os_ncpu();
@@ -202,6 +211,7 @@ const struct mpgi_world mpgi_world = {
     .each_cache = each_cache,
     .stack_bytes = mpgi_stack_bytes,
     .stack_release = mpgi_stack_release,
+    .marked_stw = mpgi_leaks_stw,
     .pause_total_ns = pause_total_ns,
     .last_time_to_stop_ns = last_time_to_stop_ns,
     .procs = procs,

@@ -21,6 +21,21 @@ MPG_BEGIN_DECLS
  */
 MPG_API void mpg_traceback_all(int fd);
 
+/* Find the goroutines that are parked for ever: on a channel, select, lock or
+ * wait group that nothing but goroutines in the same situation can reach, or
+ * on a nil channel.  A full collection is made to find out.  MPG_DEBUG=leak=1
+ * reports them on stderr at every collection, each once.  Conservative, as the
+ * collector is: a stale word can hide one; objects outside the collected heap
+ * count as reachable.
+ *
+ * fd  where their tracebacks are written, as by mpg_traceback_all; -1: nowhere
+ *
+ * Returns: how many there are.
+ * Context: goroutine.  Stops the world.
+ * Since: 0.1.
+ */
+MPG_API int mpg_leaked_goroutines(int fd);
+
 /* Record what goroutines, Ps, system calls, stops of the world and the
  * collector do, until mpg_trace_stop, in a file of Trace Event JSON: open it
  * in Perfetto (ui.perfetto.dev) or chrome://tracing.  A row for each P,

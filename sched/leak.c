@@ -1,0 +1,133 @@
+/* leak.c - goroutines that nobody can ever wake.
+ *
+ * A goroutine that is parked on an object which only itself, or others like
+ * it, can reach waits for ever, and its stack keeps alive what it holds.  The
+ * collector takes every stack for a root, so this is a marking of its own,
+ * after a collection's, with the world still stopped:
+ *   1. mark from every root but the stacks of candidates: goroutines parked on
+ *      something without a timer
+ *   2. a candidate whose object is marked may be woken: mark from its stack
+ *   3. again, until nothing changes; who is left is leaked
+ * Finalizers that are to run are among the roots, so what they would wake is
+ * not leaked.  Objects outside the heap (globals, other stacks) count as
+ * reachable.  A diagnostic: slow and simple, and the collector knows nothing
+ * of it.  Source: the idea is that of "partial deadlocks" in Go research.
+ */
+#include <sched/sched.h>
+
+#include <unistd.h>
+
+#include <sched/gmp.h>
+
+#include <sched/chan.h>
+#include <sched/dump.h>
+
+static _Atomic uint32_t asked; /* callers of mpg_leaked_goroutines */
+static _Atomic int found;      /* by the last look */
+
+static bool reason_is_an_object(uint8_t reason) {
+  switch (reason) {
+  case MPGI_WAIT_CHAN_SEND:
+  case MPGI_WAIT_CHAN_RECV:
+  case MPGI_WAIT_CHAN_SEND_NIL:
+  case MPGI_WAIT_CHAN_RECV_NIL:
+  case MPGI_WAIT_SELECT:
+  case MPGI_WAIT_SELECT_NONE:
+  case MPGI_WAIT_MUTEX:
+  case MPGI_WAIT_RWMUTEX_R:
+  case MPGI_WAIT_RWMUTEX_W:
+  case MPGI_WAIT_COND:
+  case MPGI_WAIT_WAITGROUP:
+  case MPGI_WAIT_SEM: return true;
+  default: return false;
+  }
+}
+
+static bool is_candidate(const struct mpg_g *gp) {
+  return mpgi_g_status(gp) == MPGI_G_WAITING && gp->goid != 0 &&
+         !gp->finalizers && !atomic_load(&gp->timer.pp) &&
+         reason_is_an_object(gp->wait_reason);
+}
+
+/* Can the object that gp waits for be reached? */
+static bool may_be_woken(const struct mpg_g *gp) {
+  const struct mpgi_select *s = gp->select;
+  if (!s) return gp->wait.object && mpgi_gc_reached(gp->wait.object);
+  for (uint32_t i = 0; i < s->n; i++)
+    if (s->waiter[i].object && mpgi_gc_reached(s->waiter[i].object))
+      return true;
+  return false;
+}
+
+static void mark_goroutine(const struct mpg_g *gp) {
+  mpgi_roots_goroutine(gp, mpgi_gc_reach_words, NULL);
+}
+
+static void mark_others(size_t n) {
+  mpgi_roots_threads(mpgi_gc_reach_words, NULL);
+  for (size_t i = 0; i < n; i++) {
+    struct mpg_g *gp = mpgi_allg_get(i);
+    gp->leaked = is_candidate(gp);
+    if (!gp->leaked) mark_goroutine(gp);
+  }
+}
+
+/* True when one was found that may be woken. */
+static bool mark_woken(size_t n) {
+  bool any = false;
+  for (size_t i = 0; i < n; i++) {
+    struct mpg_g *gp = mpgi_allg_get(i);
+    if (!gp->leaked || !may_be_woken(gp)) continue;
+    gp->leaked = 0;
+    mark_goroutine(gp);
+    any = true;
+  }
+  return any;
+}
+
+static void report(size_t n) {
+  int count = 0;
+  for (size_t i = 0; i < n; i++) {
+    struct mpg_g *gp = mpgi_allg_get(i);
+    count += gp->leaked;
+    if (!mpgi_opt.leak || !gp->leaked || gp->leak_said) continue;
+    gp->leak_said = 1;
+    mpgi_print(STDERR_FILENO, "leak: nobody can wake goroutine %lu\n",
+               (unsigned long) gp->goid);
+    mpgi_dump_names(STDERR_FILENO, gp);
+  }
+  atomic_store(&found, count);
+}
+
+void mpgi_leaks_stw(void) {
+  if (!mpgi_opt.leak && !atomic_load(&asked)) return;
+  size_t n = atomic_load(&mpgi_sched.nallg);
+  if (!mpgi_gc_reach_begin_stw()) {
+    mpgi_print(STDERR_FILENO, "mpg: no memory to look for leaks\n");
+    return;
+  }
+  mark_others(n);
+  while (mark_woken(n)) continue;
+  report(n);
+  mpgi_gc_reach_end_stw();
+}
+
+static bool is_leaked(const struct mpg_g *gp) { return gp->leaked; }
+
+static void resumed(struct mpg_g *gp) {
+  gp->ctx.ret = (uintptr_t) atomic_load(&found);
+}
+
+int mpgi_leaked_goroutines_g0(int fd) {
+  mpgi_current_g("mpg_leaked_goroutines");
+  atomic_fetch_add(&asked, 1);
+  mpgi_gc_g0();
+  atomic_fetch_sub(&asked, 1);
+  int n = atomic_load(&found);
+  if (fd < 0 || n == 0) return n;
+  struct mpg_g *gp = mpgi_tls_m()->curg;
+  gp->on_resume = resumed; /* if printing ends on another thread */
+  mpgi_dump_picked(fd, is_leaked);
+  gp->on_resume = NULL;
+  return n;
+}
