@@ -29,6 +29,10 @@
  * signal handler treats a PC in here as "in the runtime". */
 #define MPGI_RT_TEXT __attribute__((section("mpg_rt_text"), noinline))
 
+/* Variables of the runtime whose words must not look like the program's
+ * references: the scan of global segments leaves this section out. */
+#define MPGI_NOROOT __attribute__((section("mpg_noroot")))
+
 #define MPGI_CACHE_LINE_BYTES 64
 #define MPGI_RED_ZONE_BYTES 128
 /* Above every address, and positive: GCC compares the guard unsigned, Clang's

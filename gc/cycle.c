@@ -177,16 +177,61 @@ static bool prepare(struct cycle *c) {
 
 static size_t world_jobs, pieces; /* of the cycle that is on */
 
+static bool outside; /* the world wants to see them, too (world.h) */
+
+struct both {
+  mpgi_visit *fn;
+  void *arg;
+};
+
+static void visit_outside(void *arg, const void *lo, const void *hi) {
+  struct both *b = arg;
+  b->fn(b->arg, lo, hi);
+  mpgi_gc_world.outside_words(MPGI_OUTSIDE_ROOT, lo, hi);
+}
+
+static void root_piece(size_t i, mpgi_visit *visit, void *arg) {
+  struct both b = {visit, arg};
+  if (outside)
+    mpgi_roots_piece(i, visit_outside, &b);
+  else
+    mpgi_roots_piece(i, visit, arg);
+}
+
 static void root_job(size_t i, mpgi_visit *visit, void *arg) {
   if (i < world_jobs)
     mpgi_gc_world.root_job(i, visit, arg);
   else if (i - world_jobs < pieces)
-    mpgi_roots_piece(i - world_jobs, visit, arg);
+    root_piece(i - world_jobs, visit, arg);
   else
     mpgi_special_job(i - world_jobs - pieces, visit, arg);
 }
 
+/* Live objects that may hold pointers. */
+static void show_span(void *arg, struct mpgi_span *s) {
+  (void) arg;
+  if (s->kind == MPGI_KIND_NOSCAN) return;
+  const struct mpgi_pair *pair = mpgi_span_pairs(s);
+  uint64_t bytes = mpgi_span_cell_bytes(s);
+  for (unsigned w = 0; w < mpgi_span_words(s); w++)
+    for (uint64_t m = mpgi_load(&pair[w].mark); m; m &= m - 1) {
+      uint32_t i = w * 64 + (uint32_t) __builtin_ctzll(m);
+      uintptr_t lo = mpgi_span_cell(s, i);
+      mpgi_gc_world.outside_words(MPGI_OUTSIDE_HEAP, (const void *) lo,
+                                  (const void *) (lo + bytes));
+    }
+}
+
+static void outside_end(void) {
+  if (!outside) return;
+  mpgi_span_each(show_span, NULL);
+  outside = false;
+  mpgi_gc_world.outside_end();
+}
+
 static void mark_stw(struct cycle *c) {
+  outside = mpgi_gc_world.outside_begin &&
+            mpgi_gc_world.outside_begin(c->cause == MPGI_GC_FORCED);
   world_jobs = mpgi_gc_world.root_jobs();
   pieces = mpgi_roots_pieces_stw();
   size_t n = world_jobs + pieces + mpgi_special_jobs_stw(), kept = SIZE_MAX;
@@ -200,6 +245,7 @@ static void mark_stw(struct cycle *c) {
   atomic_store(&mpgi_gc_marking, false);
   if (kept != SIZE_MAX) mpgi_verify_end_stw();
   if (mpgi_gc_world.marked_stw != NULL) mpgi_gc_world.marked_stw();
+  outside_end();
 }
 
 static void stopped_world(struct cycle *c) {
@@ -271,6 +317,10 @@ static void cycle(enum mpgi_gc_cause cause) {
 }
 
 /* ---- causes ---- */
+
+/* Whoever was elected may have left while it waited to stop the world: the run
+ * was over. */
+void mpgi_gc_run_begin(void) { atomic_store(&gc.elected, false); }
 
 static bool elect(void) {
   return !atomic_exchange_explicit(&gc.elected, true, memory_order_acquire);

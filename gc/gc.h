@@ -26,6 +26,9 @@ enum mpgi_kind {
  * 0; -ENOMEM (no address space even for the smallest reservation). */
 MPGI_HIDDEN int mpgi_gc_init(const struct mpgi_world *world);
 
+/* An mpg_run begins; no thread of an earlier one is left. */
+MPGI_HIDDEN void mpgi_gc_run_begin(void);
+
 /* A P's allocation cache.  NULL: -ENOMEM.  free flushes first. */
 MPGI_HIDDEN struct mpgi_cache *mpgi_gc_cache_new(void);
 MPGI_HIDDEN void mpgi_gc_cache_free(struct mpgi_cache *c);

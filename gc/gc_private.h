@@ -27,7 +27,6 @@
 #include <gc/pagealloc.h>
 #include <gc/world.h>
 
-#define MPGI_NOROOT __attribute__((section("mpg_noroot")))
 extern const char mpgi_noroot_start[] __asm__("__start_mpg_noroot")
     __attribute__((visibility("hidden")));
 extern const char mpgi_noroot_stop[] __asm__("__stop_mpg_noroot")

@@ -23,6 +23,9 @@ enum mpgi_stop_reason {
 /* Scan the words of [lo, hi) conservatively. */
 typedef void mpgi_visit(void *arg, const void *lo, const void *hi);
 
+/* Where words that are neither stack nor register were found. */
+enum mpgi_outside { MPGI_OUTSIDE_ROOT, MPGI_OUTSIDE_HEAP };
+
 struct mpgi_world {
   /* Stop every mutator; returns when all are stopped.  One initiator at a
    * time; a second one is stopped like any mutator until it is its turn.
@@ -59,6 +62,14 @@ struct mpgi_world {
   int (*procs)(void); /* GOMAXPROCS, for gctrace */
   /* May be NULL.  The world is stopped and marks are complete. */
   void (*marked_stw)(void);
+  /* May be NULL, all three.  With the world stopped, before marking: does
+   * somebody want to see the words of global segments, registered ranges and
+   * live objects in this cycle?  Then they are shown, from several markers at
+   * once, and in the end it is told that marking is over. */
+  bool (*outside_begin)(bool forced);
+  void (*outside_words)(enum mpgi_outside where, const void *lo,
+                        const void *hi);
+  void (*outside_end)(void);
   /* May be NULL.  Somebody will soon be needed who runs finalizers: 0, or
    * -ENOMEM.  Called often. */
   int (*finalizers_wanted)(void);

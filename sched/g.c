@@ -2,7 +2,8 @@
  *
  * A G record and its first stack share one 2 KiB block of the stack arena:
  * the record at the low end, the stack above it.  Blocks are never given back
- * while the runtime runs; dead Gs wait on free lists, a P's first.
+ * while the runtime runs; dead Gs wait on free lists, a P's first.  (Movable
+ * goroutines: below.)
  *
  * allg lists every G ever made: chunks of pointers, appended under allg_lock,
  * read without a lock below nallg (release store after the slot).
@@ -46,18 +47,21 @@ static void g_init_block(struct mpg_g *gp) {
   mpgi_g_status_set(gp, MPGI_G_IDLE, MPGI_G_DEAD);
 }
 
+static bool allg_append_locked(struct mpg_g *gp) {
+  size_t n = atomic_load_explicit(&mpgi_sched.nallg, memory_order_relaxed);
+  if (!allg_reserve_locked(n)) return false;
+  mpgi_sched.allg[n / MPGI_ALLG_CHUNK][n % MPGI_ALLG_CHUNK] = gp;
+  atomic_store_explicit(&mpgi_sched.nallg, n + 1, memory_order_release);
+  return true;
+}
+
 /* One more G, dead, on no list. */
 static struct mpg_g *g_make(struct mpgi_stack_cache *c) {
   struct mpg_g *gp = mpgi_stack_block_alloc(c);
   if (!gp) return NULL;
   g_init_block(gp);
   mpgi_mutex_lock(&mpgi_sched.allg_lock);
-  size_t n = atomic_load_explicit(&mpgi_sched.nallg, memory_order_relaxed);
-  bool ok = allg_reserve_locked(n);
-  if (ok) {
-    mpgi_sched.allg[n / MPGI_ALLG_CHUNK][n % MPGI_ALLG_CHUNK] = gp;
-    atomic_store_explicit(&mpgi_sched.nallg, n + 1, memory_order_release);
-  }
+  bool ok = allg_append_locked(gp);
   mpgi_mutex_unlock(&mpgi_sched.allg_lock);
   if (!ok) {
     gp->signature = 0;
@@ -85,6 +89,15 @@ static void gfree_refill(struct mpg_p *pp) {
   if (pp->gfree) return;
   struct mpg_g *gp = g_make(&pp->stacks);
   if (gp) gfree_push(pp, gp);
+}
+
+static struct mpg_g *gfree_pop(struct mpg_p *pp) {
+  if (!pp->gfree) gfree_refill(pp);
+  struct mpg_g *gp = pp->gfree;
+  if (!gp) return NULL;
+  pp->gfree = gp->link;
+  pp->ngfree--;
+  return gp;
 }
 
 static void gfree_spill(struct mpg_p *pp, uint32_t keep) {
@@ -132,6 +145,69 @@ struct mpg_g *mpgi_g_attached(struct mpgi_segment *seg) {
   return gp;
 }
 
+/* ---- movable goroutines ----
+ *
+ * Their stack can be swapped out, so it isn't tied to the record: records come
+ * densely from slabs, the first segment is a home (stack/home.c). */
+
+#define RECORD_BYTES ((sizeof(struct mpgi_movable) + 15) & ~(size_t) 15)
+
+/* allg_lock: dead records, and what is left of the last slab. */
+static struct mpg_g *records;
+static char *slab_at, *slab_end;
+
+static struct mpg_g *record_carve_locked(void) {
+  if (!slab_at || slab_at + RECORD_BYTES > slab_end) {
+    slab_at = mpgi_stack_slab_alloc();
+    if (!slab_at) return NULL;
+    slab_end = slab_at + MPGI_STACK_SLAB_BYTES;
+  }
+  memset(slab_at, 0, RECORD_BYTES);
+  struct mpg_g *gp = (struct mpg_g *) slab_at;
+  gp->movable = 1;
+  gp->signature = MPGI_G_SIGNATURE;
+  mpgi_g_status_set(gp, MPGI_G_IDLE, MPGI_G_DEAD);
+  if (!allg_append_locked(gp)) return NULL;
+  slab_at += RECORD_BYTES;
+  return gp;
+}
+
+static void record_free(struct mpg_g *gp) {
+  mpgi_mutex_lock(&mpgi_sched.allg_lock);
+  gp->link = records;
+  records = gp;
+  mpgi_mutex_unlock(&mpgi_sched.allg_lock);
+}
+
+static struct mpg_g *record_get(void) {
+  if (!mpgi_move_init()) return NULL;
+  mpgi_mutex_lock(&mpgi_sched.allg_lock);
+  struct mpg_g *gp = records;
+  if (gp)
+    records = gp->link;
+  else
+    gp = record_carve_locked();
+  mpgi_mutex_unlock(&mpgi_sched.allg_lock);
+  if (!gp) return NULL;
+  if (!mpgi_stack_home_take(&gp->ctx, &gp->seg0)) {
+    record_free(gp);
+    return NULL;
+  }
+  mpgi_move_register(mpgi_movable_of(gp));
+  return gp;
+}
+
+static void movable_free(struct mpg_p *pp, struct mpg_g *gp) {
+  struct mpgi_movable *mg = mpgi_movable_of(gp);
+  bool swapped = mg->image != NULL;
+  mpgi_move_unregister(mg);
+  if (swapped) mpgi_stack_swap_drop(&gp->ctx, mg->image);
+  mg->image = NULL;
+  mpgi_stack_reset(&pp->stacks, &gp->ctx);
+  mpgi_stack_home_give(&gp->seg0, !swapped);
+  record_free(gp);
+}
+
 /* Replace the first segment by a fixed stack. */
 static bool g_fixed_stack(struct mpg_p *pp, struct mpg_g *gp, size_t bytes) {
   struct mpgi_segment *seg = mpgi_stack_fixed_alloc(&pp->stacks, bytes);
@@ -170,12 +246,10 @@ struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
                          int *error) {
   MPG_ASSERT(fn && pp);
   *error = -ENOMEM;
-  if (!pp->gfree) gfree_refill(pp);
-  struct mpg_g *gp = pp->gfree;
+  bool movable = opt && (opt->flags & MPG_GO_MOVABLE) && !fixed;
+  struct mpg_g *gp = movable ? record_get() : gfree_pop(pp);
   if (!gp) return NULL;
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
-  pp->gfree = gp->link;
-  pp->ngfree--;
   gp->link = NULL;
   if (!g_configure(pp, gp, opt, fixed)) {
     mpgi_g_free(pp, gp);
@@ -192,20 +266,17 @@ struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
   return gp;
 }
 
+static void stack_free(struct mpg_p *pp, struct mpg_g *gp) {
+  if (!gp->attached) mpgi_stack_reset(&pp->stacks, &gp->ctx);
+  if (gp->fixed) mpgi_stack_fixed_free(&pp->stacks, gp->ctx.seg);
+  if (gp->fixed || gp->attached)
+    mpgi_stack_first(&gp->ctx, &gp->seg0, gp->seg0.lo, gp->seg0.hi);
+  gp->fixed = gp->attached = 0;
+}
+
 /* gp is dead and off its stack; give back what it holds but the block. */
 void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
   MPG_ASSERT(mpgi_g_status(gp) == MPGI_G_DEAD);
-  if (gp->fixed) {
-    mpgi_stack_reset(&pp->stacks, &gp->ctx); /* alloca memory */
-    mpgi_stack_fixed_free(&pp->stacks, gp->ctx.seg);
-    mpgi_stack_first(&gp->ctx, &gp->seg0, gp->seg0.lo, gp->seg0.hi);
-    gp->fixed = 0;
-  } else if (gp->attached) {
-    mpgi_stack_first(&gp->ctx, &gp->seg0, gp->seg0.lo, gp->seg0.hi);
-    gp->attached = 0;
-  } else {
-    mpgi_stack_reset(&pp->stacks, &gp->ctx);
-  }
   if (gp->name) {
     mpgi_fixmem_free(gp->name, strlen(gp->name) + 1, 1);
     gp->name = NULL;
@@ -220,6 +291,11 @@ void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
   gp->leaked = gp->leak_said = 0;
   gp->on_resume = NULL;
   gp->m = NULL;
+  if (gp->movable) {
+    movable_free(pp, gp);
+    return;
+  }
+  stack_free(pp, gp);
   gfree_push(pp, gp);
   if (pp->ngfree > GFREE_MAX) gfree_spill(pp, GFREE_BATCH);
 }

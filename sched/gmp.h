@@ -137,6 +137,7 @@ struct mpg_g {
   uint8_t is_main;
   uint8_t finalizers;   /* runs them: not counted as a goroutine */
   uint8_t attached;     /* an attached thread's (attach.c) */
+  uint8_t movable;      /* constant: a record without a block (g.c) */
   uintptr_t last_tp;    /* owner: thread pointer of the last M; 0 never ran */
   int32_t saved_errno;  /* async preemption: errno is the goroutine's then */
   uint8_t leaked;       /* leak.c: as of the last look */
@@ -172,6 +173,24 @@ struct mpg_g {
   struct mpgi_segment seg0;  /* record of the first segment */
 };
 _Static_assert(sizeof(struct mpg_g) <= 576, "G leaves too little stack");
+
+/* A movable goroutine (g.c, move.c). */
+struct mpgi_movable {
+  struct mpg_g g; /* g.movable is set */
+  void *image;    /* parked: its stack is swapped out to here */
+  struct mpgi_movable *next, *prev; /* allg_lock: live ones */
+  struct mpgi_movable *link;        /* stopper: candidates of a cycle */
+  int64_t seen;    /* stopper: g.wait_since at the last cycle */
+  uint8_t skip;    /* stopper: cycles left before it is looked at again */
+  uint8_t backoff; /* stopper: what skip was at its last pin */
+};
+static inline struct mpgi_movable *mpgi_movable_of(const struct mpg_g *gp) {
+  return gp->movable ? (struct mpgi_movable *) (uintptr_t) gp : NULL;
+}
+/* NULL: its stack is where it runs. */
+static inline void *mpgi_g_image(const struct mpg_g *gp) {
+  return MPGI_UNLIKELY(gp->movable) ? mpgi_movable_of(gp)->image : NULL;
+}
 
 struct mpg_p {
   int32_t id;
@@ -261,6 +280,7 @@ struct mpg_m {
   struct mpg_m *all_link; /* sched.lock: every M */
   bool spinning;          /* itself; counted in sched.nmspinning */
   bool blocked;           /* itself: sleeping on park */
+  bool move_wanted; /* itself: stackmove, a movable goroutine left its stack */
   uint32_t rand;
   uint32_t fastrand;
   int32_t locks;          /* itself: > 0 while it must not be descheduled */
@@ -428,6 +448,27 @@ MPGI_HIDDEN void mpgi_gfree_flush(struct mpg_p *pp);
 MPGI_HIDDEN struct mpg_g *mpgi_g_attached(struct mpgi_segment *seg);
 MPGI_HIDDEN void mpgi_g_give_back(struct mpg_g *gp); /* it was not used */
 MPGI_HIDDEN struct mpg_g *mpgi_allg_get(size_t i);
+
+/* move.c */
+enum mpgi_pin {
+  MPGI_PIN_HEAP,
+  MPGI_PIN_ROOT,
+  MPGI_PIN_STACK,
+  MPGI_PIN_THREAD,
+  MPGI_PIN_RUNTIME,
+};
+MPGI_HIDDEN bool mpgi_move_init(void); /* false: no memory */
+MPGI_HIDDEN void mpgi_move_register(struct mpgi_movable *mg);
+MPGI_HIDDEN void mpgi_move_unregister(struct mpgi_movable *mg);
+/* Choose this cycle's candidates; true: there are some. */
+MPGI_HIDDEN bool mpgi_move_begin_stw(bool forced);
+MPGI_HIDDEN extern bool mpgi_move_looking; /* between begin and end */
+/* Words that pin what they point into, but not the owner's own stack. */
+MPGI_HIDDEN void mpgi_move_words(enum mpgi_pin why, const struct mpg_g *owner,
+                                 const void *lo, const void *hi);
+MPGI_HIDDEN void mpgi_move_end_stw(void);
+/* gp is about to run: bring its stack back if it is away. */
+MPGI_HIDDEN void mpgi_move_in(struct mpgi_movable *mg);
 
 /* proc.c: all on g0 */
 MPGI_HIDDEN _Noreturn void mpgi_schedule(struct mpg_m *mp);

@@ -172,6 +172,7 @@ void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
   gp->preempt_at = 0;
   if (MPGI_UNLIKELY(gp->tracked)) execute_account(gp);
+  if (MPGI_UNLIKELY(gp->movable)) mpgi_move_in(mpgi_movable_of(gp));
   if (MPGI_UNLIKELY(gp->last_tp != mp->thread_pointer)) tls_migrate(gp, mp);
   if (gp->ctx.xsave) errno = gp->saved_errno;
   if (gp->on_resume) {
@@ -380,12 +381,19 @@ static bool timer_is_due(struct mpg_p *pp) {
          atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
 }
 
+/* MPG_DEBUG=stackmove: whatever can be swapped out is. */
+static void move_now(struct mpg_m *mp) {
+  mp->move_wanted = false;
+  mpgi_gc_collect(MPGI_GC_FORCED);
+}
+
 static struct mpg_g *next_g(struct mpg_m *mp, bool *inherit) {
   obey_stopper(mp);
   struct mpg_p *pp = mp->p;
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
   struct mpg_g *gp = NULL;
   *inherit = false;
+  if (MPGI_UNLIKELY(mp->move_wanted)) move_now(mp);
   look_at_overdue_timers();
   if (tick % TIMERS_EVERY == 0 || timer_is_due(pp)) mpgi_timers_run(pp, 0);
   if (tick % GLOBAL_FIRST_EVERY == 0) gp = global_one(pp, 1);
@@ -429,6 +437,7 @@ void mpgi_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
   mpgi_fpu_leave(mp, gp);
   mp->curg = NULL;
   gp->m = NULL;
+  if (MPGI_UNLIKELY(mpgi_opt.stackmove)) mp->move_wanted |= gp->movable;
 }
 
 void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,

@@ -19,11 +19,15 @@
 struct visit {
   mpgi_visit *fn;
   void *arg;
+  const struct mpg_g *owner; /* whose saved stack this is; NULL: nobody's */
+  enum mpgi_pin where;       /* the words are, for move.c */
 };
 
 static void visit_words(void *arg, const void *lo, const void *hi) {
   struct visit *v = arg;
   v->fn(v->arg, lo, hi);
+  if (MPGI_UNLIKELY(mpgi_move_looking))
+    mpgi_move_words(v->where, v->owner, lo, hi);
 }
 
 /* ---- goroutines ---- */
@@ -78,7 +82,18 @@ static void scan_syscall(const struct mpg_g *gp, struct visit *v) {
   mpgi_stack_ranges(&at, gp->syscall_sp, visit_words, v);
 }
 
+/* Swapped out: the image instead of the stack. */
+static void scan_stack(const struct mpg_g *gp, struct visit *v) {
+  const char *image = mpgi_g_image(gp);
+  if (image)
+    visit_words(v, image, image + (gp->ctx.hi - gp->ctx.sp));
+  else
+    mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, visit_words, v);
+}
+
+/* What moves with its stack (move.inv.words) is visited as the owner's. */
 static void scan_saved(const struct mpg_g *gp, struct visit *v) {
+  v->owner = gp;
   visit_words(v, &gp->ctx.ret, &gp->ctx.ret + 1);
   visit_words(v, &gp->wait.elem, &gp->wait.since);
   if (gp->select) mpgi_select_words(gp->select, visit_words, v);
@@ -87,7 +102,8 @@ static void scan_saved(const struct mpg_g *gp, struct visit *v) {
   if (gp->attached)
     scan_thread_stack(gp, gp->ctx.sp, v);
   else
-    mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, visit_words, v);
+    scan_stack(gp, v);
+  v->owner = NULL;
 }
 
 static void scan_locals(const struct mpgi_locals *t, struct visit *v) {
@@ -115,9 +131,11 @@ static void scan_g(const struct mpg_g *gp, struct visit *v) {
 
 /* ---- threads ---- */
 
+/* On g0 nobody stops while it uses a parked goroutine's stack; what is left
+ * of such uses in old frames would pin it for nothing. */
 static void scan_m(const struct mpg_m *mp, struct visit *v) {
   if (atomic_load(&mp->stop) == MPGI_M_ON_G0)
-    visit_words(v, (const void *) mp->stop_sp, (const void *) mp->g0_sp);
+    v->fn(v->arg, (const void *) mp->stop_sp, (const void *) mp->g0_sp);
   if (mp->thread_pointer) mpgi_os_tls_words(mp->thread_pointer, visit_words, v);
 }
 
@@ -149,7 +167,7 @@ static size_t ngroups(void) {
 static size_t root_jobs(void) { return FIXED_JOBS + ngroups(); }
 
 static void root_job(size_t i, mpgi_visit *fn, void *arg) {
-  struct visit v = {fn, arg};
+  struct visit v = {fn, arg, NULL, MPGI_PIN_THREAD};
   if (i == 0) {
     scan_caller(&v);
     return;
@@ -164,6 +182,7 @@ static void root_job(size_t i, mpgi_visit *fn, void *arg) {
     return;
   }
   size_t n = atomic_load(&mpgi_sched.nallg), k = (i - FIXED_JOBS) * ROOT_GROUP;
+  v.where = MPGI_PIN_STACK;
   for (size_t end = k + ROOT_GROUP; k < n && k < end; k++)
     scan_g(mpgi_allg_get(k), &v);
 }
@@ -198,6 +217,12 @@ static int64_t last_time_to_stop_ns(void) {
 
 static int procs(void) { return atomic_load(&mpgi_sched.procs); }
 
+static void move_words(enum mpgi_outside where, const void *lo,
+                       const void *hi) {
+  mpgi_move_words(where == MPGI_OUTSIDE_HEAP ? MPGI_PIN_HEAP : MPGI_PIN_ROOT,
+                  NULL, lo, hi);
+}
+
 const struct mpgi_world mpgi_world = {
     .stop = mpgi_world_stop,
     .start = mpgi_world_start,
@@ -215,6 +240,9 @@ const struct mpgi_world mpgi_world = {
     .pause_total_ns = pause_total_ns,
     .last_time_to_stop_ns = last_time_to_stop_ns,
     .procs = procs,
+    .outside_begin = mpgi_move_begin_stw,
+    .outside_words = move_words,
+    .outside_end = mpgi_move_end_stw,
     .finalizers_wanted = mpgi_finalizers_wanted,
     .finalizers_ready = mpgi_finalizers_ready,
     .not_attached = mpgi_not_attached,

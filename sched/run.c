@@ -157,6 +157,7 @@ static void reset_state(void) {
   mpgi_note_clear(&s->exit_note);
   mpgi_note_clear(&s->sysmon_note);
   mpgi_sema_reset();
+  mpgi_gc_run_begin();
   mpgi_finalizers_reset();
   atomic_store(&s->next_goid, 0);
   s->run_generation++;

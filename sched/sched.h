@@ -56,6 +56,7 @@ MPGI_HIDDEN void mpgi_traceback_all_g0(int fd);
 MPGI_HIDDEN int mpgi_leaked_goroutines_g0(int fd);
 MPGI_HIDDEN int mpgi_trace_start_g0(const char *path);
 MPGI_HIDDEN int mpgi_trace_stop_g0(void);
+MPGI_HIDDEN int mpgi_stack_stats_read_g0(struct mpg_stack_stats *s);
 
 MPGI_HIDDEN mpg_chan *mpgi_chan_new_g0(size_t elem_bytes, size_t capacity);
 MPGI_HIDDEN uintptr_t mpgi_chan_send_g0(mpg_chan *c, const void *elem);

@@ -22,6 +22,7 @@ enum mpgi_stack_order {
   MPGI_ORDER_FIXED,       /* slot of a fixed-stack slab */
   MPGI_ORDER_FIXED_OWN,   /* fixed stack with a mapping of its own */
   MPGI_ORDER_GUARDED,     /* a mapping of its own, above a guard region */
+  MPGI_ORDER_HOME,        /* home.c; the record is in the G */
 };
 
 /* Reserve: 0 or -ENOMEM.  Idempotent under the STACK lock. */
@@ -42,6 +43,18 @@ MPGI_HIDDEN struct mpgi_segment *mpgi_stack_segment_take(
     struct mpgi_stack_cache *c, size_t bytes);
 MPGI_HIDDEN void mpgi_stack_segment_give(struct mpgi_stack_cache *c,
                                          struct mpgi_segment *seg);
+/* Memory for an image of live bytes (image.c); NULL: too large, or none. */
+#define MPGI_STACK_IMAGE_STEP_BYTES ((size_t) 64)
+#define MPGI_STACK_IMAGE_MAX_BYTES ((size_t) 1024)
+MPGI_HIDDEN void *mpgi_stack_image_alloc(size_t live);
+MPGI_HIDDEN void mpgi_stack_image_free(uintptr_t image, size_t live);
+#define MPGI_STACK_SLAB_ORDER 4u
+_Static_assert(MPGI_ARENA_BYTES(MPGI_STACK_SLAB_ORDER) == MPGI_STACK_SLAB_BYTES,
+               "order of a slab");
+MPGI_HIDDEN void mpgi_stack_home_release(void);
+/* Make seg the current one of ctx. */
+MPGI_HIDDEN void mpgi_stack_attach(struct mpgi_context *ctx,
+                                   struct mpgi_segment *seg);
 /* Bytes of a segment that can hold need bytes of frames and arguments. */
 MPGI_HIDDEN size_t mpgi_stack_segment_bytes_for(size_t need);
 

@@ -36,7 +36,7 @@ static bool chain_is_valid(const struct mpgi_context *ctx) {
   return !seg->next || seg->next->prev == seg;
 }
 
-static void ctx_attach(struct mpgi_context *ctx, struct mpgi_segment *seg) {
+void mpgi_stack_attach(struct mpgi_context *ctx, struct mpgi_segment *seg) {
   ctx->seg = seg;
   ctx->lo = seg->lo;
   ctx->hi = seg->hi;
@@ -53,7 +53,7 @@ void mpgi_stack_first(struct mpgi_context *ctx, struct mpgi_segment *seg,
                                .bytes = MPGI_STACK_BLOCK_BYTES,
                                .order = MPGI_ORDER_BLOCK};
   ctx->dynamic = NULL;
-  ctx_attach(ctx, seg);
+  mpgi_stack_attach(ctx, seg);
   MPG_ASSERT_INTERNAL(chain_is_valid(ctx));
 }
 
@@ -62,7 +62,7 @@ void mpgi_stack_first_fixed(struct mpgi_context *ctx,
   MPG_ASSERT(seg->fixed && seg->guard == 0);
   MPG_ASSERT(!seg->prev && !seg->next);
   ctx->dynamic = NULL;
-  ctx_attach(ctx, seg);
+  mpgi_stack_attach(ctx, seg);
   MPG_ASSERT_INTERNAL(chain_is_valid(ctx));
 }
 
@@ -126,7 +126,7 @@ void mpgi_stack_reset(struct mpgi_stack_cache *c, struct mpgi_context *ctx) {
   }
   struct mpgi_segment *first = ctx->seg;
   while (first->prev) first = first->prev;
-  ctx_attach(ctx, first);
+  mpgi_stack_attach(ctx, first);
   mpgi_stack_trim(c, ctx);
   MPG_ASSERT(!ctx->seg->next && !ctx->seg->prev);
 }
@@ -167,4 +167,7 @@ void mpgi_stack_leave_to(struct mpgi_context *ctx, uintptr_t sp) {
   MPG_ASSERT_INTERNAL(chain_is_valid(ctx));
 }
 
-void mpgi_stack_release(void) { mpgi_stack_arena_release(); }
+void mpgi_stack_release(void) {
+  mpgi_stack_home_release();
+  mpgi_stack_arena_release();
+}

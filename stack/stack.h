@@ -126,6 +126,38 @@ MPGI_HIDDEN void mpgi_stack_ranges(const struct mpgi_context *ctx, uintptr_t sp,
                                                  const void *hi),
                                    void *arg);
 
+/* ---- stacks that are swapped out while parked (home.c, image.c) ----
+ *
+ * All but init also with the world stopped. */
+
+#define MPGI_STACK_HOME_BYTES ((size_t) 4096)
+#define MPGI_STACK_SLAB_BYTES ((size_t) 32 << 10)
+
+MPGI_HIDDEN bool mpgi_stack_home_init(void); /* false: no address space */
+/* Where homes are; constant once it could be reserved. */
+MPGI_HIDDEN void mpgi_stack_home_range(uintptr_t *lo, size_t *bytes);
+/* A home for ctx, its record written to *seg; false: no memory. */
+MPGI_HIDDEN bool mpgi_stack_home_take(struct mpgi_context *ctx,
+                                      struct mpgi_segment *seg);
+MPGI_HIDDEN void mpgi_stack_home_give(struct mpgi_segment *seg,
+                                      bool has_memory);
+/* Is the goroutine, off its stack, on its home alone, and little of it live? */
+MPGI_HIDDEN bool mpgi_stack_can_swap(const struct mpgi_context *ctx);
+/* Returns an image of [ctx.sp, ctx.hi), or NULL: no memory for one. */
+MPGI_HIDDEN void *mpgi_stack_swap_out(struct mpgi_context *ctx);
+/* The image is freed.  False: no memory, nothing changed. */
+MPGI_HIDDEN bool mpgi_stack_swap_in(const struct mpgi_context *ctx,
+                                    void *image);
+/* Copy it back for a look, and undo that. */
+MPGI_HIDDEN bool mpgi_stack_peek(const struct mpgi_context *ctx,
+                                 const void *image);
+MPGI_HIDDEN void mpgi_stack_unpeek(const struct mpgi_context *ctx);
+/* The goroutine will not run again: free its image only. */
+MPGI_HIDDEN void mpgi_stack_swap_drop(const struct mpgi_context *ctx,
+                                      void *image);
+/* MPGI_STACK_SLAB_BYTES of the arena, for good; NULL: no memory. */
+MPGI_HIDDEN void *mpgi_stack_slab_alloc(void);
+
 /* Bytes held by blocks, segments and fixed stacks that are in use or cached. */
 MPGI_HIDDEN uint64_t mpgi_stack_bytes(void);
 /* Give idle pooled memory back to the system. */

@@ -2,6 +2,9 @@
 #ifndef MPG_DEBUG_H
 #define MPG_DEBUG_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include <mpg/base.h>
 
 MPG_BEGIN_DECLS
@@ -77,6 +80,32 @@ MPG_API int mpg_trace_stop(void);
  * Since: 0.1.
  */
 MPG_API int mpg_heap_dump(int fd);
+
+/* What became of the stacks of movable goroutines (MPG_GO_MOVABLE), since the
+ * process started.  "Pinned" counts attempts that found a pointer into the
+ * stack; they are repeated in later collections. */
+struct mpg_stack_stats {
+  size_t size;            /* sizeof(struct mpg_stack_stats) */
+  uint64_t stack_bytes;   /* held by all stacks now */
+  uint64_t swapped_out;   /* parked stacks reduced to what is live */
+  uint64_t swapped_in;    /* such stacks that ran again */
+  uint64_t pinned_heap;   /* a pointer in a live object of the heap */
+  uint64_t pinned_root;   /* in a global variable or a registered range */
+  uint64_t pinned_stack;  /* on another goroutine's stack or in its registers */
+  uint64_t pinned_thread; /* in a thread's variables or on its own stack */
+  uint64_t pinned_runtime; /* it waits for an object on its own stack */
+  uint64_t pinned_size;    /* more than a KiB is live, or several segments */
+};
+
+/* Read them.
+ *
+ * s  its size is set by the caller
+ *
+ * Returns: 0; -EINVAL (s NULL, or its size too small).
+ * Context: any thread; also before mpg_run.
+ * Since: 0.1.
+ */
+MPG_API int mpg_stack_stats_read(struct mpg_stack_stats *s);
 
 /* The version and the platform: "0.1.0 (x86_64-linux)".
  *

@@ -194,6 +194,26 @@ static void nothing_runs_outside(void *arg) {
   CHECK_EQ(mpg_go(nothing, NULL), -EPERM);
 }
 
+/* A collection that the end of a run interrupts isn't missed in the next. */
+static void collect_for_ever(void *arg) {
+  (void) arg;
+  for (;;) mpg_gc();
+}
+
+static void leave_collections_behind(void *arg) {
+  (void) arg;
+  mpg_gc();
+  mpg_gomaxprocs(3);
+  for (int i = 0; i < 2; i++) CHECK_GO(collect_for_ever, NULL);
+  mpg_sleep(2000000);
+}
+
+static void ends_beside_collections(void *arg) {
+  (void) arg;
+  for (int i = 0; i < 60; i++)
+    CHECK_EQ(mpg_run(leave_collections_behind, NULL), 0);
+}
+
 static const struct check_case cases[] = {
     OUTSIDE(goexit_of_main_lets_others_go_on), /* forks: first of all */
     OUTSIDE(legal_before_the_first_run),
@@ -205,6 +225,7 @@ static const struct check_case cases[] = {
     OUTSIDE(run_works_again_and_again),
     OUTSIDE(run_works_on_another_thread),
     OUTSIDE(goroutines_stop_when_main_returns),
+    OUTSIDE(ends_beside_collections),
     INSIDE(the_heap_survives_to_the_next_run),
     INSIDE(goid_is_unique_and_constant),
     INSIDE(num_goroutines_counts_main_and_parked),

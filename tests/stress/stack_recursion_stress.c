@@ -160,7 +160,13 @@ static void start(void *arg) {
   uint64_t rng = stress_seed(0);
   mpg_gomaxprocs(stress.procs ? (int) stress.procs : 3);
   mpg_waitgroup_add(&done, GOROUTINES);
-  for (uintptr_t i = 1; i <= GOROUTINES; i++) CHECK_GO(recurse, (void *) i);
+  struct mpg_go_options movable = {.size = sizeof(movable),
+                                   .flags = MPG_GO_MOVABLE};
+  for (uintptr_t i = 1; i <= GOROUTINES; i++)
+    if (i % 2)
+      CHECK_GO(recurse, (void *) i);
+    else
+      CHECK_EQ(mpg_go_with(&movable, recurse, (void *) i), 0);
   while (!stress_over()) {
     mpg_gc();
     if (stress_below(&rng, 20) == 0) stress_procs(&rng, 4);

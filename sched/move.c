@@ -1,0 +1,269 @@
+/* move.c - when a movable goroutine's stack is swapped out, and the proof.
+ *
+ * A goroutine started with MPG_GO_MOVABLE has promised that addresses of its
+ * stack are kept in no memory that the collector doesn't scan.  What it can't
+ * promise is that nobody else holds one, and would use it while the stack is
+ * away.  That is looked at in the marking phase of a collection, when every
+ * word there is is read anyway.
+ *
+ * In a cycle, with the world stopped
+ *   1. candidates are chosen among the movable goroutines that are parked:
+ *      those that were at the last cycle, too; their homes are noted
+ *   2. while roots are visited, and then for the words of live heap objects,
+ *      a word that points into a noted home pins it; words of the owner's own
+ *      stack don't
+ *   3. candidates that aren't pinned are swapped out (stack/home.c), in status
+ *      copystack; references of the runtime then point into the image
+ * Whoever resumes such a goroutine swaps its stack in, without a proof: nobody
+ * could get one of its addresses while it was parked.
+ *
+ * A pinned goroutine is left alone for 1, 2, 4 ... cycles.
+ *
+ * [move.inv.owner] A candidate's status is waiting, so the stopper owns it;
+ * queues it is on are not looked at while the world is stopped.
+ *
+ * [move.inv.words] What may point into a stack that is swapped out: itself,
+ * and what is redirected: wait.elem, the select's cases and elements.  Any
+ * other word of the G that does (a mutex it waits for, say) pins it: RUNTIME.
+ * Waits whose other references nobody knows are not on the list wait_is_known.
+ *
+ * Source: Go stack.go (copystack, shrinkstack), which knows every pointer and
+ * so may move a stack to another address; home.c says why C can't.
+ */
+#include <sched/sched.h>
+
+#include <errno.h>
+
+#include <sched/gmp.h>
+
+#include <sched/chan.h>
+
+#define CANDIDATES_MAX 4096 /* in a cycle that nobody asked for */
+#define SKIP_MAX 64
+
+enum note { NOTE_NONE, NOTE_TAKEN, NOTE_PINNED /* + enum mpgi_pin */ };
+
+static struct {
+  uintptr_t lo; /* where homes are; 0: not set up */
+  size_t bytes;
+  _Atomic uint8_t *note;        /* one a home; a mapping of its own */
+  struct mpgi_movable *all;     /* allg_lock: every live one */
+  struct mpgi_movable *first;   /* candidates of this cycle, by link */
+  struct mpg_stack_stats stats; /* stopper */
+  _Atomic uint64_t swapped_in;
+} move MPGI_NOROOT;
+
+bool mpgi_move_looking;
+
+/* ---- movable goroutines come and go ---- */
+
+static bool set_up_locked(void) {
+  if (move.lo) return true;
+  if (!mpgi_stack_home_init()) return false;
+  uintptr_t lo;
+  size_t page = mpgi_os_page_bytes;
+  mpgi_stack_home_range(&lo, &move.bytes);
+  size_t notes = move.bytes / MPGI_STACK_HOME_BYTES;
+  move.note = mpgi_os_mem_map((notes + page - 1) & ~(page - 1), page);
+  if (!move.note) return false;
+  move.lo = lo;
+  return true;
+}
+
+bool mpgi_move_init(void) {
+  mpgi_mutex_lock(&mpgi_sched.allg_lock);
+  bool ok = set_up_locked();
+  mpgi_mutex_unlock(&mpgi_sched.allg_lock);
+  return ok;
+}
+
+void mpgi_move_register(struct mpgi_movable *mg) {
+  mg->skip = mg->backoff = 0;
+  mg->seen = 0;
+  mg->prev = NULL;
+  mpgi_mutex_lock(&mpgi_sched.allg_lock);
+  mg->next = move.all;
+  if (move.all) move.all->prev = mg;
+  move.all = mg;
+  mpgi_mutex_unlock(&mpgi_sched.allg_lock);
+}
+
+void mpgi_move_unregister(struct mpgi_movable *mg) {
+  mpgi_mutex_lock(&mpgi_sched.allg_lock);
+  if (mg->next) mg->next->prev = mg->prev;
+  if (mg->prev)
+    mg->prev->next = mg->next;
+  else
+    move.all = mg->next;
+  mpgi_mutex_unlock(&mpgi_sched.allg_lock);
+}
+
+/* ---- noting and pinning ---- */
+
+static _Atomic uint8_t *note_of(uintptr_t w) {
+  return &move.note[(w - move.lo) / MPGI_STACK_HOME_BYTES];
+}
+
+static bool is_own(const struct mpg_g *gp, uintptr_t w) {
+  return gp && w >= gp->seg0.lo && w < gp->seg0.hi;
+}
+
+/* Concurrent: markers visit different ranges. */
+void mpgi_move_words(enum mpgi_pin why, const struct mpg_g *owner,
+                     const void *lo, const void *hi) {
+  const uintptr_t *w =
+      (const uintptr_t *) (((uintptr_t) lo + 7) & ~(uintptr_t) 7);
+  for (; w + 1 <= (const uintptr_t *) hi; w++) {
+    uintptr_t x = *(const volatile uintptr_t *) w;
+    if (x - move.lo >= move.bytes || is_own(owner, x)) continue;
+    _Atomic uint8_t *note = note_of(x);
+    if (atomic_load_explicit(note, memory_order_relaxed) == NOTE_TAKEN)
+      atomic_store_explicit(note, (uint8_t) (NOTE_PINNED + why),
+                            memory_order_relaxed);
+  }
+}
+
+/* ---- candidates ---- */
+
+/* Waits whose references to the stack [move.inv.words] names. */
+static bool wait_is_known(uint8_t reason) {
+  return reason >= MPGI_WAIT_CHAN_SEND && reason <= MPGI_WAIT_SLEEP;
+}
+
+static bool is_parked(const struct mpgi_movable *mg) {
+  const struct mpg_g *gp = &mg->g;
+  return mpgi_g_status(gp) == MPGI_G_WAITING && !mg->image && !gp->ctx.xsave &&
+         wait_is_known(gp->wait_reason) &&
+         gp->ctx.pc == (uintptr_t) mpgi_resume_thunk;
+}
+
+/* Since the last cycle at least. */
+static bool stays_parked(struct mpgi_movable *mg) {
+  bool seen = mg->seen == mg->g.wait_since;
+  mg->seen = mg->g.wait_since;
+  return seen || mpgi_opt.stackmove;
+}
+
+static bool is_skipped(struct mpgi_movable *mg) {
+  if (mg->skip == 0 || mpgi_opt.stackmove) return false;
+  mg->skip--;
+  return true;
+}
+
+static void pinned(struct mpgi_movable *mg, uint64_t *counter) {
+  ++*counter;
+  mg->backoff = mg->backoff ? (uint8_t) (mg->backoff * 2) : 1;
+  if (mg->backoff > SKIP_MAX) mg->backoff = SKIP_MAX;
+  mg->skip = mg->backoff;
+}
+
+static void candidate(struct mpgi_movable *mg) {
+  const struct mpgi_context *ctx = &mg->g.ctx;
+  if (!mpgi_stack_can_swap(ctx)) {
+    pinned(mg, &move.stats.pinned_size);
+    return;
+  }
+  atomic_store_explicit(note_of(ctx->lo), NOTE_TAKEN, memory_order_relaxed);
+  mg->link = move.first;
+  move.first = mg;
+}
+
+bool mpgi_move_begin_stw(bool forced) {
+  size_t left = forced ? SIZE_MAX : CANDIDATES_MAX;
+  MPG_ASSERT(!move.first && !mpgi_move_looking);
+  for (struct mpgi_movable *mg = move.all; mg && left; mg = mg->next) {
+    if (!is_parked(mg) || !stays_parked(mg) || is_skipped(mg)) continue;
+    candidate(mg);
+    left--;
+  }
+  return mpgi_move_looking = move.first != NULL;
+}
+
+/* ---- moving ---- */
+
+/* [move.inv.words] */
+static bool record_points_in(const struct mpg_g *gp) {
+  const uintptr_t *w = (const uintptr_t *) (&gp->ctx + 1);
+  const uintptr_t *end = (const uintptr_t *) &gp->seg0;
+  for (; w < end; w++)
+    if ((const void *) w != &gp->wait.elem && is_own(gp, *w)) return true;
+  return false;
+}
+
+static void redirect(void *pointer, uintptr_t lo, size_t bytes, uintptr_t to) {
+  uintptr_t *w = pointer;
+  if (*w - lo < bytes) *w += to - lo;
+}
+
+/* Those that point into [lo, lo + bytes) follow it to `to`. */
+static void redirect_all(struct mpg_g *gp, uintptr_t lo, size_t bytes,
+                         uintptr_t to) {
+  redirect(&gp->wait.elem, lo, bytes, to);
+  struct mpgi_select *s = gp->select;
+  if (!s) return;
+  redirect(&s->cases, lo, bytes, to);
+  for (uint32_t i = 0; i < s->n; i++)
+    redirect(&s->waiter[i].elem, lo, bytes, to);
+}
+
+static void swap_out(struct mpgi_movable *mg) {
+  struct mpg_g *gp = &mg->g;
+  mpgi_g_status_set(gp, MPGI_G_WAITING, MPGI_G_COPYSTACK);
+  mg->image = mpgi_stack_swap_out(&gp->ctx);
+  if (mg->image) {
+    redirect_all(gp, gp->ctx.sp, gp->ctx.hi - gp->ctx.sp,
+                 (uintptr_t) mg->image);
+    move.stats.swapped_out++;
+  }
+  mpgi_g_status_set(gp, MPGI_G_COPYSTACK, MPGI_G_WAITING);
+}
+
+static void settle(struct mpgi_movable *mg) {
+  uint64_t *counters[] = {
+      [MPGI_PIN_HEAP] = &move.stats.pinned_heap,
+      [MPGI_PIN_ROOT] = &move.stats.pinned_root,
+      [MPGI_PIN_STACK] = &move.stats.pinned_stack,
+      [MPGI_PIN_THREAD] = &move.stats.pinned_thread,
+  };
+  _Atomic uint8_t *note = note_of(mg->g.ctx.lo);
+  uint8_t n = atomic_load_explicit(note, memory_order_relaxed);
+  atomic_store_explicit(note, NOTE_NONE, memory_order_relaxed);
+  if (n >= NOTE_PINNED)
+    pinned(mg, counters[n - NOTE_PINNED]);
+  else if (record_points_in(&mg->g))
+    pinned(mg, &move.stats.pinned_runtime);
+  else
+    swap_out(mg);
+}
+
+void mpgi_move_end_stw(void) {
+  mpgi_move_looking = false;
+  for (struct mpgi_movable *mg; (mg = move.first);) {
+    move.first = mg->link;
+    mg->link = NULL;
+    settle(mg);
+  }
+}
+
+void mpgi_move_in(struct mpgi_movable *mg) {
+  struct mpg_g *gp = &mg->g;
+  if (!mg->image) return;
+  redirect_all(gp, (uintptr_t) mg->image, gp->ctx.hi - gp->ctx.sp, gp->ctx.sp);
+  if (!mpgi_stack_swap_in(&gp->ctx, mg->image))
+    mpgi_fatal("out of memory: no stack for goroutine %lu",
+               (unsigned long) gp->goid);
+  mg->image = NULL;
+  atomic_fetch_add_explicit(&move.swapped_in, 1, memory_order_relaxed);
+}
+
+/* ---- asking ---- */
+
+int mpgi_stack_stats_read_g0(struct mpg_stack_stats *s) {
+  if (!s || s->size < sizeof *s) return -EINVAL;
+  size_t size = s->size;
+  *s = move.stats; /* counters, each written with the world stopped */
+  s->size = size;
+  s->stack_bytes = mpgi_stack_bytes();
+  s->swapped_in = atomic_load_explicit(&move.swapped_in, memory_order_relaxed);
+  return 0;
+}
