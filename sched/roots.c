@@ -192,7 +192,7 @@ void mpgi_roots_threads(mpgi_visit *fn, void *arg) {
 }
 
 void mpgi_roots_goroutine(const struct mpg_g *gp, mpgi_visit *fn, void *arg) {
-  struct visit v = {fn, arg};
+  struct visit v = {fn, arg, NULL, MPGI_PIN_THREAD};
   scan_g(gp, &v);
 }
 
