@@ -31,8 +31,8 @@ static bool chan_is_valid(const struct mpg_chan *c) {
          (!r || n == 0) && (!s || n == c->cap);
 }
 
-void mpgi_chan_renew_locked(struct mpg_chan *c) {
-  if (MPGI_UNLIKELY(c->generation != mpgi_sched.run_generation)) {
+void mpgi_chan_renew_slow(struct mpg_chan *c) {
+  if (c->generation != mpgi_sched.run_generation) {
     c->generation = mpgi_sched.run_generation;
     atomic_store_explicit(&c->recvq.head, NULL, memory_order_relaxed);
     atomic_store_explicit(&c->sendq.head, NULL, memory_order_relaxed);
@@ -41,8 +41,8 @@ void mpgi_chan_renew_locked(struct mpg_chan *c) {
   MPG_ASSERT_INTERNAL(chan_is_valid(c));
 }
 
-static void chan_lock(struct mpg_chan *c) {
-  mpgi_mutex_lock(&c->lock);
+static inline void chan_lock(struct mpg_chan *c) {
+  mpgi_spin_lock(&c->lock);
   mpgi_chan_renew_locked(c);
 }
 
@@ -56,16 +56,12 @@ static size_t after(const struct mpg_chan *c, size_t i) {
   return i + 1 == c->cap ? 0 : i + 1;
 }
 
-static void copy(const struct mpg_chan *c, void *to, const void *from) {
-  if (to && c->elem_bytes) memcpy(to, from, c->elem_bytes);
-}
-
 static void count_set(struct mpg_chan *c, size_t n) {
   atomic_store_explicit(&c->count, n, memory_order_relaxed);
 }
 
 static void buffer_put(struct mpg_chan *c, const void *elem) {
-  copy(c, slot(c, c->send_at), elem);
+  mpgi_chan_copy(c, slot(c, c->send_at), elem);
   c->send_at = after(c, c->send_at);
   count_set(c, mpgi_chan_count(c) + 1);
 }
@@ -77,10 +73,10 @@ static void buffer_put(struct mpg_chan *c, const void *elem) {
 static struct mpgi_waiter *buffer_get(struct mpg_chan *c, void *elem) {
   void *first = slot(c, c->recv_at);
   struct mpgi_waiter *w = mpgi_chanq_pop(&c->sendq);
-  copy(c, elem, first);
+  mpgi_chan_copy(c, elem, first);
   c->recv_at = after(c, c->recv_at);
   if (w) {
-    copy(c, first, w->elem);
+    mpgi_chan_copy(c, first, w->elem);
     c->send_at = c->recv_at;
   } else {
     mpgi_chan_zero(c, first);
@@ -119,7 +115,7 @@ static _Noreturn void wait_on(struct mpg_chan *c, struct mpgi_chan_queue *q,
   gp->wait.select = false;
   mpgi_chanq_push(q, &gp->wait);
   mpgi_park_begin(mp, gp, why);
-  mpgi_mutex_unlock(&c->lock);
+  mpgi_spin_unlock(&c->lock);
   mpgi_schedule(mp);
 }
 
@@ -141,7 +137,7 @@ bool mpgi_chan_send_locked(struct mpg_chan *c, const void *elem,
                            struct mpg_g **wake) {
   struct mpgi_waiter *w = mpgi_chanq_pop(&c->recvq);
   if (w) {
-    copy(c, w->elem, elem);
+    mpgi_chan_copy(c, w->elem, elem);
     *wake = grant(w, true);
     return true;
   }
@@ -151,7 +147,7 @@ bool mpgi_chan_send_locked(struct mpg_chan *c, const void *elem,
 }
 
 static void unlock_and_ready(struct mpg_chan *c, struct mpg_g *wake) {
-  mpgi_mutex_unlock(&c->lock);
+  mpgi_spin_unlock(&c->lock);
   if (wake) mpgi_ready(wake);
 }
 
@@ -160,7 +156,7 @@ uintptr_t mpgi_chan_send_g0(mpg_chan *c, const void *elem) {
   if (!c) wait_for_ever(gp, MPGI_WAIT_CHAN_SEND_NIL);
   chan_lock(c);
   if (mpgi_chan_closed(c)) {
-    mpgi_mutex_unlock(&c->lock);
+    mpgi_spin_unlock(&c->lock);
     mpgi_fatal("send on closed channel");
   }
   if (!mpgi_chan_send_locked(c, elem, &wake))
@@ -199,7 +195,7 @@ bool mpgi_chan_recv_locked(struct mpg_chan *c, void *elem,
   struct mpgi_waiter *w =
       buffered ? buffer_get(c, elem) : mpgi_chanq_pop(&c->sendq);
   if (w) {
-    if (!buffered) copy(c, elem, w->elem);
+    if (!buffered) mpgi_chan_copy(c, elem, w->elem);
     *wake = grant(w, true);
   }
   return buffered || w;
@@ -243,7 +239,7 @@ void mpgi_chan_close_g0(mpg_chan *c) {
   struct mpgi_waiter *w;
   chan_lock(c);
   if (atomic_exchange_explicit(&c->closed, 1, memory_order_relaxed)) {
-    mpgi_mutex_unlock(&c->lock);
+    mpgi_spin_unlock(&c->lock);
     mpgi_fatal("close of closed channel");
   }
   while ((w = mpgi_chanq_pop(&c->recvq))) {
@@ -256,7 +252,7 @@ void mpgi_chan_close_g0(mpg_chan *c) {
     if (one) gp->on_resume = sender_of_closed;
     mpgi_gqueue_push(&wake, gp);
   }
-  mpgi_mutex_unlock(&c->lock);
+  mpgi_spin_unlock(&c->lock);
   for (struct mpg_g *gp; (gp = mpgi_gqueue_pop(&wake));) mpgi_ready(gp);
 }
 

@@ -120,12 +120,30 @@ static inline bool mpgi_chan_may_recv(const struct mpg_chan *c) {
          mpgi_chan_closed(c);
 }
 
+/* Most elements are a pointer or a number: no call for these. */
 static inline void mpgi_chan_zero(const struct mpg_chan *c, void *elem) {
-  if (elem && c->elem_bytes) memset(elem, 0, c->elem_bytes);
+  if (!elem) return;
+  if (c->elem_bytes == 8)
+    memset(elem, 0, 8);
+  else if (c->elem_bytes)
+    memset(elem, 0, c->elem_bytes);
+}
+static inline void mpgi_chan_copy(const struct mpg_chan *c, void *to,
+                                  const void *from) {
+  if (!to) return;
+  if (c->elem_bytes == 8)
+    memcpy(to, from, 8);
+  else if (c->elem_bytes)
+    memcpy(to, from, c->elem_bytes);
 }
 
-/* Under the lock: forget waiters of an earlier run. */
-MPGI_HIDDEN void mpgi_chan_renew_locked(struct mpg_chan *c);
+/* Under the lock: forget waiters of an earlier run; check. */
+MPGI_HIDDEN void mpgi_chan_renew_slow(struct mpg_chan *c);
+static inline void mpgi_chan_renew_locked(struct mpg_chan *c) {
+  if (MPGI_UNLIKELY(MPG_CHECK >= 2 ||
+                    c->generation != mpgi_sched.run_generation))
+    mpgi_chan_renew_slow(c);
+}
 /* Under the lock.  True when the element went; *wake is the partner to make
  * ready after the unlock.  send: c is open. */
 MPGI_HIDDEN bool mpgi_chan_send_locked(struct mpg_chan *c, const void *elem,

@@ -47,14 +47,6 @@ struct mpgi_sched mpgi_sched = {
 #endif
 #define LATENCY_SAMPLE_EVERY 64
 
-/* ---- who may run ---- */
-
-struct mpg_g *mpgi_current_g(const char *what) {
-  struct mpg_m *mp = mpgi_tls_m();
-  if (!mp || !mp->curg) mpgi_not_attached(what);
-  return mp->curg;
-}
-
 void mpgi_wakep(void) {
   atomic_thread_fence(memory_order_seq_cst); /* [wake.fence] */
   if (atomic_load_explicit(&mpgi_sched.npidle, memory_order_relaxed) == 0)

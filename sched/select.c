@@ -117,11 +117,11 @@ static bool sends_to_closed(const struct mpg_select_case *k) {
 
 static bool try_one(struct mpg_select_case *k) {
   struct mpg_g *wake = NULL;
-  mpgi_mutex_lock(&k->chan->lock);
+  mpgi_spin_lock(&k->chan->lock);
   mpgi_chan_renew_locked(k->chan);
   bool closed = sends_to_closed(k);
   bool done = !closed && try_locked(k, &wake);
-  mpgi_mutex_unlock(&k->chan->lock);
+  mpgi_spin_unlock(&k->chan->lock);
   if (closed) mpgi_fatal("send on closed channel");
   if (wake) mpgi_ready(wake);
   return done;
@@ -145,13 +145,13 @@ static int try_unlocked(struct mpg_m *mp, struct mpg_select_case *cases, int n,
 
 /* ---- every channel locked ---- */
 
-/* Ascending, each once (Shell's sort: in place, quick for a few). */
+/* Ascending, each once: by insertion when they are few, by Shell's sort. */
 static void sort_channels(struct mpgi_select *s) {
   uint32_t n = 0, kept = 0;
   struct mpg_chan **o = s->order;
   for (uint32_t i = 0; i < s->n; i++)
     if (s->cases[i].chan) o[n++] = s->cases[i].chan;
-  for (uint32_t gap = n / 2; gap > 0; gap /= 2)
+  for (uint32_t gap = n > 16 ? n / 2 : 1; gap > 0; gap /= 2)
     for (uint32_t i = gap; i < n; i++) {
       struct mpg_chan *c = o[i];
       uint32_t k = i;
@@ -167,9 +167,9 @@ static void lock_all(struct mpgi_select *s) {
   for (uint32_t i = 0; i < s->norder; i++) {
     struct mpg_chan *c = s->order[i];
     if (i == 0)
-      mpgi_mutex_lock(&c->lock);
+      mpgi_spin_lock(&c->lock);
     else
-      mpgi_mutex_lock_more(&c->lock, &s->order[i - 1]->lock);
+      mpgi_spin_lock_more(&c->lock, &s->order[i - 1]->lock);
     mpgi_chan_renew_locked(c);
   }
 }
@@ -177,8 +177,8 @@ static void lock_all(struct mpgi_select *s) {
 /* s isn't touched after the last unlock. */
 static void unlock_all(struct mpgi_select *s) {
   for (uint32_t i = s->norder; i-- > 1;)
-    mpgi_mutex_unlock_more(&s->order[i]->lock);
-  if (s->norder) mpgi_mutex_unlock(&s->order[0]->lock);
+    mpgi_spin_unlock_more(&s->order[i]->lock);
+  if (s->norder) mpgi_spin_unlock(&s->order[0]->lock);
 }
 
 /* Step 2.  A try that fails has taken a served waiter out of a queue, so the
@@ -202,10 +202,12 @@ static void enqueue_all(struct mpg_g *gp, struct mpgi_select *s) {
   for (uint32_t i = 0; i < s->n; i++) {
     const struct mpg_select_case *k = &s->cases[i];
     struct mpgi_waiter *w = &s->waiter[i];
-    *w = (struct mpgi_waiter){.g = gp, .select = true, .index = i};
-    if (!k->chan) continue;
     w->elem = k->elem;
     w->object = k->chan;
+    if (!k->chan) continue; /* queued is false: see block_get, dequeue */
+    w->g = gp;
+    w->select = true;
+    w->index = i;
     mpgi_chanq_push(k->dir == MPG_SEND ? &k->chan->sendq : &k->chan->recvq, w);
   }
 }
@@ -214,10 +216,11 @@ static void dequeue(struct mpgi_select *s, uint32_t i) {
   struct mpgi_waiter *w = &s->waiter[i];
   if (!atomic_load_explicit(&w->queued, memory_order_acquire)) return;
   struct mpg_chan *c = (struct mpg_chan *) (uintptr_t) w->object;
-  mpgi_mutex_lock(&c->lock);
+  MPG_ASSERT(c != NULL); /* a served waiter isn't queued */
+  mpgi_spin_lock(&c->lock);
   if (atomic_load_explicit(&w->queued, memory_order_relaxed))
     mpgi_chanq_unlink(s->cases[i].dir == MPG_SEND ? &c->sendq : &c->recvq, w);
-  mpgi_mutex_unlock(&c->lock);
+  mpgi_spin_unlock(&c->lock);
 }
 
 /* Step 4, on g0 of the M that resumes gp. */

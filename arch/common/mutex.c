@@ -25,6 +25,7 @@
 
 #define SPIN_ROUNDS 4
 #define SPIN_RELAXES 32
+#define SPIN_YIELD_AFTER 100 /* looks: some microseconds */
 #define HELD_MAX 16
 
 /* ---- ranks ---- */
@@ -129,6 +130,16 @@ void mpgi_mutex_lock_slow(struct mpgi_mutex *m) {
 }
 
 void mpgi_mutex_wake(struct mpgi_mutex *m) { mpgi_os_futex_wake(&m->state, 1); }
+
+/* A store by the holder ends the wait: nobody is woken, so none is forgotten.
+ */
+void mpgi_spin_lock_slow(struct mpgi_mutex *m) {
+  for (int i = 1; !take(m, 1); i++)
+    if (i % SPIN_YIELD_AFTER)
+      mpgi_arch_relax();
+    else
+      mpgi_os_yield();
+}
 
 /* ---- notes ---- */
 

@@ -33,6 +33,7 @@ struct mpgi_mutex {
 MPGI_HIDDEN void mpgi_mutex_init(struct mpgi_mutex *m, enum mpgi_lockrank r);
 MPGI_HIDDEN void mpgi_mutex_lock_slow(struct mpgi_mutex *m);
 MPGI_HIDDEN void mpgi_mutex_wake(struct mpgi_mutex *m);
+MPGI_HIDDEN void mpgi_spin_lock_slow(struct mpgi_mutex *m);
 /* The ranks, called through the functions below at MPG_CHECK >= 2: before a
  * lock, after a successful trylock, before an unlock. */
 MPGI_HIDDEN void mpgi_lockrank_acquire(const struct mpgi_mutex *m);
@@ -64,20 +65,34 @@ static inline void mpgi_mutex_unlock(struct mpgi_mutex *m) {
     mpgi_mutex_wake(m);
 }
 
-/* Many locks of one rank at once, by ascending address: the first as above, the
+/* Spinning: for locks that are held for some ten nanoseconds, millions of times
+ * a second, where the atomic exchange of an unlock counts.  Unlocking is a
+ * store.  Nobody sleeps; who waits long yields its CPU, because the holder may
+ * have lost its own.  One lock is used in one way only. */
+static inline void mpgi_spin_take(struct mpgi_mutex *m) {
+  uint32_t zero = 0;
+  if (MPGI_UNLIKELY(!atomic_compare_exchange_strong_explicit(
+          &m->state, &zero, 1, memory_order_acquire, memory_order_relaxed)))
+    mpgi_spin_lock_slow(m);
+}
+static inline void mpgi_spin_lock(struct mpgi_mutex *m) {
+  if (MPG_CHECK >= 2) mpgi_lockrank_acquire(m);
+  mpgi_spin_take(m);
+}
+static inline void mpgi_spin_unlock(struct mpgi_mutex *m) {
+  if (MPG_CHECK >= 2) mpgi_lockrank_release(m);
+  atomic_store_explicit(&m->state, 0, memory_order_release);
+}
+/* Many of one rank at once, by ascending address: the first as above, the
  * others by these.  Ranks know the first only, and that stands for all: what
  * may be locked under it may be under the others. */
-static inline void mpgi_mutex_lock_more(struct mpgi_mutex *m,
-                                        const struct mpgi_mutex *before) {
-  uint32_t zero = 0;
+static inline void mpgi_spin_lock_more(struct mpgi_mutex *m,
+                                       const struct mpgi_mutex *before) {
   MPG_ASSERT_INTERNAL(before < m && before->rank == m->rank);
-  if (!atomic_compare_exchange_strong_explicit(
-          &m->state, &zero, 1, memory_order_acquire, memory_order_relaxed))
-    mpgi_mutex_lock_slow(m);
+  mpgi_spin_take(m);
 }
-static inline void mpgi_mutex_unlock_more(struct mpgi_mutex *m) {
-  if (atomic_exchange_explicit(&m->state, 0, memory_order_release) == 2)
-    mpgi_mutex_wake(m);
+static inline void mpgi_spin_unlock_more(struct mpgi_mutex *m) {
+  atomic_store_explicit(&m->state, 0, memory_order_release);
 }
 
 /* One-shot event.  One sleeper; wake before sleep is kept. */

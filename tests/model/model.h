@@ -112,9 +112,11 @@
 
 #define mpgi_mutex_lock(m) explore_lock(&(m)->state)
 #define mpgi_mutex_unlock(m) explore_unlock(&(m)->state)
-#define mpgi_mutex_lock_more(m, before) \
+#define mpgi_spin_lock(m) explore_lock(&(m)->state)
+#define mpgi_spin_unlock(m) explore_unlock(&(m)->state)
+#define mpgi_spin_lock_more(m, before) \
   ((void) (before), explore_lock(&(m)->state))
-#define mpgi_mutex_unlock_more(m) explore_unlock(&(m)->state)
+#define mpgi_spin_unlock_more(m) explore_unlock(&(m)->state)
 #define mpgi_mutex_trylock(m) explore_trylock(&(m)->state)
 #define mpgi_mutex_assert_held(m) \
   explore_require(explore_self() < 0 || memory_word(&(m)->state) != 0)
@@ -138,6 +140,11 @@ static inline int64_t model_deadline(int64_t ns) {
 
 /* Which M is the running thread?  Defined by the model. */
 static struct mpg_m *model_m(void);
+static inline struct mpg_g *model_current_g(const char *what) {
+  (void) what;
+  return model_m()->curg;
+}
+#define mpgi_current_g(what) model_current_g(what)
 #define mpgi_tls_m() model_m()
 #define mpgi_tls_m_set(m) ((void) (m))
 #define mpgi_tls_cache_set(c) ((void) (c))

@@ -27,11 +27,6 @@ static jmp_buf behind[THREADS]; /* the call that parked */
 static struct mpg_m *model_m(void) { return &ms[explore_self()]; }
 static struct mpg_g *self(void) { return &gs[explore_self()]; }
 
-struct mpg_g *mpgi_current_g(const char *what) {
-  (void) what;
-  return self();
-}
-
 void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
                      enum mpgi_wait_reason reason) {
   (void) reason;

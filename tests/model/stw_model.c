@@ -56,11 +56,6 @@ static struct mpg_m *model_m(void) {
   return t >= 0 && is_m[t] ? &m[t] : NULL;
 }
 
-struct mpg_g *mpgi_current_g(const char *what) {
-  (void) what;
-  return model_m()->curg;
-}
-
 /* ---- what is left of the world around it ---- */
 
 /* The stopper spins on the clock first (wait_arrivals): after its first two
