@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <arch/arch.h>
 
@@ -113,6 +114,57 @@ MPGI_HIDDEN extern void (*_Atomic mpgi_lockcheck_hook)(const void *lock,
 MPGI_HIDDEN int mpgi_os_futex_wait(_Atomic uint32_t *word, uint32_t expected,
                                    int64_t timeout_ns);
 MPGI_HIDDEN void mpgi_os_futex_wake(_Atomic uint32_t *word, int n);
+
+/* ---- readiness of descriptors (linux/poll.c) ---- */
+enum {
+  MPGI_OS_POLL_IN = 1,
+  MPGI_OS_POLL_PRI = 2,
+  MPGI_OS_POLL_OUT = 4,
+  MPGI_OS_POLL_ERR = 8,
+  MPGI_OS_POLL_HUP = 16,
+  MPGI_OS_POLL_RDHUP = 0x2000,
+};
+struct mpgi_os_poll_event {
+  uint64_t data;
+  uint32_t events; /* MPGI_OS_POLL_... */
+};
+#define MPGI_OS_POLL_EVENTS 128
+/* Once per process, before the rest.  0 or negative errno. */
+MPGI_HIDDEN int mpgi_os_poll_open(void);
+/* Report every edge of fd with data (not UINT64_MAX).  0; -EEXIST: the file
+ * behind fd is registered under this number; -EPERM: files of its sort can't
+ * be waited for; -EBADF, -ENOMEM, -ENOSPC. */
+MPGI_HIDDEN int mpgi_os_poll_add(int fd, uint64_t data);
+MPGI_HIDDEN void mpgi_os_poll_del(int fd);
+/* Up to max events; 0 after the time (< 0: none), a signal, or a break.
+ * broken: somebody called ..._break, and it stays broken until ..._unbreak. */
+MPGI_HIDDEN int mpgi_os_poll_wait(struct mpgi_os_poll_event *out, int max,
+                                  int64_t timeout_ns, bool *broken);
+MPGI_HIDDEN void mpgi_os_poll_break(void);
+MPGI_HIDDEN void mpgi_os_poll_unbreak(void);
+/* What poll(2) says now: events, 0, or negative errno. */
+MPGI_HIDDEN int mpgi_os_poll_now(int fd, int events);
+
+/* ---- descriptors (linux/io.c): results as the system call's, or negative
+ * errno ---- */
+struct sockaddr;
+MPGI_HIDDEN int mpgi_os_fd_flags(int fd);
+MPGI_HIDDEN bool mpgi_os_fd_is_nonblocking(int fd);
+MPGI_HIDDEN int mpgi_os_fd_set_nonblocking(int fd);
+MPGI_HIDDEN int mpgi_os_socket_type(int fd); /* SOCK_..., or -ENOTSOCK */
+MPGI_HIDDEN int mpgi_os_close(int fd);
+MPGI_HIDDEN ssize_t mpgi_os_fd_read(int fd, void *buf, size_t n);
+/* Never raises SIGPIPE. */
+MPGI_HIDDEN ssize_t mpgi_os_fd_write(int fd, const void *buf, size_t n);
+/* On sockets; these never wait, whatever the descriptor's flags. */
+MPGI_HIDDEN ssize_t mpgi_os_recv(int fd, void *buf, size_t n);
+MPGI_HIDDEN ssize_t mpgi_os_send(int fd, const void *buf, size_t n);
+/* The new descriptor is non-blocking and close-on-exec. */
+MPGI_HIDDEN int mpgi_os_accept(int fd, struct sockaddr *sa, unsigned *len);
+/* -EINPROGRESS also after a signal. */
+MPGI_HIDDEN int mpgi_os_connect(int fd, const struct sockaddr *sa,
+                                unsigned len);
+MPGI_HIDDEN int mpgi_os_socket_error(int fd); /* 0 or negative errno */
 
 /* ---- signals (linux/signal.c) ---- */
 typedef void mpgi_os_sighandler(int sig, void *siginfo, void *ucontext);

@@ -11,6 +11,7 @@
 #include <mpg/chan.h>
 #include <mpg/debug.h>
 #include <mpg/gc.h>
+#include <mpg/io.h>
 #include <mpg/sched.h>
 #include <mpg/sync.h>
 #include <mpg/time.h>

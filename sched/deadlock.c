@@ -30,11 +30,10 @@ static bool thread_may_attach(void) {
   return n < 0 || n > 1;
 }
 
-/* Will something outside the Ms make a goroutine runnable?  (A poller of
- * descriptors that goroutines wait for goes here.) */
+/* Will something outside the Ms make a goroutine runnable? */
 static bool help_may_come(void) {
   if (mpgi_timers_first() != INT64_MAX || mpgi_stw_waiting()) return true;
-  return atomic_load(&mpgi_sched.nattached) > 0;
+  return mpgi_netpoll_waiting() || atomic_load(&mpgi_sched.nattached) > 0;
 }
 
 void mpgi_checkdead_locked(void) {

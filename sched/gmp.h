@@ -64,6 +64,8 @@ enum mpgi_wait_reason {
   MPGI_WAIT_WAITGROUP,
   MPGI_WAIT_SEM,
   MPGI_WAIT_SLEEP,
+  MPGI_WAIT_IO,
+  MPGI_WAIT_IO_CLOSE,
   MPGI_WAIT_IDLE_GC,
   MPGI_WAIT_FINALIZER,
   MPGI_WAIT_REASONS
@@ -159,6 +161,11 @@ struct mpg_g {
   uint32_t lock_count;        /* itself: nesting of mpg_lock_thread */
   uint32_t pthread_locks;     /* itself: mutexes it holds (lockcheck.c) */
   const void *pthread_lock;   /* the last; NULL: reported */
+  /* A wait for a descriptor (io_private.h): enum mpgi_io_over, and under the
+   * descriptor's lock in which directions. */
+  _Atomic uint8_t io_over;
+  uint8_t io_dirs;
+  bool woken_globally; /* sched.lock: counted in runq_woken */
   struct mpgi_waiter wait;
   mpg_mutex *lock;            /* itself: the mutex it competes for */
   mpg_once *once;             /* itself: whose function it is in, innermost */
@@ -281,6 +288,8 @@ struct mpg_m {
   bool spinning;          /* itself; counted in sched.nmspinning */
   bool blocked;           /* itself: sleeping on park */
   bool move_wanted; /* itself: stackmove, a movable goroutine left its stack */
+  volatile bool in_call; /* itself, its handler reads: in a call that may
+                            block, on g0, without a P */
   uint32_t rand;
   uint32_t fastrand;
   int32_t locks;          /* itself: > 0 while it must not be descheduled */
@@ -376,6 +385,9 @@ struct mpgi_sched {
   struct mpgi_metrics *metrics;
   _Atomic(struct mpg_g *) idle_gc; /* parked until sysmon wakes it */
   _Atomic uint32_t timers_overdue; /* sysmon: look at every heap */
+  /* lock; so many in runq were woken by somebody without a P: whoever has run a
+   * fair while makes way (sysmon.c) */
+  _Atomic uint32_t runq_woken;
   /* timed idle wait: one M sleeps until the first timer */
   _Atomic(struct mpg_m *) poller;
   _Atomic int64_t poll_until;
@@ -435,6 +447,8 @@ MPGI_HIDDEN void mpgi_gqueue_push(struct mpgi_gqueue *q, struct mpg_g *gp);
 MPGI_HIDDEN struct mpg_g *mpgi_gqueue_pop(struct mpgi_gqueue *q);
 MPGI_HIDDEN void mpgi_globq_put_locked(struct mpg_g *gp);
 MPGI_HIDDEN void mpgi_globq_put_batch_locked(struct mpgi_gqueue *q);
+/* Woken by somebody without a P. */
+MPGI_HIDDEN void mpgi_globq_put_woken_locked(struct mpgi_gqueue *q);
 /* A fair batch into pp's queue; returns one of them. max 0: no limit. */
 MPGI_HIDDEN struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max);
 
@@ -481,6 +495,7 @@ MPGI_HIDDEN void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
 /* Make a parked goroutine runnable on the caller's P (or the global queue
  * when the caller has none). */
 MPGI_HIDDEN void mpgi_ready(struct mpg_g *gp);
+MPGI_HIDDEN void mpgi_ready_batch(struct mpgi_gqueue *q);
 MPGI_HIDDEN void mpgi_wakep(void);
 /* Does some run queue have work (that others may take)? */
 MPGI_HIDDEN bool mpgi_work_anywhere(void);
@@ -690,6 +705,26 @@ MPGI_HIDDEN void mpgi_timers_clear(struct mpg_p *pp);
 
 /* chan.c: send, if that needs no waiting, from the scheduler. */
 MPGI_HIDDEN void mpgi_chan_offer(mpg_chan *c, const void *elem);
+
+/* syscall.c: a call on g0 that may block, for the calling goroutine.  Between
+ * the two: no lock of the runtime, no heap.  end may not return: then the
+ * goroutine resumes behind its entry thunk. */
+MPGI_HIDDEN void mpgi_call_begin(struct mpg_m *mp);
+MPGI_HIDDEN void mpgi_call_end(struct mpg_m *mp);
+
+/* resolve.c */
+MPGI_HIDDEN void mpgi_resolve_reset(void);
+
+/* netpoll.c */
+MPGI_HIDDEN bool mpgi_netpoll_on(void);
+/* Is some goroutine parked on a descriptor? */
+MPGI_HIDDEN bool mpgi_netpoll_waiting(void);
+MPGI_HIDDEN int64_t mpgi_netpoll_last(void); /* ns: when somebody polled */
+/* Take events, waiting at most so long (0: not at all; < 0: for ever); whom
+ * they wake is still waiting, and the caller's to make ready. */
+MPGI_HIDDEN void mpgi_netpoll(int64_t timeout_ns, struct mpgi_gqueue *ready);
+MPGI_HIDDEN void mpgi_netpoll_break(void); /* who waits there must look */
+MPGI_HIDDEN void mpgi_netpoll_reset(void);
 
 /* sema.c */
 MPGI_HIDDEN void mpgi_sema_reset(void);

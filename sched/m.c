@@ -295,7 +295,7 @@ void mpgi_m_stop(struct mpg_m *mp) {
   mpgi_sched.nmidle++;
   mpgi_checkdead_locked();
   mpgi_mutex_unlock(&mpgi_sched.lock);
-  /* A stray wake-up (proc.c, poll_timers) comes without a P. */
+  /* A stray wake-up (proc.c, poll_idle) comes without a P. */
   while (!atomic_load(&mp->next_p) && !atomic_load(&mpgi_sched.exiting)) {
     mp->blocked = true;
     mpgi_note_sleep(&mp->park);

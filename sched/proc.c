@@ -81,6 +81,40 @@ void mpgi_ready(struct mpg_g *gp) {
   mpgi_wakep();
 }
 
+/* Attached threads wake by themselves; the rest stays in q, runnable. */
+static void batch_runnable(struct mpg_m *mp, struct mpgi_gqueue *q) {
+  struct mpgi_gqueue all = *q;
+  *q = (struct mpgi_gqueue){0};
+  for (struct mpg_g *gp; (gp = mpgi_gqueue_pop(&all));) {
+    if (MPGI_UNLIKELY(gp->attached)) {
+      mpgi_attached_ready(gp);
+      continue;
+    }
+    mpgi_g_status_set(gp, MPGI_G_WAITING, MPGI_G_RUNNABLE);
+    MPGI_TRACE_READY(mp, G_WAKE, gp);
+    mpgi_gqueue_push(q, gp);
+  }
+}
+
+void mpgi_ready_batch(struct mpgi_gqueue *q) {
+  struct mpg_m *mp = mpgi_tls_m();
+  struct mpg_p *pp = mp && !mp->attached ? mp->p : NULL;
+  if (!q->n) return;
+  batch_runnable(mp, q);
+  if (!q->n) return;
+  if (pp) {
+    atomic_store_explicit(&pp->woken, 1, memory_order_relaxed);
+    for (struct mpg_g *gp; (gp = mpgi_gqueue_pop(q));)
+      mpgi_runq_put(pp, gp, false);
+  } else {
+    mpgi_mutex_lock(&mpgi_sched.lock);
+    mpgi_globq_put_woken_locked(q);
+    mpgi_mutex_unlock(&mpgi_sched.lock);
+    mpgi_sysmon_due(mpgi_os_now()); /* to preempt for them */
+  }
+  mpgi_wakep();
+}
+
 static void spinning_begin(struct mpg_m *mp) {
   if (mp->spinning) return;
   mp->spinning = true;
@@ -268,10 +302,23 @@ static bool last_look(struct mpg_m *mp) {
   return true;
 }
 
-/* Sleep, as the only M, until the first timer.  True: mp has a P. */
-static bool poll_timers(struct mpg_m *mp) {
+/* Until then, in epoll once descriptors are used at all. */
+static void poll_sleep(struct mpg_m *mp, int64_t ns,
+                       struct mpgi_gqueue *ready) {
+  if (mpgi_netpoll_on())
+    mpgi_netpoll(ns, ready);
+  else if (ns < 0)
+    mpgi_note_sleep(&mp->park);
+  else
+    mpgi_note_sleep_timed(&mp->park, ns);
+}
+
+/* Sleep, as the only M, until the first timer or the first descriptor that is
+ * ready.  True: mp has a P. */
+static bool poll_idle(struct mpg_m *mp) {
+  struct mpgi_gqueue ready = {0};
   int64_t first = mpgi_timers_first();
-  if (first == INT64_MAX) return false;
+  if (first == INT64_MAX && !mpgi_netpoll_waiting()) return false;
   struct mpg_m *none = NULL;
   mpgi_note_clear(&mp->park);
   if (!atomic_compare_exchange_strong(&mpgi_sched.poller, &none, mp))
@@ -281,9 +328,10 @@ static bool poll_timers(struct mpg_m *mp) {
   /* Never later than published, even when the second look finds no timer:
    * who adds one after it hurries us only if it is before poll_until. */
   int64_t again = mpgi_timers_first();
-  int64_t wait = (again < first ? again : first) - mpgi_os_now();
-  if (wait > 0 && !atomic_load(&mpgi_sched.exiting))
-    mpgi_note_sleep_timed(&mp->park, wait);
+  if (again > first) again = first;
+  int64_t wait = again == INT64_MAX ? -1 : again - mpgi_os_now();
+  if ((wait > 0 || again == INT64_MAX) && !atomic_load(&mpgi_sched.exiting))
+    poll_sleep(mp, wait, &ready);
   atomic_store(&mpgi_sched.poll_until, INT64_MAX);
   atomic_store(&mpgi_sched.poller, NULL);
   if (mpgi_timers_first() <= mpgi_os_now()) /* whosever it is */
@@ -293,7 +341,22 @@ static bool poll_timers(struct mpg_m *mp) {
    * stray wake-up only makes the next sleep on the note end early, and each
    * sleeper looks again. */
   if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
-  return reacquire_idle_p(mp);
+  bool again_with_p = reacquire_idle_p(mp);
+  mpgi_ready_batch(&ready);
+  return again_with_p;
+}
+
+/* Descriptors that are ready now, unless somebody waits for them.  True: some
+ * goroutine is. */
+static bool poll_ready(void) {
+  struct mpgi_gqueue ready = {0};
+  if (!mpgi_netpoll_waiting() ||
+      atomic_load_explicit(&mpgi_sched.poller, memory_order_relaxed))
+    return false;
+  mpgi_netpoll(0, &ready);
+  bool any = ready.n != 0;
+  mpgi_ready_batch(&ready);
+  return any;
 }
 
 /* Give up the P unless there is a reason not to.  True: look again with it. */
@@ -350,6 +413,7 @@ static struct mpg_g *find_runnable(struct mpg_m *mp, bool *inherit) {
     *inherit = false;
     if ((gp = mpgi_runq_get(pp, inherit))) return gp;
     if ((gp = global_one(pp, 0))) return gp;
+    if (poll_ready()) continue;
     if (may_spin(mp)) {
       spinning_begin(mp);
       if ((gp = steal_work(mp, &next))) return gp;
@@ -360,7 +424,7 @@ static struct mpg_g *find_runnable(struct mpg_m *mp, bool *inherit) {
       continue;
     }
     if (last_look(mp)) continue;
-    if (poll_timers(mp)) continue;
+    if (poll_idle(mp)) continue;
     mpgi_m_stop(mp);
   }
 }
@@ -388,7 +452,11 @@ static struct mpg_g *next_g(struct mpg_m *mp, bool *inherit) {
   if (MPGI_UNLIKELY(mp->move_wanted)) move_now(mp);
   look_at_overdue_timers();
   if (tick % TIMERS_EVERY == 0 || timer_is_due(pp)) mpgi_timers_run(pp, 0);
-  if (tick % GLOBAL_FIRST_EVERY == 0) gp = global_one(pp, 1);
+  if (tick % GLOBAL_FIRST_EVERY == 0) {
+    gp = global_one(pp, 1);
+    /* Otherwise they would keep the local queue from ever running empty. */
+    if (!gp) poll_ready();
+  }
   if (!gp) gp = mpgi_runq_get(pp, inherit);
   if (!gp) gp = find_runnable(mp, inherit);
   if (mp->spinning) spinning_end(mp);

@@ -134,6 +134,7 @@ static void reset_state(void) {
   struct mpgi_sched *s = &mpgi_sched;
   s->runq = (struct mpgi_gqueue){0};
   atomic_store(&s->runq_size, 0);
+  atomic_store(&s->runq_woken, 0);
   s->idle_p = NULL;
   s->idle_m = s->all_m = NULL;
   atomic_store(&s->npidle, 0);
@@ -159,6 +160,8 @@ static void reset_state(void) {
   mpgi_sema_reset();
   mpgi_gc_run_begin();
   mpgi_finalizers_reset();
+  mpgi_netpoll_reset();
+  mpgi_resolve_reset();
   atomic_store(&s->next_goid, 0);
   s->run_generation++;
   s->start_ns = mpgi_os_now();
@@ -226,6 +229,7 @@ void mpgi_run_finish(struct mpg_m *mp) {
   for (struct mpg_m *m = mpgi_sched.all_m; m; m = m->all_link)
     if (m != mp) mpgi_note_wake(&m->park);
   mpgi_mutex_unlock(&mpgi_sched.lock);
+  mpgi_netpoll_break();
   mpgi_note_wake(&mpgi_sched.sysmon_note);
   mpgi_note_wake(&mpgi_sched.exit_note);
   mpgi_m_exit(mp);

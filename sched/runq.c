@@ -73,6 +73,21 @@ void mpgi_globq_put_batch_locked(struct mpgi_gqueue *q) {
   globq_size_publish();
 }
 
+void mpgi_globq_put_woken_locked(struct mpgi_gqueue *q) {
+  for (struct mpg_g *gp = q->head; gp; gp = gp->link) gp->woken_globally = true;
+  atomic_fetch_add_explicit(&mpgi_sched.runq_woken, q->n, memory_order_relaxed);
+  mpgi_globq_put_batch_locked(q);
+}
+
+static struct mpg_g *globq_pop_locked(void) {
+  struct mpg_g *gp = mpgi_gqueue_pop(&mpgi_sched.runq);
+  if (MPGI_UNLIKELY(gp->woken_globally)) {
+    gp->woken_globally = false;
+    atomic_fetch_sub_explicit(&mpgi_sched.runq_woken, 1, memory_order_relaxed);
+  }
+  return gp;
+}
+
 struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
   struct mpgi_gqueue *q = &mpgi_sched.runq;
@@ -83,8 +98,8 @@ struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
   if (n > q->n) n = q->n;
   if (max && n > max) n = max;
   if (n > MPGI_RUNQ_SLOTS / 2) n = MPGI_RUNQ_SLOTS / 2;
-  struct mpg_g *first = mpgi_gqueue_pop(q);
-  while (--n) mpgi_runq_put(pp, mpgi_gqueue_pop(q), false);
+  struct mpg_g *first = globq_pop_locked();
+  while (--n) mpgi_runq_put(pp, globq_pop_locked(), false);
   globq_size_publish();
   return first;
 }

@@ -95,6 +95,15 @@ MPGI_HIDDEN mpg_timer *mpgi_timer_start_fixed_g0(int64_t ns, int64_t period_ns,
                                                  mpg_func fn, void *arg);
 MPGI_HIDDEN bool mpgi_timer_stop_g0(mpg_timer *t);
 
+struct mpgi_resolve {
+  const char *host, *service;
+  const struct addrinfo *hints;
+  struct addrinfo **list;
+  int result;
+};
+MPGI_HIDDEN void mpgi_resolve_g0(struct mpgi_resolve *r);
+MPGI_HIDDEN void mpgi_resolve_free_g0(struct addrinfo *list);
+
 /* The same, as entry stubs (mpg_rt_text): callable on a goroutine's stack. */
 MPGI_HIDDEN int mpgi_thunk_thread_attach(void);
 MPGI_HIDDEN int mpgi_thunk_thread_detach(void);
@@ -114,5 +123,6 @@ MPGI_HIDDEN void mpgi_thunk_waitgroup_add_slow(mpg_waitgroup *wg, int n,
                                                uint64_t now);
 MPGI_HIDDEN void mpgi_thunk_sem_acquire_slow(mpg_sem *s);
 MPGI_HIDDEN void mpgi_thunk_sem_wake(mpg_sem *s);
+MPGI_HIDDEN void mpgi_thunk_resolve(struct mpgi_resolve *r);
 
 #endif /* MPGI_SCHED_H */

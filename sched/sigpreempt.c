@@ -173,7 +173,8 @@ static void sig_running(struct mpg_m *mp, struct mpg_g *gp, void *ucontext) {
 static void sig_exiting(struct mpg_m *mp, void *ucontext) {
   struct mpgi_sigregs r;
   mpgi_arch_sigregs(ucontext, &r);
-  if (in_runtime(mp, &r)) return;
+  bool in_call = mp->in_call && !mp->attached;
+  if (!in_call && in_runtime(mp, &r)) return;
   if (mp->attached)
     mpgi_attached_cut_sig(mp);
   else if (may_freeze_at_exit(&r, ucontext))

@@ -65,6 +65,8 @@ const char *mpgi_wait_reason_name(uint8_t reason) {
       [MPGI_WAIT_WAITGROUP] = "sync.WaitGroup.Wait",
       [MPGI_WAIT_SEM] = "semacquire",
       [MPGI_WAIT_SLEEP] = "sleep",
+      [MPGI_WAIT_IO] = "IO wait",
+      [MPGI_WAIT_IO_CLOSE] = "IO close",
       [MPGI_WAIT_IDLE_GC] = "force gc (idle)",
       [MPGI_WAIT_FINALIZER] = "finalizer wait",
   };

@@ -309,9 +309,9 @@ static void resume_ps(struct mpg_p **orphans) {
 /* No P could be taken off the idle list meanwhile: whoever wanted one went to
  * sleep and relies on this. */
 static void wake_idle(void) {
-  bool timers = mpgi_timers_first() != INT64_MAX &&
-                atomic_load(&mpgi_sched.poller) == NULL;
-  if (timers || mpgi_work_anywhere()) mpgi_wakep();
+  bool poll = (mpgi_timers_first() != INT64_MAX || mpgi_netpoll_waiting()) &&
+              atomic_load(&mpgi_sched.poller) == NULL;
+  if (poll || mpgi_work_anywhere()) mpgi_wakep();
 }
 
 void mpgi_world_start(void) {

@@ -131,6 +131,16 @@ void mpgi_syscall_exit_g0(void) {
   if (mp->p->retire) atomic_fetch_or(&gp->ctx.preempt, MPGI_PREEMPT_SLICE);
 }
 
+void mpgi_call_begin(struct mpg_m *mp) {
+  mpgi_syscall_enter_g0();
+  mp->in_call = true;
+}
+
+void mpgi_call_end(struct mpg_m *mp) {
+  mp->in_call = false;
+  mpgi_syscall_exit_g0();
+}
+
 /* On the goroutine's stack, but not in the entry-stub section: fn may block,
  * and a blocked thread must not look as if it were in the runtime. */
 MPG_API void mpg_blocking(mpg_func fn, void *arg);

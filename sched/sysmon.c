@@ -48,6 +48,11 @@ void mpgi_sysmon_due(int64_t when) {
 
 /* ---- sleeping ---- */
 
+static bool nobody_free(void) {
+  return atomic_load(&mpgi_sched.npidle) == 0 &&
+         atomic_load(&mpgi_sched.nmspinning) == 0;
+}
+
 static void sleep_until(int64_t when) {
   struct mpgi_note *note = &mpgi_sched.sysmon_note;
   mpgi_note_clear(note);
@@ -94,17 +99,14 @@ static void sleep_tick(struct sysmon *s) {
   else if (s->idle > TICKS_BEFORE_BACKOFF && s->delay < TICK_MAX_NS)
     s->delay *= 2;
   if (s->delay > TICK_MAX_NS) s->delay = TICK_MAX_NS;
+  if (s->delay > MPGI_FAIR_NS && mpgi_netpoll_waiting() && nobody_free())
+    s->delay = MPGI_FAIR_NS;
   int64_t until = mpgi_os_now() + s->delay;
   if (s->next_trace < until) until = s->next_trace;
   sleep_until(until);
 }
 
 /* ---- retaking ---- */
-
-static bool nobody_free(void) {
-  return atomic_load(&mpgi_sched.npidle) == 0 &&
-         atomic_load(&mpgi_sched.nmspinning) == 0;
-}
 
 /* P in a system call for more than a tick, and wanted. */
 static bool retake_syscall(struct sysmon *s, struct mpg_p *pp) {
@@ -136,7 +138,7 @@ static bool slice_is_over(const struct sysmon *s, struct mpg_p *pp) {
   if (ran >= MPGI_SLICE_NS) return true;
   if (ran < MPGI_FAIR_NS || !nobody_free()) return false;
   return atomic_load(&pp->woken) || atomic_load(&pp->timer_first) <= s->now ||
-         timers_overdue();
+         timers_overdue() || atomic_load(&mpgi_sched.runq_woken);
 }
 
 /* A goroutine that burns no CPU is blocked in the kernel: a signal would only
@@ -289,6 +291,18 @@ static void find_overdue(struct sysmon *s) {
   }
 }
 
+/* Descriptors, when nobody has looked for a while: soon, when every P is busy
+ * and somebody could be made to make way. */
+static void poll_network(const struct sysmon *s) {
+  struct mpgi_gqueue ready = {0};
+  int64_t pace = nobody_free() ? MPGI_FAIR_NS : MPGI_SLICE_NS;
+  if (!mpgi_netpoll_waiting() || atomic_load(&mpgi_sched.poller) ||
+      s->now - mpgi_netpoll_last() < pace)
+    return;
+  mpgi_netpoll(0, &ready);
+  mpgi_ready_batch(&ready);
+}
+
 /* ---- the loop ---- */
 
 static void trace(struct sysmon *s) {
@@ -303,6 +317,7 @@ static void round_of_duty(struct sysmon *s) {
   s->idle = retake(s) ? 0 : s->idle + 1;
   find_overdue(s);
   balance(s);
+  poll_network(s);
   retry_wake();
   if (s->now >= s->next_suspect) {
     s->next_suspect = s->now + SUSPECT_EVERY_NS;

@@ -5,9 +5,9 @@
  * nobody takes the lock for nothing.
  *
  * Who wakes: an M that goes idle sleeps until the first timer of all Ps (the
- * poller, proc.c).  Adding publishes timer_first, then loads poll_until; the
- * poller publishes poll_until, then loads timer_first; both sequentially
- * consistent: one of them sees the other.
+ * poller: poll_idle in proc.c).  Adding publishes timer_first, then loads
+ * poll_until; the poller publishes poll_until, then loads timer_first; both
+ * sequentially consistent: one of them sees the other.
  *
  * Who fires: an M with a P, its own P's in schedule(), other Ps' when it steals
  * or when it polls.  sysmon fires nothing.  It sees that a timer is overdue
@@ -130,8 +130,9 @@ bool mpgi_timer_del(struct mpgi_timer *t) {
 
 static void poller_hurry(int64_t when) {
   struct mpg_m *mp = atomic_load(&mpgi_sched.poller);
-  if (mp && when < atomic_load(&mpgi_sched.poll_until))
-    mpgi_note_wake(&mp->park);
+  if (!mp || when >= atomic_load(&mpgi_sched.poll_until)) return;
+  mpgi_note_wake(&mp->park); /* wherever it sleeps */
+  mpgi_netpoll_break();
 }
 
 void mpgi_timer_announce(int64_t when) {

@@ -108,4 +108,76 @@ expect 1 "places" indexer --quiet --procs 2 --rounds 1000 --seconds 2 \
 kill $growing 2> /dev/null
 wait 2> /dev/null
 
+# ---- the servers -------------------------------------------------------------
+# serve <program> <signal> <client in python, which gets the port>
+serve() {
+  local program=$1 signal=$2 port said status
+  "$examples/$program" --port 0 --procs 2 > "$scratch/server" 2>&1 &
+  local server=$!
+  for _ in $(seq 100); do
+    port=$(sed -n 's/.*127\.0\.0\.1://p' "$scratch/server")
+    [ -z "$port" ] || break
+    sleep 0.05
+  done
+  timeout 50 python3 - "$port" <<< "$3" || complain "$program: client failed"
+  kill "-$signal" $server
+  wait $server
+  status=$?
+  said=$(cat "$scratch/server")
+  [ $status -eq 0 ] || complain "$program: exit status $status: $said"
+  [[ $said == *" connections, "*" requests, "*" bytes"* ]] ||
+    complain "$program said '$said'"
+}
+
+serve echo_server TERM '
+import os, socket, sys
+to = ("127.0.0.1", int(sys.argv[1]))
+all = [socket.create_connection(to, 20) for _ in range(50)]
+for round in range(5):
+    sent = [os.urandom(1 + 4000 * round) for _ in all]
+    for s, data in zip(all, sent):
+        s.sendall(data)
+    for s, data in zip(all, sent):
+        got = b""
+        while len(got) < len(data):
+            got += s.recv(100000)
+        assert got == data
+'
+serve http_hello INT '
+import http.client, socket, sys
+port = int(sys.argv[1])
+c = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+def ask(method, path, status, body=None):
+    c.request(method, path, body)
+    r = c.getresponse()
+    assert r.status == status, r.status
+    return r.read()
+for _ in range(100):
+    assert ask("GET", "/", 200) == b"hello, world\n"
+assert ask("HEAD", "/", 200) == b""
+ask("GET", "/x", 404)
+ask("DELETE", "/", 405)
+ask("POST", "/", 413, b"abc")
+def raw(text):
+    s = socket.create_connection(("127.0.0.1", port), 20)
+    s.sendall(text)
+    got = b""
+    while True:
+        more = s.recv(10000)
+        if not more:
+            return got
+        got += more
+get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+last = b"GET / HTTP/1.1\r\nconnection: Close\r\n\r\n"
+assert raw(get * 3 + last + get).count(b"HTTP/1.1 200 OK") == 4
+assert raw(b"GET / HTTP/1.0\r\n\r\n").count(b"200 OK") == 1
+assert raw(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+assert raw(b"GET / HTTP/1.1\r\nx: " + b"y" * 9000).startswith(b"HTTP/1.1 431 ")
+'
+expect 0 "0 connections" echo_server --port 0 --seconds 1
+expect 0 "listening on 127.0.0.1:" http_hello --port 0 --seconds 1 --quiet
+expect 2 "wants a number in [0, 65535]" http_hello --port 70000
+expect 2 "unexpected argument" echo_server 7
+expect 0 "--buffer" echo_server --help
+
 exit $bad

@@ -1,6 +1,7 @@
 /* poll_model.c - timers fire in time, whoever sleeps when they are set.
  *
- * The real timer.c, sysmon.c, proc.c (poll_timers) and p.c.  The clock moves
+ * The real timer.c, sysmon.c, proc.c (poll_idle) and p.c, no descriptors (those
+ * are in netpoll_model.c).  The clock moves
  * only when nobody can run, to the earliest deadline of a sleeper: a sleeper
  * that was forgotten makes a timer late, and that is checked when it fires.
  *   poller  an idle M: polls, fires what is due, lets go of its P again
@@ -46,6 +47,9 @@ bool mpgi_runq_empty(struct mpg_p *pp) {
   (void) pp;
   return true;
 }
+bool mpgi_netpoll_on(void) { return false; }
+bool mpgi_netpoll_waiting(void) { return false; }
+void mpgi_netpoll_break(void) {}
 void mpgi_gfree_flush(struct mpg_p *pp) { (void) pp; }
 
 /* ---- threads ---- */
@@ -73,7 +77,7 @@ static bool may_poll(const void *arg) {
 }
 static void poller(int i) {
   while (!all_fired(NULL)) {
-    if (poll_timers(&m[i])) {
+    if (poll_idle(&m[i])) {
       for (int32_t k = 0; k < PS; k++) mpgi_timers_run(&p[k], 0);
       let_go(&m[i]);
     }

@@ -123,6 +123,29 @@ static void global_batch_is_a_fair_share(void **state) {
   assert_int_equal(atomic_load(&mpgi_sched.runq_size), 28);
 }
 
+/* Those that were woken without a P are counted as long as they wait. */
+static void woken_ones_wait_in_line_and_are_counted(void **state) {
+  (void) state;
+  struct mpgi_gqueue woken = {0};
+  atomic_store(&mpgi_sched.procs, 1);
+  atomic_store(&mpgi_sched.runq_woken, 0);
+  global_put(0);
+  for (int i = 1; i < 4; i++) mpgi_gqueue_push(&woken, unit_g(i));
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_globq_put_woken_locked(&woken);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  global_put(4);
+  assert_int_equal(woken.n, 0);
+  assert_int_equal(atomic_load(&mpgi_sched.runq_size), 5);
+  for (int i = 0, left = 3; i < 5; i++) {
+    assert_int_equal(atomic_load(&mpgi_sched.runq_woken), left);
+    assert_int_equal(global_get(0, 1), i);
+    left -= i >= 1 && i < 4;
+    assert_int_equal(atomic_load(&mpgi_sched.runq_woken), left);
+  }
+  assert_int_equal(global_get(0, 1), -1);
+}
+
 static void global_batch_leaves_room(void **state) {
   (void) state;
   atomic_store(&mpgi_sched.procs, 1);
@@ -347,6 +370,7 @@ int main(void) {
       cmocka_unit_test_setup(steal_takes_the_oldest_half, fresh),
       cmocka_unit_test_setup(steal_takes_runnext_only_when_told, fresh),
       cmocka_unit_test_setup(global_batch_is_a_fair_share, fresh),
+      cmocka_unit_test_setup(woken_ones_wait_in_line_and_are_counted, fresh),
       cmocka_unit_test_setup(global_batch_leaves_room, fresh),
       cmocka_unit_test_setup(global_queue_empties, fresh),
       cmocka_unit_test_setup(drain_moves_all_to_the_global_queue, fresh),

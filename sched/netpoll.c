@@ -1,0 +1,413 @@
+/* netpoll.c - waiting for descriptors: epoll, and who waits for which.
+ *
+ * What a goroutine does (io.c): it counts the edges, tries its system call,
+ * gets EAGAIN, and parks.  What a poller does: it takes events from epoll,
+ * counts an edge each, and wakes whoever waits in that direction: all of them,
+ * because one edge may announce many bytes or connections, and each tries
+ * again.
+ *
+ * [netpoll.edge] No edge is lost:
+ *   goroutine  1. edge -> seen        (acquire)
+ *              2. system call: EAGAIN
+ *              3. under pd->lock: edge != seen: try again; else queue
+ *   poller     1. epoll_wait: the kernel has made it ready
+ *              2. under pd->lock: edge += 1, wake the queue
+ * The descriptor becomes ready after 2 (it was not at 2); so the poller's 2 is
+ * either after the goroutine's 3, and finds it queued, or before, and then
+ * after 1 too, and 3 sees it.  A count, not a flag: several goroutines may be
+ * between 1 and 3, and each must see the edge.
+ *
+ * [netpoll.claim] An edge, the deadline and a close may all want to wake a
+ * goroutine; who changes io_over from WAITS does.  An edge and a close hold
+ * pd->lock and take it off the queue; the deadline holds its heap's lock
+ * (timer.c) and leaves it there, and the resumed goroutine takes itself off.
+ *
+ * [netpoll.close] users counts operations between enter and leave, parked ones
+ * too.  A close sets CLOSING: nobody enters any more, the parked are woken,
+ * and the last to leave wakes the closer, who alone uses the number then and
+ * gives it back to the kernel.  So no operation runs on a number that has been
+ * used again, and who enters meanwhile waits until the close is over and
+ * starts with whatever the number means then.
+ *   leave   users -= 1 leaves only CLOSING: takes pd->lock, wakes closer
+ *   closer  under pd->lock: users |= CLOSING; users > 0: closer = itself, park
+ * seq in an event's data tells reports from before the close.  A number that
+ * was closed behind our back (close(2)) and used again is noticed when a
+ * goroutine is about to park: its file isn't registered.
+ *
+ * Who polls: an M without work, without waiting (find_runnable); one idle M,
+ * until the first timer (proc.c, poll_idle); sysmon, when nobody has for a
+ * while.  [netpoll.break] The idle one is told to look again through an
+ * eventfd: breaking is set before the write, so that many callers write once;
+ * the poller takes the number out first and clears breaking then, and looks
+ * again at what they had published after that.
+ *
+ * Model-checked by tests/model/netpoll_model.c.
+ * Source: Go netpoll.go, netpoll_epoll.go, fd_mutex.go; there one goroutine
+ * waits in each direction, here a list.
+ */
+#include <sched/sched.h>
+
+#include <errno.h>
+
+#include <sched/gmp.h>
+
+#include <sched/io_private.h>
+
+#ifndef CHUNK_PDS /* models have fewer */
+#define CHUNK_PDS 1024
+#define CHUNKS (16 << 10)
+#endif
+
+static struct mpgi_mutex table_lock = MPGI_MUTEX_INIT(MPGI_RANK_LEAF);
+static _Atomic(struct mpgi_pd *) *_Atomic table; /* table_lock; CHUNKS */
+static _Atomic bool on;                          /* epoll is open */
+static _Atomic int32_t waiting;   /* goroutines parked for an edge */
+static _Atomic uint32_t breaking; /* [netpoll.break] */
+static _Atomic int64_t last_poll; /* ns */
+
+bool mpgi_netpoll_on(void) { return atomic_load(&on); }
+bool mpgi_netpoll_waiting(void) {
+  return atomic_load(&waiting) > 0 && mpgi_netpoll_on();
+}
+int64_t mpgi_netpoll_last(void) {
+  return atomic_load_explicit(&last_poll, memory_order_relaxed);
+}
+
+/* ---- the table ---- */
+
+struct mpgi_pd *mpgi_pd_find(int fd) {
+  _Atomic(struct mpgi_pd *) *t = atomic_load(&table);
+  if (fd < 0 || fd / CHUNK_PDS >= CHUNKS || !t) return NULL;
+  struct mpgi_pd *chunk = atomic_load(&t[fd / CHUNK_PDS]);
+  return chunk ? &chunk[fd % CHUNK_PDS] : NULL;
+}
+
+static struct mpgi_pd *chunk_make(int first) {
+  struct mpgi_pd *chunk =
+      mpgi_fixmem_alloc(CHUNK_PDS * sizeof *chunk, MPGI_CACHE_LINE_BYTES);
+  for (int i = 0; chunk && i < CHUNK_PDS; i++) {
+    mpgi_mutex_init(&chunk[i].lock, MPGI_RANK_NETPOLL);
+    chunk[i].fd = first + i;
+  }
+  return chunk;
+}
+
+static void chunk_add_locked(int i) {
+  _Atomic(struct mpgi_pd *) *t = atomic_load(&table);
+  if (!t) {
+    t = mpgi_fixmem_alloc(CHUNKS * sizeof *t, 0);
+    if (!t) return;
+    atomic_store(&table, t);
+  }
+  if (!atomic_load(&t[i])) atomic_store(&t[i], chunk_make(i * CHUNK_PDS));
+}
+
+struct mpgi_pd *mpgi_pd_get(int fd, int *err) {
+  struct mpgi_pd *pd = mpgi_pd_find(fd);
+  if (pd) return pd;
+  *err = fd < 0 ? -EBADF : mpgi_os_fd_flags(fd);
+  if (*err < 0) return NULL;
+  *err = -ENOMEM;
+  if (fd / CHUNK_PDS >= CHUNKS) return NULL;
+  mpgi_mutex_lock(&table_lock);
+  chunk_add_locked(fd / CHUNK_PDS);
+  mpgi_mutex_unlock(&table_lock);
+  return mpgi_pd_find(fd);
+}
+
+/* ---- epoll ---- */
+
+static int open_once(void) {
+  int err = 0;
+  mpgi_mutex_lock(&table_lock);
+  if (!atomic_load(&on)) {
+    err = mpgi_os_poll_open();
+    if (err == 0) atomic_store(&on, true);
+  }
+  mpgi_mutex_unlock(&table_lock);
+  /* An idle M that sleeps for timers must sleep in epoll from now on: it
+   * publishes that it is the poller, then looks at on. */
+  struct mpg_m *mp = atomic_load(&mpgi_sched.poller);
+  if (!err && mp) mpgi_note_wake(&mp->park);
+  return err;
+}
+
+static uint64_t data_of(const struct mpgi_pd *pd) {
+  return (uint64_t) (pd->seq & INT32_MAX) << 32 | (uint32_t) pd->fd;
+}
+
+int mpgi_pd_register(struct mpgi_pd *pd) {
+  int err = atomic_load(&on) ? 0 : open_once();
+  if (err) return err;
+  mpgi_mutex_lock(&pd->lock); /* seq */
+  uint64_t data = data_of(pd);
+  mpgi_mutex_unlock(&pd->lock);
+  err = mpgi_os_poll_add(pd->fd, data);
+  if (err && err != -EEXIST) return err;
+  atomic_store_explicit(&pd->registered, true, memory_order_relaxed);
+  return 0;
+}
+
+static bool win(struct mpg_g *gp, enum mpgi_io_over how) {
+  uint8_t waits = MPGI_IO_WAITS;
+  return atomic_compare_exchange_strong(&gp->io_over, &waits, (uint8_t) how);
+}
+
+static bool claim_timeout(struct mpg_g *gp) { return win(gp, MPGI_IO_TIMEOUT); }
+
+/* ---- the queue of a descriptor ---- */
+
+static void queue_put_locked(struct mpgi_pd *pd, struct mpgi_waiter *w) {
+  w->next = NULL;
+  w->prev = pd->last;
+  if (pd->last)
+    pd->last->next = w;
+  else
+    pd->first = w;
+  pd->last = w;
+  w->object = pd; /* queued */
+}
+
+static void queue_cut_locked(struct mpgi_pd *pd, struct mpgi_waiter *w) {
+  if (w->prev)
+    w->prev->next = w->next;
+  else
+    pd->first = w->next;
+  if (w->next)
+    w->next->prev = w->prev;
+  else
+    pd->last = w->prev;
+  w->object = NULL;
+}
+
+/* Off the queue those who wait for dirs (0: for the end of a close); who is
+ * still to be woken goes to ready. */
+static void queue_wake_locked(struct mpgi_pd *pd, uint8_t dirs,
+                              enum mpgi_io_over how,
+                              struct mpgi_gqueue *ready) {
+  for (struct mpgi_waiter *w = pd->first, *next; w; w = next) {
+    next = w->next;
+    struct mpg_g *gp = w->g;
+    if (dirs ? !(gp->io_dirs & dirs) : gp->io_dirs != 0) continue;
+    queue_cut_locked(pd, w);
+    if (win(gp, how)) mpgi_gqueue_push(ready, gp);
+  }
+}
+
+/* Everybody but those who wait for the end of a close. */
+#define DIRS_ALL 0x7f
+#define DIRS_TIMED 0x40 /* for the deadline only */
+
+static void report(struct mpgi_pd *pd, uint32_t seq, uint8_t dirs,
+                   struct mpgi_gqueue *ready) {
+  mpgi_mutex_lock(&pd->lock);
+  if ((pd->seq & INT32_MAX) == seq) {
+    for (int i = 0; i < 2; i++)
+      if (dirs >> i & 1)
+        atomic_fetch_add_explicit(&pd->edge[i], 1, memory_order_release);
+    queue_wake_locked(pd, dirs, MPGI_IO_READY, ready);
+  }
+  mpgi_mutex_unlock(&pd->lock);
+}
+
+/* ---- a goroutine's side ---- */
+
+void mpgi_pd_edges(const struct mpgi_pd *pd, uint32_t seen[2]) {
+  for (int i = 0; i < 2; i++)
+    seen[i] = atomic_load_explicit(&pd->edge[i], memory_order_acquire);
+}
+
+static bool moved_locked(const struct mpgi_pd *pd, uint8_t dirs,
+                         const uint32_t seen[2]) {
+  uint32_t now[2];
+  mpgi_pd_edges(pd, now);
+  return ((dirs & MPGI_IO_IN) && now[0] != seen[0]) ||
+         ((dirs & MPGI_IO_OUT) && now[1] != seen[1]);
+}
+
+/* Unlocks pd. */
+static void park_locked(struct mpgi_pd *pd, struct mpg_g *gp, uint8_t dirs,
+                        int64_t deadline, void (*resume)(struct mpg_g *gp)) {
+  struct mpg_m *mp = gp->m;
+  atomic_store_explicit(&gp->io_over, MPGI_IO_WAITS, memory_order_relaxed);
+  gp->io_dirs = dirs;
+  gp->woken_globally = false;
+  gp->wait.g = gp;
+  gp->on_resume = resume;
+  if (dirs) atomic_fetch_add(&waiting, 1);
+  queue_put_locked(pd, &gp->wait);
+  mpgi_park_begin(mp, gp, MPGI_WAIT_IO);
+  if (deadline >= 0) {
+    gp->timer.when = deadline > 0 ? deadline : 1;
+    gp->timer.period = 0;
+    gp->timer.g = gp;
+    gp->timer.claim = claim_timeout;
+    if (mpgi_timer_add(mp->p, &gp->timer) != 0)
+      mpgi_fatal("out of memory: no room for a timer");
+  }
+  mpgi_mutex_unlock(&pd->lock);
+  if (deadline >= 0) mpgi_timer_announce(deadline);
+  if (!mpgi_runq_empty(mp->p)) mpgi_poller_want();
+}
+
+enum mpgi_io_over mpgi_pd_park(struct mpgi_pd *pd, struct mpg_g *gp,
+                               uint8_t dirs, const uint32_t seen[2],
+                               int64_t deadline,
+                               void (*resume)(struct mpg_g *gp)) {
+  enum mpgi_io_over how = MPGI_IO_WAITS;
+  mpgi_mutex_lock(&pd->lock);
+  if (atomic_load(&pd->users) & MPGI_PD_CLOSING)
+    how = MPGI_IO_CLOSED;
+  else if (moved_locked(pd, dirs, seen))
+    how = MPGI_IO_READY;
+  if (how == MPGI_IO_WAITS)
+    park_locked(pd, gp, dirs ? dirs : DIRS_TIMED, deadline, resume);
+  else
+    mpgi_mutex_unlock(&pd->lock);
+  return how;
+}
+
+enum mpgi_io_over mpgi_pd_unpark(struct mpgi_pd *pd, struct mpg_g *gp) {
+  enum mpgi_io_over how = atomic_load(&gp->io_over);
+  MPG_ASSERT(how != MPGI_IO_WAITS);
+  atomic_fetch_sub(&waiting, 1);
+  if (how == MPGI_IO_TIMEOUT) {
+    mpgi_mutex_lock(&pd->lock);
+    if (gp->wait.object) queue_cut_locked(pd, &gp->wait);
+    mpgi_mutex_unlock(&pd->lock);
+  } else {
+    mpgi_timer_del(&gp->timer);
+  }
+  gp->wait.elem = NULL;
+  return how;
+}
+
+/* ---- entering, leaving, closing ---- */
+
+bool mpgi_pd_enter(struct mpgi_pd *pd) {
+  if (!(atomic_fetch_add(&pd->users, 1) & MPGI_PD_CLOSING)) return true;
+  mpgi_pd_leave(pd);
+  return false;
+}
+
+void mpgi_pd_leave(struct mpgi_pd *pd) {
+  uint32_t old = atomic_fetch_sub(&pd->users, 1);
+  MPG_ASSERT(old & ~MPGI_PD_CLOSING);
+  if (MPGI_LIKELY(old != (MPGI_PD_CLOSING | 1))) return;
+  mpgi_mutex_lock(&pd->lock);
+  struct mpg_g *closer = pd->closer;
+  if (atomic_load(&pd->users) != MPGI_PD_CLOSING) closer = NULL;
+  if (closer) pd->closer = NULL;
+  mpgi_mutex_unlock(&pd->lock);
+  if (closer) mpgi_ready(closer);
+}
+
+bool mpgi_pd_park_closing(struct mpgi_pd *pd, struct mpg_g *gp,
+                          void (*resume)(struct mpg_g *gp)) {
+  mpgi_mutex_lock(&pd->lock);
+  bool closing = atomic_load(&pd->users) & MPGI_PD_CLOSING;
+  if (closing)
+    park_locked(pd, gp, 0, -1, resume);
+  else
+    mpgi_mutex_unlock(&pd->lock);
+  return closing;
+}
+
+int mpgi_pd_close_begin(struct mpgi_pd *pd, struct mpg_g *gp,
+                        void (*resume)(struct mpg_g *gp)) {
+  struct mpgi_gqueue ready = {0};
+  mpgi_mutex_lock(&pd->lock);
+  uint32_t users = atomic_fetch_or(&pd->users, MPGI_PD_CLOSING);
+  if (users & MPGI_PD_CLOSING) {
+    mpgi_mutex_unlock(&pd->lock);
+    return -EBADF;
+  }
+  pd->seq++;
+  queue_wake_locked(pd, DIRS_ALL, MPGI_IO_CLOSED, &ready);
+  /* Who leaves later finds the lock held until closer is set. */
+  bool wait = atomic_load(&pd->users) != MPGI_PD_CLOSING;
+  if (wait) {
+    pd->closer = gp;
+    gp->on_resume = resume;
+    mpgi_park_begin(gp->m, gp, MPGI_WAIT_IO_CLOSE);
+  }
+  mpgi_mutex_unlock(&pd->lock);
+  mpgi_ready_batch(&ready);
+  return !wait;
+}
+
+void mpgi_pd_close_end(struct mpgi_pd *pd) {
+  struct mpgi_gqueue ready = {0};
+  mpgi_mutex_lock(&pd->lock);
+  atomic_store_explicit(&pd->kind, MPGI_PD_NEW, memory_order_relaxed);
+  atomic_store_explicit(&pd->registered, false, memory_order_relaxed);
+  atomic_fetch_and(&pd->users, ~MPGI_PD_CLOSING);
+  queue_wake_locked(pd, 0, MPGI_IO_READY, &ready);
+  mpgi_mutex_unlock(&pd->lock);
+  mpgi_ready_batch(&ready);
+}
+
+void mpgi_pd_accepted(int fd, enum mpgi_pd_kind kind) {
+  struct mpgi_pd *pd = mpgi_pd_find(fd);
+  if (!pd) return;
+  atomic_store_explicit(&pd->registered, false, memory_order_relaxed);
+  atomic_store_explicit(&pd->kind, (uint8_t) kind, memory_order_relaxed);
+}
+
+/* ---- polling ---- */
+
+void mpgi_netpoll_break(void) {
+  if (atomic_load(&on) && atomic_exchange(&breaking, 1) == 0)
+    mpgi_os_poll_break();
+}
+
+static uint8_t dirs_of(uint32_t events) {
+  uint8_t dirs = 0;
+  if (events & (MPGI_OS_POLL_IN | MPGI_OS_POLL_PRI | MPGI_OS_POLL_RDHUP))
+    dirs |= MPGI_IO_IN;
+  if (events & MPGI_OS_POLL_OUT) dirs |= MPGI_IO_OUT;
+  if (events & (MPGI_OS_POLL_ERR | MPGI_OS_POLL_HUP))
+    dirs |= MPGI_IO_IN | MPGI_IO_OUT;
+  return dirs;
+}
+
+void mpgi_netpoll(int64_t timeout_ns, struct mpgi_gqueue *ready) {
+  struct mpgi_os_poll_event ev[MPGI_OS_POLL_EVENTS];
+  bool broken;
+  int n = mpgi_os_poll_wait(ev, MPGI_OS_POLL_EVENTS, timeout_ns, &broken);
+  if (n < 0) mpgi_fatal("epoll_wait: error %d (was its descriptor closed?)", n);
+  if (broken && timeout_ns != 0) { /* [netpoll.break] */
+    mpgi_os_poll_unbreak();
+    atomic_store(&breaking, 0);
+  }
+  for (int i = 0; i < n; i++) {
+    struct mpgi_pd *pd = mpgi_pd_find((int) (uint32_t) ev[i].data);
+    report(pd, (uint32_t) (ev[i].data >> 32), dirs_of(ev[i].events), ready);
+  }
+  atomic_store_explicit(&last_poll, mpgi_os_now(), memory_order_relaxed);
+}
+
+/* ---- a new run ---- */
+
+static void chunk_reset(struct mpgi_pd *chunk) {
+  for (int i = 0; i < CHUNK_PDS; i++) {
+    struct mpgi_pd *pd = &chunk[i];
+    if (atomic_load(&pd->users) & MPGI_PD_CLOSING)
+      atomic_store(&pd->kind, MPGI_PD_NEW);
+    atomic_store(&pd->users, 0);
+    pd->first = pd->last = NULL;
+    pd->closer = NULL;
+  }
+}
+
+void mpgi_netpoll_reset(void) {
+  _Atomic(struct mpgi_pd *) *t = atomic_load(&table);
+  for (int i = 0; t && i < CHUNKS; i++) {
+    struct mpgi_pd *chunk = atomic_load(&t[i]);
+    if (chunk) chunk_reset(chunk);
+  }
+  atomic_store(&waiting, 0);
+  atomic_store(&last_poll, mpgi_os_now());
+  if (atomic_load(&on)) mpgi_os_poll_unbreak();
+  atomic_store(&breaking, 0);
+}

@@ -1,0 +1,110 @@
+/* io_connections_stress.c - as many connections as descriptors allow (10,000
+ * at most), each sending and getting back, with the world stopped every
+ * 100 ms.  Every byte is checked.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "../support/stress.h"
+
+#define MESSAGE_BYTES 100
+
+static struct sockaddr_in at;
+static int listener;
+static mpg_waitgroup clients, servers;
+static _Atomic uint64_t messages, stops;
+
+static void echo(void *arg) {
+  int fd = (int) (intptr_t) arg;
+  char buf[MESSAGE_BYTES];
+  ssize_t n;
+  while ((n = mpg_read(fd, buf, sizeof(buf))) > 0)
+    CHECK_EQ(mpg_write(fd, buf, (size_t) n), n);
+  CHECK_EQ(n, 0);
+  CHECK_EQ(mpg_close(fd), 0);
+  mpg_waitgroup_done(&servers);
+}
+
+static void serve(void *arg) {
+  (void) arg;
+  int fd;
+  while ((fd = mpg_accept(listener, NULL, NULL)) >= 0) {
+    mpg_waitgroup_add(&servers, 1);
+    CHECK_GO(echo, (void *) (intptr_t) fd);
+  }
+  CHECK_EQ(fd, -ECANCELED);
+  mpg_waitgroup_done(&servers);
+}
+
+static void open_listener(void) {
+  socklen_t len = sizeof(at);
+  at = (struct sockaddr_in){.sin_family = AF_INET};
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK_EQ(bind(listener, (struct sockaddr *) &at, sizeof(at)), 0);
+  CHECK_EQ(listen(listener, 4096), 0);
+  CHECK_EQ(getsockname(listener, (struct sockaddr *) &at, &len), 0);
+}
+
+/* One message there and back. */
+static void exchange(int fd, uint64_t *rng) {
+  unsigned char out[MESSAGE_BYTES], in[MESSAGE_BYTES];
+  size_t n = 1 + stress_below(rng, MESSAGE_BYTES), got = 0;
+  for (size_t i = 0; i < n; i++) out[i] = (unsigned char) stress_random(rng);
+  CHECK_EQ(mpg_write(fd, out, n), n);
+  while (got < n) {
+    ssize_t r = mpg_read(fd, in + got, n - got);
+    CHECK_GT(r, 0);
+    got += (size_t) r;
+  }
+  CHECK(memcmp(out, in, n) == 0);
+  atomic_fetch_add_explicit(&messages, 1, memory_order_relaxed);
+}
+
+static void client(void *arg) {
+  uint64_t rng = stress_seed((uint64_t) arg);
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK_GE(fd, 0);
+  CHECK_EQ(mpg_connect(fd, (struct sockaddr *) &at, sizeof(at)), 0);
+  do exchange(fd, &rng);
+  while (!stress_over());
+  CHECK_EQ(mpg_close(fd), 0);
+  mpg_waitgroup_done(&clients);
+}
+
+static uint64_t connections(void) {
+  struct rlimit limit;
+  CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  limit.rlim_cur = limit.rlim_max;
+  CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  uint64_t n = limit.rlim_cur > 20100 ? 10000 : (limit.rlim_cur - 100) / 2;
+  return stress.seconds < 10 && n > 2000 ? 2000 : n;
+}
+
+static void start(void *arg) {
+  (void) arg;
+  uint64_t n = connections();
+  if (stress.procs) mpg_gomaxprocs((int) stress.procs);
+  open_listener();
+  mpg_waitgroup_add(&servers, 1);
+  mpg_waitgroup_add(&clients, (int) n);
+  CHECK_GO(serve, NULL);
+  for (uint64_t i = 0; i < n; i++) CHECK_GO(client, (void *) i);
+  while (!stress_over()) {
+    mpg_sleep(100 * 1000 * 1000);
+    mpg_gc();
+    atomic_fetch_add(&stops, 1);
+  }
+  mpg_waitgroup_wait(&clients);
+  CHECK_EQ(mpg_close(listener), 0);
+  mpg_waitgroup_wait(&servers);
+  printf("%llu connections, %llu messages, %llu stops\n",
+         (unsigned long long) n, (unsigned long long) atomic_load(&messages),
+         (unsigned long long) atomic_load(&stops));
+  CHECK_GE(atomic_load(&messages), n);
+}
+
+int main(int argc, char **argv) { return stress_main(argc, argv, start); }
