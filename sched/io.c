@@ -346,18 +346,26 @@ static void close_now(struct mpg_g *gp) {
   mpgi_call_end(mp);
 }
 
+static void close_again(struct mpg_g *gp);
+
+/* A close under way may be of the file before: the kernel gives a number out
+ * again before close(2) returns. */
 static void close_fd(struct mpg_g *gp, struct mpgi_io *io) {
   struct mpg_m *mp = gp->m;
   io->pd = mpgi_pd_find(io->fd);
   gp->wait.elem = io;
   int out = io->pd ? mpgi_pd_close_begin(io->pd, gp, close_now) : 1;
-  if (out < 0)
-    io->result = out;
-  else if (out)
+  while (out == -EAGAIN) {
+    if (mpgi_pd_park_closing(io->pd, gp, close_again)) mpgi_schedule(mp);
+    out = mpgi_pd_close_begin(io->pd, gp, close_now);
+  }
+  if (out)
     close_now(gp);
   else
     mpgi_schedule(mp);
 }
+
+static void close_again(struct mpg_g *gp) { close_fd(gp, gp->wait.elem); }
 
 /* ---- entry ---- */
 

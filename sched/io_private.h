@@ -82,7 +82,7 @@ MPGI_HIDDEN bool mpgi_pd_park_closing(struct mpgi_pd *pd, struct mpg_g *gp,
 
 /* Closing.  begin: no operation enters any more, waiters are woken; true when
  * the operations are out, false when gp was parked until then, with resume.
- * -EBADF: somebody closes it already.  end: after close(2). */
+ * -EAGAIN: somebody closes it already.  end: after close(2). */
 MPGI_HIDDEN int mpgi_pd_close_begin(struct mpgi_pd *pd, struct mpg_g *gp,
                                     void (*resume)(struct mpg_g *gp));
 MPGI_HIDDEN void mpgi_pd_close_end(struct mpgi_pd *pd);

@@ -320,7 +320,7 @@ int mpgi_pd_close_begin(struct mpgi_pd *pd, struct mpg_g *gp,
   uint32_t users = atomic_fetch_or(&pd->users, MPGI_PD_CLOSING);
   if (users & MPGI_PD_CLOSING) {
     mpgi_mutex_unlock(&pd->lock);
-    return -EBADF;
+    return -EAGAIN;
   }
   pd->seq++;
   queue_wake_locked(pd, DIRS_ALL, MPGI_IO_CLOSED, &ready);

@@ -112,8 +112,8 @@ MPG_API int mpg_wait_fd(int fd, int poll_events, int64_t deadline_ns);
  *
  * fd  a descriptor, one that mpg hasn't seen too
  *
- * Returns: 0; -EBADF (it is not open, or being closed by somebody else); what
- *   close(2) gives: it is closed then too.
+ * Returns: 0; -EBADF (it is not open); what close(2) gives: it is closed then
+ *   too.
  * Context: goroutine.  May park until calls in progress are out; may block its
  *   thread, with the P handed off, as close(2) does.
  * Since: 0.1.  Source: close(2), Go fd_mutex.go.

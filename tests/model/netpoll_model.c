@@ -222,6 +222,20 @@ static void closes_and_opens(int arg) {
   over++;
 }
 
+static bool is_closed(const void *arg) {
+  (void) arg;
+  return kernel.opened == 0;
+}
+
+/* The number is free for the kernel before the first close is through. */
+static void opens_and_closes(int arg) {
+  (void) arg;
+  explore_await(is_closed, NULL);
+  open_file();
+  explore_require(mpg_close(0) == 0);
+  over++;
+}
+
 /* ---- threads without a goroutine ---- */
 
 static void writes(int times) {
@@ -348,6 +362,11 @@ static void one_closed(void) {
   explore_require(results[0] + results[1] == -EBADF);
 }
 
+static void both_closed(void) {
+  nothing_left();
+  explore_require(opens == 2 && !kernel.opened && results[0] == 0);
+}
+
 static void second_file_read(void) {
   nothing_left();
   explore_require(opens == 2 && !kernel.opened && got_from[2] >= 1);
@@ -410,6 +429,12 @@ static const struct explore_config configs[] = {
                 {"writer", writes, 1, false},
                 {"poller", polls, 0, true}},
      .at_end = second_file_read},
+    {.name = "netpoll.a_number_opened_before_its_close_ends",
+     .setup = setup_old_file,
+     .thread = {{"closer", closes, 0, false},
+                {"opener", opens_and_closes, 0, false},
+                {"poller", polls, 0, true}},
+     .at_end = both_closed},
     {.name = "netpoll.the_idle_one_sees_what_was_published",
      .setup = setup,
      .thread = {{"poller", sleeps_in_epoll, 2, false},
@@ -446,8 +471,8 @@ static const struct {
     {5, {"mpgi_pd_leave", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
     {5, {"mpgi_pd_enter", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
     {6, {"mpgi_pd_close_begin", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
-    {8, {"mpgi_netpoll", EXPLORE_STORE, EXPLORE_SKIP, &breaking}},
-    {8, {"mpgi_netpoll", EXPLORE_STORE, EXPLORE_RELAX, &breaking}},
+    {9, {"mpgi_netpoll", EXPLORE_STORE, EXPLORE_SKIP, &breaking}},
+    {9, {"mpgi_netpoll", EXPLORE_STORE, EXPLORE_RELAX, &breaking}},
 };
 
 int main(void) {
