@@ -10,6 +10,7 @@
  * has stand-ins itself.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -27,16 +28,27 @@ typedef int timed_fn(pthread_mutex_t *m, const struct timespec *until);
 static lock_fn *_Atomic real_lock, *_Atomic real_trylock, *_Atomic real_unlock;
 static timed_fn *_Atomic real_timedlock;
 
+/* Second names, for statically linked programs, where dlsym itself locks.
+ * Weak: the shared library has them for old programs only. */
+extern lock_fn __pthread_mutex_lock __attribute__((weak));
+extern lock_fn __pthread_mutex_trylock __attribute__((weak));
+extern lock_fn __pthread_mutex_unlock __attribute__((weak));
+
+static lock_fn *real(lock_fn *second, const char *name) {
+  return second ? second : (lock_fn *) dlsym(RTLD_NEXT, name);
+}
+
 /* Before main, and so not on a goroutine's stack; but constructors of the
  * program may lock before this one runs. */
 __attribute__((constructor)) static void find_real(void) {
-  atomic_store(&real_lock, (lock_fn *) dlsym(RTLD_NEXT, "pthread_mutex_lock"));
+  atomic_store(&real_lock, real(__pthread_mutex_lock, "pthread_mutex_lock"));
   atomic_store(&real_trylock,
-               (lock_fn *) dlsym(RTLD_NEXT, "pthread_mutex_trylock"));
-  atomic_store(&real_timedlock,
-               (timed_fn *) dlsym(RTLD_NEXT, "pthread_mutex_timedlock"));
+               real(__pthread_mutex_trylock, "pthread_mutex_trylock"));
   atomic_store(&real_unlock,
-               (lock_fn *) dlsym(RTLD_NEXT, "pthread_mutex_unlock"));
+               real(__pthread_mutex_unlock, "pthread_mutex_unlock"));
+  if (!__pthread_mutex_lock)
+    atomic_store(&real_timedlock,
+                 (timed_fn *) dlsym(RTLD_NEXT, "pthread_mutex_timedlock"));
 }
 
 static void tell(const pthread_mutex_t *m, int delta) {
@@ -62,8 +74,11 @@ MPGI_HIDDEN int pthread_mutex_trylock(pthread_mutex_t *m) {
 
 MPGI_HIDDEN int pthread_mutex_timedlock(pthread_mutex_t *m,
                                         const struct timespec *until) {
-  if (MPGI_UNLIKELY(!atomic_load(&real_timedlock))) find_real();
-  return told(m, atomic_load(&real_timedlock)(m, until));
+  if (MPGI_UNLIKELY(!atomic_load(&real_timedlock)))
+    atomic_store(&real_timedlock,
+                 (timed_fn *) dlsym(RTLD_NEXT, "pthread_mutex_timedlock"));
+  timed_fn *fn = atomic_load(&real_timedlock);
+  return fn ? told(m, fn(m, until)) : ENOSYS; /* static, and libc has none */
 }
 
 MPGI_HIDDEN int pthread_mutex_unlock(pthread_mutex_t *m) {
