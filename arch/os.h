@@ -172,6 +172,9 @@ typedef void mpgi_os_sighandler(int sig, void *siginfo, void *ucontext);
  * runs; remembers the application's handler for ..._chain. */
 MPGI_HIDDEN int mpgi_os_signal_install(int sig, mpgi_os_sighandler *handler);
 MPGI_HIDDEN void mpgi_os_signal_restore(int sig);
+/* The kernel's default action, for a handler that is about to return: whatever
+ * raised sig raises it again.  Signal-safe. */
+MPGI_HIDDEN void mpgi_os_signal_default(int sig);
 /* Call what was installed before us (ignore when it was default/ignored). */
 MPGI_HIDDEN void mpgi_os_signal_chain(int sig, void *siginfo, void *ucontext);
 /* Did the application have a handler before us (neither default nor

@@ -16,11 +16,6 @@
 
 #include <sched/gmp.h>
 
-static void die_by_default(int sig) {
-  struct sigaction dfl = {.sa_handler = SIG_DFL};
-  sigaction(sig, &dfl, NULL);
-}
-
 static bool application_handles(int sig) { return mpgi_os_signal_has_old(sig); }
 
 static void guard_hit(struct mpg_m *mp, const struct mpg_g *gp,
@@ -62,7 +57,7 @@ static void on_fault(int sig, void *siginfo, void *ucontext) {
   if (application_handles(sig))
     mpgi_os_signal_chain(sig, siginfo, ucontext);
   else
-    die_by_default(sig);
+    mpgi_os_signal_default(sig);
 }
 
 void mpgi_fault_init(void) {

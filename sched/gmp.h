@@ -502,6 +502,7 @@ MPGI_HIDDEN bool mpgi_work_anywhere(void);
 /* Put the running gp at the back and schedule. */
 MPGI_HIDDEN _Noreturn void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp,
                                         bool global);
+/* attach.c: what was called on a thread without a goroutine, not attached. */
 MPGI_HIDDEN _Noreturn void mpgi_not_attached(const char *what);
 static inline struct mpg_g *mpgi_current_g(const char *what) {
   struct mpg_m *mp = mpgi_tls_m();
@@ -544,7 +545,6 @@ MPGI_HIDDEN void mpgi_lockcheck_init(void);
 MPGI_HIDDEN void mpgi_lockcheck_leave(struct mpg_g *gp, const char *how);
 
 /* attach.c */
-/* what was called on a thread that has no goroutine and isn't attached. */
 /* Did the calling thread's attachment end with the run? */
 MPGI_HIDDEN bool mpgi_is_loose(void);
 /* The attached thread's goroutine parked: wait on the thread itself. */

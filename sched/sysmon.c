@@ -66,8 +66,9 @@ static void sleep_until(int64_t when) {
   atomic_store(&mpgi_sched.sysmon_until, 0);
 }
 
+/* Work that waits, for want of a thread, is retried by sysmon (retry_wake). */
 static bool everybody_idle_locked(void) {
-  return !mpgi_stw_waiting() &&
+  return !mpgi_stw_waiting() && mpgi_sched.runq.n == 0 &&
          atomic_load(&mpgi_sched.npidle) == atomic_load(&mpgi_sched.procs);
 }
 

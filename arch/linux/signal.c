@@ -94,6 +94,11 @@ void mpgi_os_signal_restore(int sig) {
   atomic_flag_clear(&app_lock);
 }
 
+void mpgi_os_signal_default(int sig) {
+  struct sigaction dfl = {.sa_handler = SIG_DFL};
+  mpgi_os_sigaction(sig, &dfl, NULL);
+}
+
 void mpgi_os_signal_chain(int sig, void *siginfo, void *ucontext) {
   MPG_ASSERT(sig_ok(sig));
   const struct sigaction *sa = atomic_load(&app[sig]);
