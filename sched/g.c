@@ -154,16 +154,16 @@ struct mpg_g *mpgi_g_attached(struct mpgi_segment *seg) {
 
 /* allg_lock: dead records, and what is left of the last slab. */
 static struct mpg_g *records;
-static char *slab_at, *slab_end;
+static uintptr_t slab_at, slab_end;
 
 static struct mpg_g *record_carve_locked(void) {
   if (!slab_at || slab_at + RECORD_BYTES > slab_end) {
-    slab_at = mpgi_stack_slab_alloc();
+    slab_at = (uintptr_t) mpgi_stack_slab_alloc();
     if (!slab_at) return NULL;
     slab_end = slab_at + MPGI_STACK_SLAB_BYTES;
   }
-  memset(slab_at, 0, RECORD_BYTES);
   struct mpg_g *gp = (struct mpg_g *) slab_at;
+  memset(gp, 0, RECORD_BYTES);
   gp->movable = 1;
   gp->signature = MPGI_G_SIGNATURE;
   mpgi_g_status_set(gp, MPGI_G_IDLE, MPGI_G_DEAD);

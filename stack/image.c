@@ -77,7 +77,7 @@ static struct slab *slab_new(unsigned size) {
   *s = (struct slab){.size = size};
   size_t bytes = (size + 1) * MPGI_STACK_IMAGE_STEP_BYTES;
   for (unsigned i = capacity(size); i-- > 0;) {
-    void **image = (void **) ((char *) (s + 1) + i * bytes);
+    void **image = (void **) ((uintptr_t) (s + 1) + i * bytes);
     *image = s->free;
     s->free = image;
   }
