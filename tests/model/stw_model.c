@@ -83,6 +83,7 @@ void mpgi_sysmon_wake(void) {}
 void mpgi_wakep(void) {}
 bool mpgi_work_anywhere(void) { return false; }
 int64_t mpgi_timers_first(void) { return INT64_MAX; }
+bool mpgi_netpoll_waiting(void) { return false; }
 bool mpgi_runq_empty(struct mpg_p *pp) {
   (void) pp;
   return true;

@@ -56,6 +56,7 @@ int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now) {
   return INT64_MAX;
 }
 int64_t mpgi_timers_first(void) { return INT64_MAX; }
+bool mpgi_netpoll_waiting(void) { return false; }
 void mpgi_sysmon_wake(void) {}
 void mpgi_checkdead_locked(void) {}
 
