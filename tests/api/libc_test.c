@@ -146,26 +146,27 @@ static void set_stop(void *arg) {
   atomic_store(&stop, true);
 }
 
+/* At least once: whoever sets stop may have been first. */
 static PLAIN uint64_t allocate_loop(void) {
   uint64_t n = 0;
-  while (!atomic_load(&stop)) {
+  do {
     unsigned char *p = malloc(100 + n % 50);
     p[n % 100] = (unsigned char) n;
     CHECK_EQ(p[n % 100], n % 256);
     free(p);
     n++;
-  }
+  } while (!atomic_load(&stop));
   return n;
 }
 
 static PLAIN uint64_t convert_loop(void) {
   uint64_t n = 0;
-  while (!atomic_load(&stop)) {
+  do {
     CHECK(strtod("12.5", NULL) == 12.5);
     CHECK(strtold("3.75", NULL) == 3.75L);
     CHECK_EQ(strtol("123", NULL, 10), 123);
     n++;
-  }
+  } while (!atomic_load(&stop));
   return n;
 }
 

@@ -15,12 +15,14 @@ static void forgets(void *arg) {
   mpg_go(forgotten, mpg_chan_new(0, 0));
 }
 
+/* It may not be parked yet, and a stale word may hide it for a while. */
 static void start(void *arg) {
   (void) arg;
   mpg_go(forgets, NULL);
-  mpg_sleep(20 * 1000 * 1000);
-  mpg_gc();
-  mpg_gc();
+  for (int i = 0; i < 100; i++) {
+    mpg_sleep(2 * 1000 * 1000);
+    mpg_gc();
+  }
 }
 
 int main(void) { return mpg_run(start, NULL); }
