@@ -24,6 +24,7 @@
 #define CPU_EVERY_NS (MPGI_FAIR_NS / 2)
 #define SUSPECT_EVERY_NS (100 * 1000 * 1000)
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
+#define STARVED_NS (INT64_C(5) * 1000 * 1000 * 1000)
 #define BALANCE_NS (MPGI_SLICE_NS / 2)
 
 struct sysmon {
@@ -32,6 +33,7 @@ struct sysmon {
   int64_t next_trace; /* INT64_MAX: off */
   int64_t next_text, next_suspect;
   int64_t next_balance;
+  int64_t starved_since; /* 0: nobody starves */
 };
 
 void mpgi_sysmon_wake(void) {
@@ -276,6 +278,25 @@ static void retry_wake(void) {
     mpgi_wakep();
 }
 
+/* Work, no P that runs, and no thread to be had: every M is blocked in the
+ * kernel, and only what waits could unblock it.  For a moment that is bad luck;
+ * longer, it is the end (Go: "failed to create new OS thread"). */
+static void watch_starvation(struct sysmon *s) {
+  bool starved =
+      atomic_load(&mpgi_sched.runq_size) && !mpgi_stw_waiting() &&
+      !atomic_load(&mpgi_sched.exiting) &&
+      atomic_load(&mpgi_sched.npidle) == atomic_load(&mpgi_sched.procs);
+  if (!starved)
+    s->starved_since = 0;
+  else if (s->starved_since == 0)
+    s->starved_since = s->now;
+  else if (s->now - s->starved_since >= STARVED_NS)
+    mpgi_fatal(
+        "out of memory: no thread can be created for %u runnable goroutines, "
+        "and all others are blocked",
+        (unsigned) atomic_load(&mpgi_sched.runq_size));
+}
+
 /* Timers of Ps that run nothing (idle, dead, in a system call), and of those
  * that have not looked for a slice (in foreign code): the other Ps may be too
  * busy to steal, for ever.  With a P free nobody has to wait for a slice. */
@@ -320,6 +341,7 @@ static void round_of_duty(struct sysmon *s) {
   balance(s);
   poll_network(s);
   retry_wake();
+  watch_starvation(s);
   if (s->now >= s->next_suspect) {
     s->next_suspect = s->now + SUSPECT_EVERY_NS;
     mpgi_checkdead_again();
