@@ -49,8 +49,6 @@ struct mpgi_world {
   unsigned (*recruit)(unsigned n);
   /* The number of markers a collection should use (>= 1). */
   unsigned (*parallelism)(void);
-  /* With the world stopped: each allocation cache in use. */
-  void (*each_cache)(void (*fn)(void *arg, struct mpgi_cache *c), void *arg);
   /* Bytes of goroutine stacks: counts for pacing and the memory limit. */
   uint64_t (*stack_bytes)(void);
   /* May be NULL.  Give memory of stacks that aren't used back. */

@@ -342,13 +342,10 @@ struct mpgi_sched {
   int32_t nmidle_locked;      /* lock: wait for a locked goroutine (lock.c) */
   struct mpg_m *free_m;       /* lock: records of threads that ended */
   int32_t nm;                 /* lock: threads that exist as Ms */
-  int32_t nm_syscall_lost;    /* lock: in a system call without a P */
-  int32_t nm_dead_wait;       /* lock: Ms that checkdead doesn't count */
   int32_t max_m;              /* lock */
   int64_t next_mid;           /* lock */
   struct mpg_m *all_m;        /* lock; also read with the world stopped */
   _Atomic int32_t nmspinning;
-  _Atomic uint32_t need_spinning;
   struct mpg_g *gfree; /* allg_lock: dead Gs */
   uint32_t ngfree;
   struct mpgi_mutex allg_lock;

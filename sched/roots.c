@@ -202,11 +202,6 @@ static unsigned parallelism(void) {
   return (unsigned) (n < cpus ? n : cpus);
 }
 
-static void each_cache(void (*fn)(void *arg, struct mpgi_cache *c), void *arg) {
-  for (int i = 0; i < mpgi_sched.nallp_made; i++)
-    fn(arg, mpgi_sched.allp[i]->cache);
-}
-
 static uint64_t pause_total_ns(void) {
   return atomic_load(&mpgi_stw.pause_total);
 }
@@ -233,7 +228,6 @@ const struct mpgi_world mpgi_world = {
     .root_job = root_job,
     .recruit = mpgi_stw_recruit,
     .parallelism = parallelism,
-    .each_cache = each_cache,
     .stack_bytes = mpgi_stack_bytes,
     .stack_release = mpgi_stack_release,
     .marked_stw = mpgi_leaks_stw,

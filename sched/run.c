@@ -138,7 +138,7 @@ static void reset_state(void) {
   s->idle_p = NULL;
   s->idle_m = s->all_m = NULL;
   atomic_store(&s->npidle, 0);
-  s->nmidle = s->nm = s->nm_syscall_lost = s->nm_dead_wait = 0;
+  s->nmidle = s->nm = 0;
   s->nmidle_locked = 0;
   atomic_store(&s->deadlock_suspected, 0);
   atomic_store(&s->nattached, 0);

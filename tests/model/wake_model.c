@@ -118,7 +118,6 @@ static void name_all(void) {
   explore_name(&mpgi_sched.lock, 4, "sched.lock");
   explore_name(&mpgi_sched.npidle, 4, "npidle");
   explore_name(&mpgi_sched.nmspinning, 4, "nmspinning");
-  explore_name(&mpgi_sched.need_spinning, 4, "need_spinning");
   explore_name(&mpgi_sched.runq_size, 4, "runq_size");
   explore_name(g, sizeof g, "G");
   for (int i = 0; i < PS; i++) {

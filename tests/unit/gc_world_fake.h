@@ -158,11 +158,6 @@ static unsigned world_recruit(unsigned n) {
 }
 
 static unsigned world_parallelism(void) { return world.parallelism; }
-static void world_each_cache(void (*fn)(void *, struct mpgi_cache *),
-                             void *arg) {
-  (void) fn;
-  (void) arg;
-}
 static uint64_t world_stack_bytes(void) { return 0; }
 static uint64_t world_pause_total_ns(void) {
   return (uint64_t) world.pause_total;
@@ -178,7 +173,6 @@ static const struct mpgi_world world_table = {
     .root_job = world_root_job,
     .recruit = world_recruit,
     .parallelism = world_parallelism,
-    .each_cache = world_each_cache,
     .stack_bytes = world_stack_bytes,
     .pause_total_ns = world_pause_total_ns,
     .last_time_to_stop_ns = world_last_time_to_stop,
