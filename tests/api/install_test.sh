@@ -99,13 +99,17 @@ says_ok "$scratch/b/stubs_ON" small
 says_ok "$scratch/b/stubs_OFF" large
 
 # A function that calls only mpg keeps its small segment.
-objdump -d --no-show-raw-insn "$scratch/b/cmake_static" |
-  awk '/^[0-9a-f]+ </{on=/<outside_leaf>:/} on' > "$scratch/leaf.s"
-grep -q 'call.*<__morestack>' "$scratch/leaf.s" ||
-  fail "outside_leaf doesn't call __morestack"
-if grep -q '__morestack_non_split' "$scratch/leaf.s"; then
-  fail "calling mpg costs a large segment: the library isn't split-aware"
-fi
+stays_small() { # stays_small <program>
+  objdump -d --no-show-raw-insn "$1" |
+    awk '/^[0-9a-f]+ </{on=/<outside_leaf>:/} on' > "$scratch/leaf.s"
+  grep -q 'call.*<__morestack>' "$scratch/leaf.s" ||
+    fail "outside_leaf of $1 doesn't call __morestack"
+  if grep -q '__morestack_non_split' "$scratch/leaf.s"; then
+    fail "calling mpg costs $1 a large segment: the library isn't split-aware"
+  fi
+}
+stays_small "$scratch/b/cmake_static"
+[ $shared = no ] || stays_small "$scratch/b/cmake_shared"
 
 # bfd is refused with a sentence.
 if "$cmake" -S "$scratch/project" -B "$scratch/bfd" \
@@ -139,8 +143,10 @@ if command -v pkg-config > /dev/null; then
     libs+=("-Wl,-rpath,$lib_dir")
     "$cc" "$scratch/two.o" -o "$scratch/two_shared" "${libs[@]}"
     run_it "$scratch/two_shared"
+    stays_small "$scratch/two_shared"
     "$cc" -O2 "${cflags[@]}" "$program" -o "$scratch/one_shared" "${libs[@]}"
     run_it "$scratch/one_shared"
+    stays_small "$scratch/one_shared"
   fi
 else
   fail "pkg-config is not installed"

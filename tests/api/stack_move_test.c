@@ -3,29 +3,17 @@
  *
  * A collection may swap out what stayed parked since the one before.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
 
 #include "../support/check.h"
 
-/* Fixed stacks stay; so do those of code that calls libmpg.so, because a call
- * of a library takes a large segment.  Then only that nothing breaks is
- * tested. */
-static bool moves_known, moves;
-
-static bool stacks_move(void) {
-  Dl_info lib, program;
-  if (moves_known) return moves;
-  CHECK(dladdr((void *) mpg_gc, &lib) &&
-        dladdr((void *) stacks_move, &program));
-#if defined(MPG_SPLIT_STACK) && MPG_SPLIT_STACK
-  moves = lib.dli_fbase == program.dli_fbase;
+/* Fixed stacks stay: then only that nothing breaks is tested. */
+#if defined(MPG_SPLIT_STACK)
+#define MOVES true
+#else
+#define MOVES false
 #endif
-  moves_known = true;
-  return moves;
-}
-#define MOVES stacks_move()
 
 static mpg_chan *gate, *done;
 static _Atomic int ready;

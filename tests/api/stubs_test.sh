@@ -25,7 +25,7 @@ own_flags() { # own_flags <compiler>
 stubs=(-L"$build/libc" -lmpg_libc)
 static=("$build/libmpg.a" "${stubs[@]}" -ljemalloc -lpthread -ldl -lm
   -Wl,-z,now)
-shared=(-L"$build" -lmpg "$build/libmpg_nonshared.a" "${stubs[@]}" -lm
+shared=(-L"$build" "$build/libmpg_nonshared.a" -lmpg "${stubs[@]}" -lm
   -Wl,-z,now "-Wl,-rpath,$build")
 
 has() { command -v "$1" > /dev/null; }
@@ -67,7 +67,7 @@ for linker in lld gold; do
   try fortify small "$cc" $linker static -O2 -D_FORTIFY_SOURCE=2
   try no-pie small "$cc" $linker static -O2 -no-pie -fno-pie
   try stack-protector small "$cc" $linker static -O2 -fstack-protector-all
-  try shared '' "$cc" $linker shared -O2
+  try shared small "$cc" $linker shared -O2
   plain=("$build/libmpg.a" -ljemalloc -lpthread -ldl -lm -Wl,-z,now)
   try "without stubs" large "$cc" $linker plain -O2
   link=(-static)

@@ -1,6 +1,5 @@
 # install.cmake - cmake --install: headers, libraries, mpgConfig.cmake, and
-# two pkg-config files: mpg (static, the default: calls into it cost no large
-# stack segment) and mpg-shared.
+# two pkg-config files: mpg (static, the default) and mpg-shared.
 include(CMakePackageConfigHelpers)
 
 set(mpg_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/mpg)
@@ -49,7 +48,7 @@ set(pc_libs "-l:libmpg.a \${libc_stubs} -ljemalloc -lpthread -ldl -lm")
 configure_file(tools/cmake/mpg.pc.in ${PROJECT_BINARY_DIR}/mpg.pc @ONLY)
 set(pc_suffix "-shared")
 set(pc_comment " (shared library)")
-set(pc_libs "-lmpg -l:libmpg_nonshared.a \${libc_stubs}")
+set(pc_libs "-l:libmpg_nonshared.a -lmpg \${libc_stubs}")
 configure_file(tools/cmake/mpg.pc.in ${PROJECT_BINARY_DIR}/mpg-shared.pc @ONLY)
 
 install(FILES ${PROJECT_BINARY_DIR}/mpg.pc
