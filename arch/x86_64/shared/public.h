@@ -14,12 +14,12 @@
  */
 #include <arch/x86_64/asm.h>
 
-#define PUBLIC_STUB(name)                          \
-  .symver mpgi_real_##name, name##@MPG_0;          \
-  .text;                                           \
-  HIDDEN_FUNCTION(name);                           \
-  .cfi_startproc;                                  \
-  jmp *mpgi_real_##name@GOTPCREL(%rip);            \
-  .cfi_endproc;                                    \
-  END_FUNCTION(name);                              \
+#define PUBLIC_STUB(name)                 \
+  .symver mpgi_real_##name, name##@MPG_0; \
+  .text;                                  \
+  HIDDEN_FUNCTION(name);                  \
+  .cfi_startproc;                         \
+  jmp *mpgi_real_##name @GOTPCREL(% rip); \
+  .cfi_endproc;                           \
+  END_FUNCTION(name);                     \
   OBJECT_NOTES
