@@ -1,11 +1,15 @@
 /* echo_server.c - sends back what it gets, a goroutine for each connection.
  *
  *   echo_server --port 7007
+ *
+ * With --loops goroutines that never call anything run beside the connections:
+ * messages go through all the same.
  */
 #include "cli.h"
+#include "loops.h"
 #include "server.h"
 
-static long buffer_bytes = 4096;
+static long buffer_bytes = 4096, loops;
 static struct server server;
 
 static void echo(int fd) {
@@ -20,6 +24,11 @@ static void echo(int fd) {
   }
 }
 
+static void start_loops(void) {
+  for (long i = 0; i < loops; i++)
+    if (mpg_go(loop_empty, NULL) != 0) fprintf(stderr, "no loop started\n");
+}
+
 static const struct cli_option options[] = {
     SERVER_PORT(server),
     SERVER_PROCS(server),
@@ -27,6 +36,8 @@ static const struct cli_option options[] = {
     SERVER_QUIET(server),
     {"buffer", CLI_NUMBER, &buffer_bytes, 1, 1 << 20,
      "bytes read at a time, for each connection"},
+    {"loops", CLI_NUMBER, &loops, 0, 1024,
+     "goroutines that do nothing but hold their P"},
 };
 
 int main(int argc, char **argv) {
@@ -34,8 +45,10 @@ int main(int argc, char **argv) {
                     .usage = "",
                     .options = options,
                     .n = sizeof(options) / sizeof(*options)};
-  server =
-      (struct server){.name = "echo_server", .connection = echo, .port = 7007};
+  server = (struct server){.name = "echo_server",
+                           .connection = echo,
+                           .start = start_loops,
+                           .port = 7007};
   int go_on = cli_parse(&cli, argc, argv);
   if (go_on <= 0) return go_on < 0 ? 2 : 0;
   return server_run(&server);

@@ -27,6 +27,7 @@
 struct server {
   const char *name;
   void (*connection)(int fd); /* a goroutine's work; fd is closed after it */
+  void (*start)(void);        /* before connections are accepted, or NULL */
   long port, procs, seconds;  /* options; 0: any, the default, for ever */
   bool quiet;
   /* private */
@@ -112,6 +113,7 @@ static int server_listen(struct server *s) {
 static void server_main(void *arg) {
   struct server *s = arg;
   if (s->procs) mpg_gomaxprocs((int) s->procs);
+  if (s->start) s->start();
   mpg_waitgroup_add(&s->acceptor, 1);
   if (mpg_go(server_accept, s) != 0) return;
   int64_t deadline = s->seconds ? mpg_now() + s->seconds * 1000000000 : -1;

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from . import machine
+from . import machine, serve
 
 ROOT = machine.ROOT
 OUT = os.environ.get("BENCH_OUT", os.path.join(ROOT, "build", "bench"))
@@ -36,13 +36,29 @@ def run_once(path, arguments, limit):
         raise RunSkipped(words[0])
     if done.returncode != 0:
         raise RunFailed(f"exit status {done.returncode}: {words[0]}")
+    return read_output(done.stdout)
+
+
+def read_output(text):
+    """What a program printed, by name."""
     said = {}
-    for line in done.stdout.splitlines():
+    for line in text.splitlines():
         name, equals, value = line.partition("=")
         if not equals:
             raise RunFailed(f"printed '{line}'")
         said[name] = value
     return said
+
+
+def serve_once(row, contender, path, programs, arguments, limit):
+    """One run of a server and its client.  Returns: what the client printed."""
+    try:
+        return read_output(serve.run(row, contender, path, programs,
+                                     arguments, limit))
+    except serve.Failed as e:
+        raise RunFailed(str(e)) from e
+    except serve.Missing as e:
+        raise RunSkipped(str(e)) from e
 
 
 def curve_of(text):
@@ -114,8 +130,8 @@ class Measurement:
     """The runs of one row, and its figures."""
 
     def __init__(self, row, programs):
-        self.row = row
-        self.paths = {c: programs.path(c, row.program)
+        self.row, self.programs = row, programs
+        self.paths = {c: programs.path(c, row.program, row.example)
                       for c in row.contenders}
         self.runs = {c: [] for c in row.contenders if self.paths[c]}
         self.problems, self.skipped = {}, {}
@@ -136,15 +152,21 @@ class Measurement:
         if contender in self.problems or contender in self.skipped:
             return
         try:
-            self.runs[contender].append(run_once(
-                self.paths[contender], self.row.arguments(quick),
-                RUN_LIMIT[quick]))
+            self.runs[contender].append(self.figures_of(contender, quick))
         except subprocess.TimeoutExpired:
             self.leave_out(contender, f"longer than {RUN_LIMIT[quick]} s")
         except RunFailed as e:
             self.problems[contender] = str(e)
         except RunSkipped as e:
             self.skip(contender, str(e))
+
+    def figures_of(self, contender, quick):
+        path, limit = self.paths[contender], RUN_LIMIT[quick]
+        arguments = self.row.arguments(quick)
+        if not self.row.client:
+            return run_once(path, arguments, limit)
+        return serve_once(self.row, contender, path, self.programs, arguments,
+                          limit)
 
     def leave_out(self, contender, why):
         """Too slow: a hang if it is mpg, else not worth waiting for."""

@@ -24,6 +24,8 @@ C_PEERS = {
     "glibc": ([], []),
     "pthread": ([], []),
     "roof": ([], []),
+    "epoll": ([], []),
+    "client": ([], []),
 }
 
 
@@ -55,8 +57,14 @@ class Programs:
         self.found = {}  # (contender, program) -> path or None
         self.said = set()
 
-    def path(self, contender, program):
-        """The program's path, or None when there is none."""
+    def path(self, contender, program, example=None):
+        """The program's path, or None when there is none.
+
+        example: mpg's is that example program, not one of bench/.
+        """
+        if contender == "mpg" and example:
+            path = os.path.join(self.mpg_build, "examples", example)
+            return path if os.path.exists(path) else None
         if contender == "go":
             program = "go"
         key = (contender, program)

@@ -78,6 +78,8 @@ class Row:
         self.seconds = spec.get("seconds", 1.0)
         self.needs_mib = spec.get("needs_mib", 0)
         self.full_only = spec.get("full_only", False)
+        self.example = spec.get("example")  # a server: mpg's program
+        self.client = spec.get("client")  # and what loads it
         self.unlike = spec.get("unlike", [])  # contenders with other checks
         if self.area not in AREAS:
             raise ValueError(f"row of no area: {self.id}")

@@ -60,12 +60,13 @@ BENCH_OUT=$scratch PATH=$scratch/bin \
 PATH=$scratch/bin expect 1 "valgrind is not installed" gate
 expect 2 "report takes one file" report one two
 
-"$python" - "$root/bench" << 'PYTHON' || complain "the rules are broken"
+export BENCH_OUT=$scratch
+"$python" - "$root/bench" "$1" << 'PYTHON' || complain "the rules are broken"
 import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
 import subprocess
-from harness import gate, measure, table
+from harness import gate, measure, peers, serve, table
 
 t = table.Target("<= go / 4")
 assert t.met(10, {"go": 40}, {}) is True
@@ -105,6 +106,53 @@ for command, raised in (
         raise SystemExit(f"taken: {command}")
     except raised:
         pass
+
+# Servers: what they must say, how they end, what loads them.
+def refused(*command):
+    try:
+        with serve.Server(command) as server:
+            server.process.wait()
+    except serve.Failed as e:
+        return str(e)
+    raise SystemExit(f"taken: {command}")
+
+
+ready = "echo listening on 127.0.0.1:1; exec sleep 60"
+assert "printed 'hello'" in refused("/bin/echo", "hello")
+with serve.Server(["/bin/sh", "-c", ready]) as server:
+    assert server.port == 1
+    assert serve.cpu_seconds(server.pid) >= 0
+said = refused("/bin/sh", "-c", ready.replace(
+    "exec sleep 60", "echo broken >&2; exit 3"))
+assert said == "the server ended, 3: broken", said
+assert serve.server_command("s", None, {"work": "echo", "procs": "2",
+                                        "n": "3"}) == ["s", "echo", "procs=2"]
+assert serve.server_command("s", "e", {"work": "echo", "loops": "2"}) == [
+    "s", "--port=0", "--quiet", "--loops=2"]
+figures = serve.wrk_figures("""  Latency Distribution
+     50%  500.00us
+     99%    2.30ms
+  1500 requests in 1.00s, 0.2MB read
+Requests/sec:   1500.00
+""")
+assert figures == {"requests": 1500, "krequests_s": 1.5, "latency_p50": 0.5,
+                   "latency_p99": 2.3}, figures
+for bad in ("nothing", "1 requests in 1s\nRequests/sec: 1\n"
+            "  Socket errors: connect 0, read 3, write 0, timeout 0"):
+    try:
+        serve.wrk_figures(bad)
+        raise SystemExit(f"taken: {bad}")
+    except serve.Failed:
+        pass
+row = [r for r in table.load() if r.id == "io.echo"][0]
+programs = peers.Programs(sys.argv[2])
+path = programs.path("mpg", row.program, row.example)
+if path and programs.path("client", row.program):
+    for how in ([], ["rate=20000"]):
+        said = measure.read_output(serve.run(
+            row, "mpg", path, programs,
+            ["echo", "conns=20", "n=400", "procs=2"] + how, 30))
+        assert float(said["cpu_us"]) > 0 and said["check"] != "0", said
 
 lines, worse = gate.compare({"a": 100, "b": 100, "c": 1},
                             {"a": 104, "b": 106, "d": 3})
