@@ -55,6 +55,7 @@ MPGI_HIDDEN _Noreturn void mpgi_os_exit(int status);
 
 /* ---- time (linux/time.c) ---- */
 MPGI_HIDDEN int64_t mpgi_os_now(void); /* CLOCK_MONOTONIC, ns; signal-safe */
+MPGI_HIDDEN int64_t mpgi_os_wall_now(void); /* ns since 1970 */
 MPGI_HIDDEN void mpgi_os_sleep(int64_t ns);
 MPGI_HIDDEN void mpgi_os_yield(void);             /* sched_yield; signal-safe */
 MPGI_HIDDEN void mpgi_os_timer_slack_lower(void); /* this thread: 1 ns */

@@ -12,6 +12,7 @@
  *      sweeping on demand; pages; a larger heap
  *   3  no memory: a whole collection, everything swept, and again
  *   4  the out-of-memory handler, with no lock held; its answer is ours
+ * What 2 and 3 give may be a sample of the heap profile (profile.c).
  *
  * A request nobody could meet goes straight to 4.
  */
@@ -147,11 +148,16 @@ static inline __attribute__((always_inline)) void *ladder(attempt *try,
   struct mpgi_cache *c = mpgi_alloc_cache("mpg_alloc");
   if (bytes > request_max()) return ask_handler(bytes);
   collect_if_due(c);
-  void *p = try(mpgi_alloc_cache("mpg_alloc"), bytes, how);
-  if (MPGI_LIKELY(p != NULL)) return p;
-  mpgi_gc_collect_fully(MPGI_GC_HEAP);
-  p = try(mpgi_alloc_cache("mpg_alloc"), bytes, how);
-  return p != NULL ? p : ask_handler(bytes);
+  c = mpgi_alloc_cache("mpg_alloc");
+  void *p = try(c, bytes, how);
+  if (MPGI_UNLIKELY(p == NULL)) {
+    mpgi_gc_collect_fully(MPGI_GC_HEAP);
+    c = mpgi_alloc_cache("mpg_alloc");
+    p = try(c, bytes, how);
+    if (p == NULL) return ask_handler(bytes);
+  }
+  if (MPGI_UNLIKELY(c->sampled)) mpgi_profile_sample(c, p);
+  return p;
 }
 
 static void *try_kind(struct mpgi_cache *c, size_t bytes, size_t kind) {

@@ -117,6 +117,8 @@ struct mpgi_cache *mpgi_gc_cache_new(void) {
     c = mpgi_fixmem_alloc(sizeof *c, MPGI_CACHE_LINE_BYTES);
     if (c == NULL) return NULL;
     cache_init(c);
+    c->rand.state = (uintptr_t) c;
+    c->sample_left = mpgi_profile_distance(&c->rand);
   }
   mpgi_mutex_lock(&lock);
   link_in(&in_use, c);
@@ -144,6 +146,50 @@ static uint32_t cell_index(const struct mpgi_span *s, uintptr_t addr) {
   return (uint32_t) (off * mpgi_class[s->class].magic >> 32);
 }
 
+/* Of the n free cells that were found: how many make the hole.  The bytes of
+ * holes are counted down when these are made; when one would reach the next
+ * sample, the class is told how many cells there are to it, and the distance
+ * to the one after it is drawn.  The hole ends before the sample, or is it
+ * alone. */
+static uint32_t cells_to_sample(struct mpgi_cache *c, uint16_t *to, uint32_t n,
+                                uint64_t bytes) {
+  if (MPGI_LIKELY(*to == 0 && c->sample_left >= (int64_t) (n * bytes))) {
+    c->sample_left -= (int64_t) (n * bytes);
+    return n;
+  }
+  if (*to == 0) {
+    *to = (uint16_t) ((uint64_t) c->sample_left / bytes + 1);
+    c->sample_left = mpgi_profile_distance(&c->rand);
+  }
+  c->sampled = *to == 1;
+  if (c->sampled)
+    n = 1;
+  else if (n >= *to)
+    n = *to - 1u;
+  *to = (uint16_t) (*to - n);
+  return n;
+}
+
+/* The hole ends with n cells unused. */
+static void cells_from_sample(struct mpgi_cache *c, uint16_t *to, uint64_t n,
+                              uint64_t bytes) {
+  if (*to > 0)
+    *to = (uint16_t) (*to + n);
+  else
+    c->sample_left += (int64_t) (n * bytes);
+}
+
+/* A cell is handed out twice; false: let it be another one, or no sample would
+ * ever be reached. */
+static bool cell_again(struct mpgi_cache *c, uint16_t *to, uint64_t bytes) {
+  if (*to == 1 || (*to == 0 && c->sample_left < (int64_t) bytes)) return false;
+  if (*to > 0)
+    --*to;
+  else
+    c->sample_left -= (int64_t) bytes;
+  return true;
+}
+
 /* Count what the hole handed out, unallocate what it did not. */
 static void hole_retire(struct mpgi_cache *c, struct mpgi_span *s,
                         struct mpgi_hole *h) {
@@ -153,6 +199,8 @@ static void hole_retire(struct mpgi_cache *c, struct mpgi_span *s,
   write_begin(c);
   total_add(&c->alloc_bytes, handed);
   total_add(&c->alloc_objects, handed / h->bytes);
+  cells_from_sample(c, &c->to_sample[s->kind][s->class], (end - ptr) / h->bytes,
+                    h->bytes);
   if (ptr < end)
     mpgi_span_bits_clear(s, cell_index(s, ptr), cell_index(s, end - 1) + 1);
   hole_clear(h);
@@ -213,7 +261,9 @@ bool mpgi_cache_hole_next(struct mpgi_cache *c, unsigned kind, unsigned class) {
     return false;
   }
   uint32_t max = hole_cells_max(s);
-  hole_set(c, s, h, lo, hi - lo > max ? lo + max : hi);
+  if (hi - lo > max) hi = lo + max;
+  hi = lo + cells_to_sample(c, &c->to_sample[kind][class], hi - lo, h->bytes);
+  hole_set(c, s, h, lo, hi);
   return true;
 }
 
@@ -259,6 +309,22 @@ void mpgi_cache_flush_all_stw(void) {
   }
 }
 
+/* As above: the list only gets new heads. */
+static void resample(struct mpgi_cache *c) {
+  for (; c != NULL; c = c->next) {
+    memset(c->to_sample, 0, sizeof c->to_sample);
+    c->sample_left = mpgi_profile_distance(&c->rand);
+  }
+}
+
+void mpgi_cache_resample_stw(void) {
+  mpgi_mutex_lock(&lock);
+  struct mpgi_cache *used = in_use, *rest = idle;
+  mpgi_mutex_unlock(&lock);
+  resample(used);
+  resample(rest);
+}
+
 /* ---- asking ---- */
 
 bool mpgi_cache_is_pending(const struct mpgi_span *s, uintptr_t addr) {
@@ -280,6 +346,7 @@ bool mpgi_cache_unpop(struct mpgi_cache *c, const struct mpgi_cell *cell) {
   struct mpgi_hole *h = &c->hole[s->kind][s->class];
   uintptr_t ptr = get(&h->ptr);
   if (ptr == get(&h->start) || ptr - h->bytes != cell->base) return false;
+  if (!cell_again(c, &c->to_sample[s->kind][s->class], h->bytes)) return false;
   ptr -= h->bytes;
   if (s->kind != MPGI_KIND_NOSCAN) memset((void *) ptr, 0, h->bytes);
   write_begin(c);
@@ -291,6 +358,11 @@ bool mpgi_cache_unpop(struct mpgi_cache *c, const struct mpgi_cell *cell) {
 }
 
 void mpgi_cache_count(struct mpgi_cache *c, uint64_t bytes) {
+  c->sampled = c->sample_left < (int64_t) bytes;
+  if (c->sampled)
+    c->sample_left = mpgi_profile_distance(&c->rand);
+  else
+    c->sample_left -= (int64_t) bytes;
   write_begin(c);
   total_add(&c->alloc_bytes, bytes);
   total_add(&c->alloc_objects, 1);

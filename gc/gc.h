@@ -71,6 +71,19 @@ MPGI_HIDDEN void mpgi_gc_reach_words(void *arg, const void *lo, const void *hi);
 MPGI_HIDDEN bool mpgi_gc_reached(const void *p);
 MPGI_HIDDEN void mpgi_gc_reach_end_stw(void);
 
+/* The heap profile (profile.c). */
+#define MPGI_PROFILE_PCS 64
+struct mpgi_profile_site {
+  /* Estimates, from the samples. */
+  uint64_t alloc_objects, alloc_bytes, live_objects, live_bytes;
+  uint32_t n;                     /* of pc */
+  uintptr_t pc[MPGI_PROFILE_PCS]; /* return addresses, innermost first */
+};
+MPGI_HIDDEN int64_t mpgi_profile_rate(void); /* bytes; 0: off */
+MPGI_HIDDEN size_t mpgi_profile_sites(void);
+/* The first of them, max at most; returns how many. */
+MPGI_HIDDEN size_t mpgi_profile_copy(struct mpgi_profile_site *out, size_t max);
+
 /* Record the heap's size when a trace is on (arch/common/trace.h). */
 MPGI_HIDDEN void mpgi_gc_trace_heap(void);
 
@@ -103,6 +116,7 @@ MPGI_HIDDEN void *mpgi_alloc_aligned_g0(size_t bytes, size_t alignment);
 MPGI_HIDDEN int mpgi_interior_pointers_g0(int on);
 MPGI_HIDDEN size_t mpgi_release_memory_g0(void);
 MPGI_HIDDEN int mpgi_heap_dump_g0(int fd);
+MPGI_HIDDEN int64_t mpgi_heap_profile_rate_g0(int64_t bytes);
 MPGI_HIDDEN void mpgi_on_out_of_memory_g0(void *(*handler)(size_t bytes));
 MPGI_HIDDEN int mpgi_gc_stats_read_g0(void *stats);
 

@@ -23,6 +23,7 @@
 #include <arch/arch.h>
 #include <arch/common/check.h>
 #include <arch/common/mutex.h>
+#include <arch/common/rand.h>
 #include <gc/gc.h>
 #include <gc/pagealloc.h>
 #include <gc/world.h>
@@ -132,12 +133,12 @@ struct mpgi_span {
   _Atomic uint32_t used; /* allocation bits set; 64 Ki at most */
   uint32_t cursor;       /* holes are searched from this cell on; the owner */
   bool zero;             /* free cells read zero; the owner */
-  _Atomic bool special;  /* some object has had a record (special.h); set under
-                            its lock, cleared when the span is made */
-  bool reserved[2];
+  bool reserved[3];
   _Atomic uint64_t bytes;           /* large: of its pages */
   struct mpgi_cache *_Atomic owner; /* CACHED: the cache */
-  uint64_t reserved2[2];
+  _Atomic uint32_t specials; /* records about its objects (special.h); under
+                                their lock */
+  uint32_t reserved2[3];
 };
 _Static_assert(sizeof(struct mpgi_span) == 64, "one cache line a span");
 
@@ -351,6 +352,13 @@ struct mpgi_cache {
   struct mpgi_span *span[MPGI_KIND_COUNT][MPGI_CLASSES];
   _Atomic uint32_t seq; /* odd while holes and totals change */
   uint32_t stress;      /* allocations since the last forced collection */
+  bool sampled;         /* the object just allocated is one (profile.c) */
+  /* Bytes to the next sample beyond the holes made so far, those aside that
+   * have their own below; about INT64_MAX: none. */
+  int64_t sample_left;
+  /* Not 0: that many cells beyond the current hole comes a sample. */
+  uint16_t to_sample[MPGI_KIND_COUNT][MPGI_CLASSES];
+  struct mpgi_rand rand;
   /* Totals of objects handed out from holes that are gone. */
   _Atomic uint64_t alloc_bytes, alloc_objects;
   struct mpgi_cache *next, *prev; /* the list of caches in use, or of idle
@@ -389,6 +397,15 @@ MPGI_HIDDEN bool mpgi_cache_unpop(struct mpgi_cache *c,
 MPGI_HIDDEN bool mpgi_cache_is_pending(const struct mpgi_span *s,
                                        uintptr_t addr);
 MPGI_HIDDEN void mpgi_cache_totals(uint64_t *bytes, uint64_t *objects);
+/* The profile's rate has changed; caches have been flushed. */
+MPGI_HIDDEN void mpgi_cache_resample_stw(void);
+
+/* ---- the heap profile (profile.c) ---- */
+
+/* Bytes from a sample to the next; INT64_MAX: there is none. */
+MPGI_HIDDEN int64_t mpgi_profile_distance(struct mpgi_rand *rand);
+/* p, just allocated through c, is a sample. */
+MPGI_HIDDEN void mpgi_profile_sample(struct mpgi_cache *c, void *p);
 
 /* ---- allocation (alloc.c) ---- */
 

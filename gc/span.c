@@ -91,7 +91,7 @@ struct mpgi_span *mpgi_span_new(uint32_t page, uint32_t pages, unsigned class,
   s->objects = mpgi_class[class].objects;
   s->cursor = 0;
   s->zero = zero;
-  atomic_store_explicit(&s->special, false, memory_order_relaxed);
+  MPG_ASSERT(atomic_load(&s->specials) == 0);
   atomic_store_explicit(&s->used, 0, memory_order_relaxed);
   mpgi_store(&s->bytes, bytes);
   atomic_store_explicit(&s->owner, NULL, memory_order_relaxed);

@@ -2,8 +2,8 @@
  *
  * Finalizers, weak references, weak maps belong to few objects, so they are
  * kept beside the heap: records in a table that is hashed by the object's
- * address. A span remembers that one of its objects had a record (`special`),
- * so that mpg_free asks the table only then.
+ * address. A span counts the records about its objects (`specials`), so that
+ * mpg_free asks the table only if there are some.
  *
  * Concepts
  *   record  struct mpgi_special; numbered, in chunks that are never given
@@ -169,8 +169,20 @@ static bool buckets_grow(void) {
   return true;
 }
 
+/* One more, or one less, about an object of its span. */
+static void span_count(const struct mpgi_special *s, int n) {
+  struct mpgi_cell cell;
+  bool found = mpgi_cell_find(s->base, &cell);
+  MPG_VERIFY(found && cell.base == s->base); /* [special.live] */
+  uint32_t was = atomic_fetch_add_explicit(&cell.span->specials, (uint32_t) n,
+                                           memory_order_relaxed);
+  MPG_ASSERT(n > 0 || was > 0);
+  (void) was;
+}
+
 static void link_in(struct mpgi_special *s, uint32_t id) {
   bucket_push(bucket_of(s->base), s, id);
+  span_count(s, 1);
   specials.in_table++;
 }
 
@@ -182,6 +194,7 @@ static uint32_t link_out(struct mpgi_special *s) {
   *at = s->next;
   if (s->next != 0) at_id(s->next)->prev = s->prev;
   s->next = s->prev = 0;
+  span_count(s, -1);
   specials.in_table--;
   return id;
 }
@@ -262,7 +275,6 @@ struct mpgi_special *mpgi_special_add_locked(const struct mpgi_cell *cell,
   s->base = cell->base;
   kind_set(s, kind);
   link_in(s, id);
-  atomic_store_explicit(&cell->span->special, true, memory_order_relaxed);
   if (number != NULL) *number = id - 1;
   return s;
 }
@@ -305,6 +317,7 @@ void mpgi_special_drop(const struct mpgi_cell *cell) {
     case MPGI_SPECIAL_WEAK:
     case MPGI_SPECIAL_HANDLE: mpgi_weak_break_locked(s); break;
     case MPGI_SPECIAL_ENTRY: mpgi_weakmap_entry_remove_locked(s); break;
+    case MPGI_SPECIAL_PROFILE: mpgi_profile_freed_locked(s); break;
     default: mpgi_special_remove_locked(s); break;
     }
   mpgi_special_unlock();
@@ -315,6 +328,10 @@ void mpgi_special_move(const struct mpgi_cell *from,
   struct mpgi_special *s;
   mpgi_special_lock();
   while ((s = mpgi_special_first(from->base)) != NULL) {
+    if (s->kind == MPGI_SPECIAL_PROFILE) { /* the new one has its own */
+      mpgi_profile_freed_locked(s);
+      continue;
+    }
     uint32_t id = link_out(s);
     s->base = to->base;
     link_in(s, id);
@@ -323,7 +340,6 @@ void mpgi_special_move(const struct mpgi_cell *from,
         (struct mpgi_weak *) mpgi_special_at(s->weak.peer)->base;
     atomic_store(&w->target, (void *) to->base);
   }
-  atomic_store_explicit(&to->span->special, true, memory_order_relaxed);
   mpgi_special_unlock();
 }
 

@@ -22,6 +22,7 @@ enum mpgi_special_kind {
   MPGI_SPECIAL_HANDLE,    /* the object is that weak reference */
   MPGI_SPECIAL_MAP,       /* the object is a weak map */
   MPGI_SPECIAL_ENTRY,     /* the object is a key of a weak map */
+  MPGI_SPECIAL_PROFILE,   /* the object is a sample of the heap profile */
   MPGI_SPECIAL_KINDS
 };
 
@@ -53,6 +54,11 @@ struct mpgi_special {
       void *value;              /* marked when key and map are */
       uint32_t map, generation; /* number and generation of the map */
     } entry;
+    struct {
+      uint32_t site; /* where it was allocated (profile.c) */
+      float objects; /* that it stands for */
+      uint64_t bytes;
+    } profile;
   };
 };
 _Static_assert(sizeof(struct mpgi_special) == 40, "small");
@@ -104,9 +110,14 @@ MPGI_HIDDEN void mpgi_special_move(const struct mpgi_cell *from,
                                    const struct mpgi_cell *to);
 /* May the object have records?  By whoever holds it. */
 static inline bool mpgi_special_maybe(const struct mpgi_cell *cell) {
-  return atomic_load_explicit(&cell->span->special, memory_order_relaxed);
+  return atomic_load_explicit(&cell->span->specials, memory_order_relaxed) != 0;
 }
 MPGI_HIDDEN bool mpgi_special_is_valid(void);
+
+/* ---- the heap profile (profile.c) ---- */
+
+/* The sampled object is freed: count that, and remove the record. */
+MPGI_HIDDEN void mpgi_profile_freed_locked(struct mpgi_special *s);
 
 /* ---- weak references (weak.c) ---- */
 

@@ -8,7 +8,7 @@
  *   3  a dead one that still has no mark is reached by no other: its finalizer
  *      goes to the queue, and it is marked, because it is passed to it
  *   4  records of references and maps that themselves have no mark are freed,
- *      and entries of weak maps whose key or map has none
+ *      entries of weak maps whose key or map has none, samples of the profile
  * After each marking the values of weak maps are marked that are reachable
  * now (ephemeron.c).
  * The others of 3 wait: they are reached by one that was queued now, which
@@ -145,13 +145,20 @@ static void contents_job(size_t i, mpgi_visit *visit, void *arg) {
 
 /* ---- the steps ---- */
 
+static bool any_of(enum mpgi_special_kind a, enum mpgi_special_kind b) {
+  return mpgi_special_count(a) > 0 || mpgi_special_count(b) > 0;
+}
+
 static void reset(uint32_t n) {
+  if (!mpgi_finalizer_any() && mpgi_special_count(MPGI_SPECIAL_ENTRY) == 0)
+    return; /* nobody else is ever dead */
   for (uint32_t i = 0; i < n; i++) mpgi_special_at(i)->dead = false;
 }
 
 /* Step 1; returns the number of dead with finalizers. */
 static uint32_t decide(uint32_t n) {
   uint32_t dead = 0;
+  if (!any_of(MPGI_SPECIAL_FINALIZER, MPGI_SPECIAL_WEAK)) return 0;
   for (uint32_t i = 0; i < n; i++) {
     struct mpgi_special *s = mpgi_special_at(i);
     if (s->kind == MPGI_SPECIAL_FINALIZER)
@@ -207,15 +214,17 @@ static void forget(uint32_t n) {
           !mpgi_special_is_marked(s->base))
         mpgi_weakmap_entry_remove_locked(s);
       break;
+    case MPGI_SPECIAL_PROFILE:
+      if (!mpgi_special_is_marked(s->base)) mpgi_profile_freed_locked(s);
+      break;
     default: break;
     }
   }
 }
 
 static bool forgettable(void) {
-  return mpgi_special_count(MPGI_SPECIAL_HANDLE) > 0 ||
-         mpgi_special_count(MPGI_SPECIAL_MAP) > 0 ||
-         mpgi_special_count(MPGI_SPECIAL_ENTRY) > 0;
+  return any_of(MPGI_SPECIAL_HANDLE, MPGI_SPECIAL_MAP) ||
+         any_of(MPGI_SPECIAL_ENTRY, MPGI_SPECIAL_PROFILE);
 }
 
 void mpgi_special_mark_stw(unsigned markers, struct mpgi_mark_result *marked) {

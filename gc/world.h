@@ -74,6 +74,9 @@ struct mpgi_world {
   /* May be NULL.  Finalizers are ready (mpgi_finalizer_take); the world runs.
    */
   void (*finalizers_ready)(void);
+  /* May be NULL.  Return addresses of whoever called the runtime on this
+   * thread, innermost first; returns how many. */
+  uint32_t (*callers)(uintptr_t *pc, uint32_t max);
   /* what was called on a thread without a cache: fatal.  NULL: no more to say
    * than that. */
   void (*not_attached)(const char *what);

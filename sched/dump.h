@@ -36,6 +36,9 @@ MPGI_HIDDEN void mpgi_frames_get_sig(const struct mpg_g *gp,
                                      const void *ucontext,
                                      struct mpgi_pcs *out);
 
+/* On g0: the frames of the goroutine that called the runtime. */
+MPGI_HIDDEN uint32_t mpgi_callers(uintptr_t *pc, uint32_t max);
+
 /* ---- symbol.c, symtab.c ---- */
 
 struct mpgi_symbol {

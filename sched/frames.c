@@ -147,6 +147,26 @@ static void walk(const struct mpg_g *gp, struct mpgi_frame f,
   }
 }
 
+/* Code built for segmented stacks keeps frame pointers: ten times as fast as
+ * the tables. */
+static bool step_quickly(const struct mpg_g *gp, struct mpgi_frame *f) {
+  bool kept = !gp->fixed && f->is_return && mpgi_text_is_user(f->pc) &&
+              !mpgi_arch_pc_in_morestack(f->pc);
+  return kept ? step_by_fp(gp, f) : step(gp, f);
+}
+
+uint32_t mpgi_callers(uintptr_t *pc, uint32_t max) {
+  const struct mpg_m *mp = mpgi_tls_m();
+  struct mpgi_frame f;
+  uint32_t n = 0;
+  if (!mp || !mp->curg || !mp->curg->ctx.seg || !begins(mp->curg, &f)) return 0;
+  for (int i = 0; i < STEPS_MAX && n < max; i++) {
+    if (is_shown(f.pc)) pc[n++] = f.pc;
+    if (!step_quickly(mp->curg, &f)) break;
+  }
+  return n;
+}
+
 void mpgi_frames_get(const struct mpg_g *gp, struct mpgi_pcs *out) {
   struct mpgi_frame f;
   *out = (struct mpgi_pcs){.n = 0};

@@ -664,6 +664,18 @@ MPGI_HIDDEN bool mpgi_text_is_foreign(uintptr_t pc); /* signal-safe */
 MPGI_HIDDEN bool mpgi_text_object(uintptr_t pc, const char **path,
                                   uintptr_t *bias);
 MPGI_HIDDEN bool mpgi_text_same_object(uintptr_t a, uintptr_t b);
+/* The ranges of now, numbered from 1; constant.  0: pc is in none. */
+struct mpgi_text_table;
+struct mpgi_text_map {
+  uintptr_t lo, hi;
+  uint64_t offset; /* of lo in the file */
+  const char *path;
+};
+MPGI_HIDDEN const struct mpgi_text_table *mpgi_text_table(void);
+MPGI_HIDDEN size_t mpgi_text_number(const struct mpgi_text_table *t,
+                                    uintptr_t pc);
+MPGI_HIDDEN bool mpgi_text_get(const struct mpgi_text_table *t, size_t number,
+                               struct mpgi_text_map *out);
 /* .eh_frame_hdr of the object that contains pc; signal-safe. */
 MPGI_HIDDEN const unsigned char *mpgi_text_eh_hdr(uintptr_t pc);
 MPGI_HIDDEN void mpgi_leaf_init(void);

@@ -14,6 +14,8 @@
 
 #include <sched/gmp.h>
 
+#include <sched/dump.h>
+
 #define ROOT_GROUP 64
 
 struct visit {
@@ -239,5 +241,6 @@ const struct mpgi_world mpgi_world = {
     .outside_end = mpgi_move_end_stw,
     .finalizers_wanted = mpgi_finalizers_wanted,
     .finalizers_ready = mpgi_finalizers_ready,
+    .callers = mpgi_callers,
     .not_attached = mpgi_not_attached,
 };

@@ -28,15 +28,16 @@ struct text_range {
   const unsigned char *eh_hdr; /* .eh_frame_hdr, or NULL */
   const char *path;            /* the dynamic linker's, or a constant */
   uintptr_t bias;              /* of its addresses */
+  uint64_t offset;             /* of lo in the file */
   bool user;
 };
 
-struct text_table {
+struct mpgi_text_table {
   size_t n;
   struct text_range range[];
 };
 
-static _Atomic(struct text_table *) current;
+static _Atomic(struct mpgi_text_table *) current;
 static struct mpgi_mutex text_lock = MPGI_MUTEX_INIT(MPGI_RANK_TEXT);
 static struct mpgi_range declared[64];          /* text_lock */
 static size_t ndeclared;                        /* text_lock */
@@ -44,9 +45,8 @@ static unsigned long long seen_adds, seen_subs; /* text_lock */
 
 /* ---- lookup: signal-safe ---- */
 
-static const struct text_range *find(uintptr_t pc) {
-  const struct text_table *t =
-      atomic_load_explicit(&current, memory_order_acquire);
+static const struct text_range *find_in(const struct mpgi_text_table *t,
+                                        uintptr_t pc) {
   size_t lo = 0, hi = t ? t->n : 0;
   while (lo < hi) {
     size_t mid = lo + (hi - lo) / 2;
@@ -58,6 +58,27 @@ static const struct text_range *find(uintptr_t pc) {
       return &t->range[mid];
   }
   return NULL;
+}
+
+static const struct text_range *find(uintptr_t pc) {
+  return find_in(mpgi_text_table(), pc);
+}
+
+const struct mpgi_text_table *mpgi_text_table(void) {
+  return atomic_load_explicit(&current, memory_order_acquire);
+}
+
+size_t mpgi_text_number(const struct mpgi_text_table *t, uintptr_t pc) {
+  const struct text_range *r = find_in(t, pc);
+  return r ? (size_t) (r - t->range) + 1 : 0;
+}
+
+bool mpgi_text_get(const struct mpgi_text_table *t, size_t number,
+                   struct mpgi_text_map *out) {
+  if (!t || number == 0 || number > t->n) return false;
+  const struct text_range *r = &t->range[number - 1];
+  *out = (struct mpgi_text_map){r->lo, r->hi, r->offset, r->path};
+  return true;
 }
 
 bool mpgi_text_is_user(uintptr_t pc) {
@@ -133,6 +154,7 @@ static int collect_object(struct dl_phdr_info *info, size_t size, void *arg) {
     bool has_libc = libc >= lo && libc < hi;
     struct text_range r = {.lo = lo, .hi = hi, .bias = info->dlpi_addr};
     r.eh_hdr = eh_hdr_of(info);
+    r.offset = ph->p_offset;
     r.path = main_program ? "/proc/self/exe" : info->dlpi_name;
     r.user = (main_program && !has_libc) || is_declared(lo);
     collect_range(c, r);
@@ -141,7 +163,7 @@ static int collect_object(struct dl_phdr_info *info, size_t size, void *arg) {
 }
 
 static int rebuild_locked(void) {
-  struct text_table *t =
+  struct mpgi_text_table *t =
       mpgi_fixmem_alloc(sizeof *t + TEXT_MAX * sizeof t->range[0], 0);
   if (!t) return -ENOMEM;
   struct collect c = {.out = t->range};

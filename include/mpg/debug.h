@@ -81,6 +81,40 @@ MPG_API int mpg_trace_stop(void);
  */
 MPG_API int mpg_heap_dump(int fd);
 
+/* Write the heap profile: which call stacks allocated how much, and how much of
+ * it is live, in the format that pprof reads (profile.proto, not compressed):
+ *
+ *   go tool pprof -top -sample_index=inuse_space program heap.pb
+ *
+ * with the sample types alloc_objects, alloc_space (since the start),
+ * inuse_objects, inuse_space (allocated, and neither freed nor found dead by a
+ * collection yet).  The figures are estimates from samples, unbiased; a site
+ * of N samples is right within about 1/sqrt(N).  Functions and lines are as in
+ * mpg_traceback_all.
+ *
+ * fd  open for writing
+ *
+ * Returns: 0; -EBADF (fd < 0); -ENOMEM; or why a write failed (-ENOSPC, -EIO,
+ *   -EPIPE ...).
+ * Context: goroutine.  Blocks as in a system call.  libdw uses malloc.
+ * Since: 0.1.  Source: Go pprof.go (WriteHeapProfile).
+ */
+MPG_API int mpg_heap_profile(int fd);
+
+/* Set how often an allocation is sampled for the heap profile.  Each sample
+ * takes a walk of the stack; until the next nothing is done, so the profile is
+ * always on: one sample in 512 KiB at first, or what MPG_DEBUG=heapprofile=N
+ * says.
+ *
+ * bytes  allocated between two samples, on average; 1 samples every object;
+ *        0 none any more; < 0 only reports
+ *
+ * Returns: the previous value.
+ * Context: goroutine.  Stops the world for a moment.
+ * Since: 0.1.  Source: Go mprof.go (MemProfileRate).
+ */
+MPG_API int64_t mpg_heap_profile_rate(int64_t bytes);
+
 /* What became of the stacks of movable goroutines (MPG_GO_MOVABLE), since the
  * process started.  "Pinned" counts attempts that found a pointer into the
  * stack; they are repeated in later collections. */
