@@ -30,6 +30,8 @@
  * held on g0 only, by threads that aren't frozen there.
  */
 #define MPGI_GC_INSIDE 1
+#include <string.h>
+
 #include <arch/common/options.h>
 #include <arch/common/trace.h>
 #include <arch/os.h>
@@ -308,7 +310,15 @@ static void run_cycle(enum mpgi_gc_cause cause) {
   if (mpgi_opt.gctrace != 0) trace(&c);
 }
 
-static void cycle(enum mpgi_gc_cause cause) {
+/* The stack of who collects is scanned from within: what other calls left in
+ * the slots that the frames of a cycle don't write would keep objects. */
+static __attribute__((noinline)) void stack_scrub(void) {
+  char below[2048];
+  memset(below, 0, sizeof below);
+  __asm__ volatile("" : : "r"(below) : "memory");
+}
+
+static __attribute__((noinline)) void cycle(enum mpgi_gc_cause cause) {
   MPGI_TRACE_EVERYBODY(GC_BEGIN, (uint64_t) cause, 0);
   mpgi_gc_trace_heap();
   run_cycle(cause);
@@ -340,7 +350,10 @@ void mpgi_gc_collect(enum mpgi_gc_cause cause) {
     hold_back();
     return;
   }
-  if (cause != MPGI_GC_HEAP || mpgi_pacer_due()) cycle(cause);
+  if (cause != MPGI_GC_HEAP || mpgi_pacer_due()) {
+    stack_scrub();
+    cycle(cause);
+  }
   atomic_store_explicit(&gc.elected, false, memory_order_release);
 }
 
@@ -348,6 +361,7 @@ void mpgi_gc_collect_fully(enum mpgi_gc_cause cause) {
   uint64_t begun = mpgi_load(&gc.begun);
   while (mpgi_load(&gc.completed) <= begun) {
     if (elect()) {
+      stack_scrub();
       cycle(cause);
       atomic_store_explicit(&gc.elected, false, memory_order_release);
       break;
