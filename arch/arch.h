@@ -67,9 +67,8 @@ struct mpgi_context {
   uintptr_t lo, hi; /* == seg->lo, seg->hi: the signal handler's range test */
   struct mpgi_segment *seg; /* current segment */
   _Atomic uint32_t preempt; /* 1: the next safe point must switch or stop */
-  uint32_t mxcsr;           /* SSE and x87 control words, saved at a park */
-  uint32_t fpucw;
   uint32_t reserved;
+  uint64_t fpu; /* control words, saved at a park: SSE's, x87's from bit 32 */
   struct mpgi_xsave *xsave;     /* extended state while async-preempted */
   struct mpgi_segment *dynamic; /* memory of alloca beyond the segment, newest
                                    first (stack/dynamic.c) */
@@ -106,13 +105,13 @@ MPGI_HIDDEN void mpgi_arch_context_init(struct mpgi_context *ctx,
                                         struct mpgi_segment *seg,
                                         void (*fn)(void *), void *arg);
 
-/* Save the control words of the running thread into ctx (park path). */
-static inline void mpgi_arch_fpu_save(struct mpgi_context *ctx) {
+/* Control words of the running thread, as in ctx.fpu. */
+static inline uint64_t mpgi_arch_fpu(void) {
   uint32_t mxcsr;
   uint16_t cw;
   __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr), "=m"(cw));
-  ctx->mxcsr = mxcsr & ~0x3fu; /* without the sticky exception flags */
-  ctx->fpucw = cw;
+  /* without the sticky exception flags */
+  return (uint64_t) cw << 32 | (mxcsr & ~0x3fu);
 }
 
 /* Make the calling thread an M's: run entry(arg) on its own stack below the
@@ -151,6 +150,10 @@ static inline uintptr_t mpgi_arch_sp(void) {
   uintptr_t sp;
   __asm__ volatile("mov %%rsp, %0" : "=r"(sp));
   return sp;
+}
+/* A full fence behind a sequentially consistent read-modify-write. */
+static inline void mpgi_arch_fence_after_rmw(void) {
+  __asm__ volatile("" : : : "memory");
 }
 static inline void mpgi_arch_relax(void) { __builtin_ia32_pause(); }
 /* A steady, process-wide clock that is cheap to read, in a unit of its own

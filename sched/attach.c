@@ -124,9 +124,7 @@ static int set_up(struct mpg_m *mp) {
   mp->cpu_clock = mpgi_os_thread_clock();
   mp->thread_pointer = mpgi_os_thread_pointer();
   mp->guard = mpgi_arch_guard_addr();
-  struct mpgi_context fpu;
-  mpgi_arch_fpu_save(&fpu);
-  mp->fpu = (uint64_t) fpu.fpucw << 32 | fpu.mxcsr;
+  mp->fpu = mpgi_arch_fpu();
   err = mpgi_os_sigaltstack_swap((char *) mp->gsignal + mpgi_os_page_bytes,
                                  MPGI_GSIGNAL_BYTES, &mp->altstack);
   if (err) return err; /* -EPERM: running on it */
@@ -177,7 +175,7 @@ static void publish_locked(struct mpg_m *mp, struct mpg_g *gp,
   gp->attached = 1;
   gp->locked_m = gp->m = mp;
   gp->last_tp = mp->thread_pointer;
-  mpgi_arch_fpu_save(&gp->ctx);
+  gp->ctx.fpu = mpgi_arch_fpu();
   mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
   mpgi_g_status_set(gp, MPGI_G_RUNNABLE, MPGI_G_RUNNING);
   mp->locked_g = mp->curg = gp;

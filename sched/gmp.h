@@ -140,13 +140,13 @@ struct mpg_g {
   uint8_t finalizers;   /* runs them: not counted as a goroutine */
   uint8_t attached;     /* an attached thread's (attach.c) */
   uint8_t movable;      /* constant: a record without a block (g.c) */
+  uint8_t tracked;      /* sched latency is sampled for this wake-up */
   uintptr_t last_tp;    /* owner: thread pointer of the last M; 0 never ran */
   int32_t saved_errno;  /* async preemption: errno is the goroutine's then */
   uint8_t leaked;       /* leak.c: as of the last look */
   uint8_t leak_said;    /* leak.c: it was printed */
   uint8_t growing;      /* itself: on g0 for __morestack's slow path */
   uint8_t at_call;      /* itself: being preempted at a call (tier 1) */
-  uint8_t tracked;      /* sched latency is sampled for this wake-up */
   int64_t ready_at;     /* when tracked: ns when made runnable */
   int64_t preempt_at;   /* sysmon: ns when preemption was asked for; 0 none */
   int64_t wait_since;   /* park: ns, only with tracebacks (approximate) */
@@ -268,7 +268,7 @@ enum mpgi_m_gone {
 
 struct mpg_m {
   struct mpgi_xsave *xsave_free; /* itself, signal handler reads */
-  uint64_t fpu; /* the thread's control words (compare ctx.mxcsr) */
+  uint64_t fpu; /* the thread's control words (compare ctx.fpu) */
   int64_t id;
   int tid;
   int cpu_clock;
@@ -285,6 +285,8 @@ struct mpg_m {
   struct mpgi_note park; /* idle */
   struct mpg_m *link;    /* sched.lock: idle list */
   struct mpg_m *all_link; /* sched.lock: every M */
+  struct mpg_g *picked;   /* itself: to be run next (mpgi_schedule) */
+  bool inherits;          /* picked: goes on with the slice */
   bool spinning;          /* itself; counted in sched.nmspinning */
   bool blocked;           /* itself: sleeping on park */
   bool move_wanted; /* itself: stackmove, a movable goroutine left its stack */
@@ -413,6 +415,10 @@ static inline uint32_t mpgi_g_status(const struct mpg_g *gp) {
 static inline bool mpgi_stw_waiting(void) {
   return MPGI_UNLIKELY(
       atomic_load_explicit(&mpgi_stw.waiting, memory_order_relaxed) != 0);
+}
+static inline bool mpgi_timers_overdue(void) {
+  return MPGI_UNLIKELY(atomic_load_explicit(&mpgi_sched.timers_overdue,
+                                            memory_order_relaxed) != 0);
 }
 static inline uint32_t mpgi_xorshift(uint32_t *s) {
   uint32_t x = *s;

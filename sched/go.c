@@ -5,6 +5,8 @@
 
 #include <sched/gmp.h>
 
+#include <sched/hot.h>
+
 /* Options as mpg_go_with documents them. */
 static int check_options(const struct mpg_go_options *opt) {
   if (!opt) return 0;
@@ -37,16 +39,16 @@ static int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
   gp->creator = mp->curg ? mp->curg->goid : 0;
   gp->creator_pc = mp->curg ? caller_pc(mp->curg) : 0;
   atomic_fetch_add_explicit(&mpgi_sched.ngoroutines, 1, memory_order_relaxed);
-  mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
+  mpgi_hot_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
   MPGI_TRACE_READY(mp, G_CREATE, gp);
   if (MPGI_UNLIKELY(mp->attached)) {
     mpgi_mutex_lock(&mpgi_sched.lock);
     mpgi_globq_put_locked(gp);
     mpgi_mutex_unlock(&mpgi_sched.lock);
+    mpgi_wakep();
   } else {
-    mpgi_runq_put(mp->p, gp, true);
+    mpgi_hot_put_next_and_wake(mp->p, gp);
   }
-  mpgi_wakep();
   return 0;
 }
 

@@ -124,9 +124,7 @@ static void m_thread_init(struct mpg_m *mp) {
   MPG_VERIFY(err == 0);
   if (mpgi_opt.timerslack) mpgi_os_timer_slack_lower();
   mpgi_arch_guard_set(0);
-  struct mpgi_context fpu;
-  mpgi_arch_fpu_save(&fpu);
-  mp->fpu = (uint64_t) fpu.fpucw << 32 | fpu.mxcsr;
+  mp->fpu = mpgi_arch_fpu();
   /* As the caller of mpg_run has it: what goroutines start inherits it. */
   mpgi_os_sigmask_set(mpgi_os_sigmask_open(mpgi_sched.sigmask));
   atomic_store(&mp->gone, MPGI_GONE_NOT); /* [m.pins] */

@@ -33,6 +33,8 @@
 
 #include <sched/gmp.h>
 
+#include <sched/hot.h>
+
 struct mpgi_sched mpgi_sched = {
     .lock = MPGI_MUTEX_INIT(MPGI_RANK_SCHED),
     .allg_lock = MPGI_MUTEX_INIT(MPGI_RANK_ALLG),
@@ -58,27 +60,31 @@ void mpgi_wakep(void) {
   mpgi_m_start(NULL, true);
 }
 
+static __attribute__((noinline)) void ready_globally(struct mpg_g *gp) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_globq_put_locked(gp);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  mpgi_wakep();
+}
+
 void mpgi_ready(struct mpg_g *gp) {
   struct mpg_m *mp = mpgi_tls_m();
   if (MPGI_UNLIKELY(gp->attached)) {
     mpgi_attached_ready(gp);
     return;
   }
-  mpgi_g_status_set(gp, MPGI_G_WAITING, MPGI_G_RUNNABLE);
+  mpgi_hot_status_set(gp, MPGI_G_WAITING, MPGI_G_RUNNABLE);
   MPGI_TRACE_READY(mp, G_WAKE, gp);
-  if (mp && mp->p && !mp->attached) {
-    if (MPGI_UNLIKELY(++mp->fastrand % LATENCY_SAMPLE_EVERY == 0)) {
-      gp->tracked = 1;
-      gp->ready_at = mpgi_os_now();
-    }
-    atomic_store_explicit(&mp->p->woken, 1, memory_order_relaxed);
-    mpgi_runq_put(mp->p, gp, true);
-  } else {
-    mpgi_mutex_lock(&mpgi_sched.lock);
-    mpgi_globq_put_locked(gp);
-    mpgi_mutex_unlock(&mpgi_sched.lock);
+  if (MPGI_UNLIKELY(!mp || !mp->p || mp->attached)) {
+    ready_globally(gp);
+    return;
   }
-  mpgi_wakep();
+  if (MPGI_UNLIKELY(++mp->fastrand % LATENCY_SAMPLE_EVERY == 0)) {
+    gp->tracked = 1;
+    gp->ready_at = mpgi_os_now();
+  }
+  atomic_store_explicit(&mp->p->woken, 1, memory_order_relaxed);
+  mpgi_hot_put_next_and_wake(mp->p, gp);
 }
 
 /* Attached threads wake by themselves; the rest stays in q, runnable. */
@@ -132,7 +138,7 @@ static void spinning_end(struct mpg_m *mp) {
 
 /* ---- running ---- */
 
-static void execute_account(struct mpg_g *gp) {
+static __attribute__((noinline)) void execute_account(struct mpg_g *gp) {
   int64_t now = mpgi_os_now();
   if (gp->tracked) {
     mpgi_metric_record(MPG_METRIC_SCHED_LATENCY, now - gp->ready_at);
@@ -166,7 +172,8 @@ static void tls_move_words(void *arg, const void *lo, const void *hi) {
     if (w[i] - t->lo <= t->hi - t->lo) w[i] += t->delta;
 }
 
-static void tls_migrate(struct mpg_g *gp, const struct mpg_m *mp) {
+static __attribute__((noinline)) void tls_migrate(struct mpg_g *gp,
+                                                  const struct mpg_m *mp) {
   uintptr_t old = gp->last_tp, now = mp->thread_pointer;
   gp->last_tp = now;
   if (!old) return; /* new: never ran */
@@ -185,10 +192,18 @@ static void new_slice(struct mpg_p *pp) {
   atomic_store_explicit(&pp->woken, 0, memory_order_relaxed);
 }
 
-void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
+/* What few goroutines need before they go on. */
+static __attribute__((noinline)) void execute_special(struct mpg_g *gp) {
+  if (gp->tracked) execute_account(gp);
+  if (gp->movable) mpgi_move_in(mpgi_movable_of(gp));
+}
+
+/* quick: gp has no on_resume. */
+static inline __attribute__((always_inline)) _Noreturn void execute(
+    struct mpg_m *mp, struct mpg_g *gp, bool inherit, bool quick) {
   struct mpg_p *pp = mp->p;
-  MPG_ASSERT(pp && pp->m == mp && !mp->curg && !mp->spinning);
-  mpgi_g_status_set(gp, MPGI_G_RUNNABLE, MPGI_G_RUNNING);
+  MPG_ASSERT_INTERNAL(pp && pp->m == mp && !mp->curg && !mp->spinning);
+  mpgi_hot_status_set(gp, MPGI_G_RUNNABLE, MPGI_G_RUNNING);
   mp->curg = gp;
   gp->m = mp;
   gp->wait_reason = MPGI_WAIT_NONE;
@@ -197,19 +212,23 @@ void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
   if (!inherit) new_slice(pp);
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
   gp->preempt_at = 0;
-  if (MPGI_UNLIKELY(gp->tracked)) execute_account(gp);
-  if (MPGI_UNLIKELY(gp->movable)) mpgi_move_in(mpgi_movable_of(gp));
+  if (MPGI_UNLIKELY(gp->tracked || gp->movable)) execute_special(gp);
   if (MPGI_UNLIKELY(gp->last_tp != mp->thread_pointer)) tls_migrate(gp, mp);
-  if (gp->ctx.xsave) errno = gp->saved_errno;
-  if (gp->on_resume) {
+  if (MPGI_UNLIKELY(gp->ctx.xsave != NULL)) errno = gp->saved_errno;
+  if (!quick && gp->on_resume) {
     void (*fn)(struct mpg_g *) = gp->on_resume;
     gp->on_resume = NULL;
     fn(gp);
   }
   /* The stopper may have looked at curg before we set it: its signal may have
    * found us on g0.  It sends again (stw.c), so this is only for speed. */
-  while (mpgi_stw_waiting()) mpgi_stop_here(mp);
+  while (!quick && mpgi_stw_waiting()) mpgi_stop_here(mp);
   mpgi_arch_resume(&gp->ctx);
+}
+
+MPGI_HOT_END void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp,
+                               bool inherit) {
+  execute(mp, gp, inherit, false);
 }
 
 static struct mpg_g *global_one(struct mpg_p *pp, uint32_t max) {
@@ -398,9 +417,7 @@ static void obey_stopper(struct mpg_m *mp) {
 }
 
 static void look_at_overdue_timers(void) {
-  if (MPGI_UNLIKELY(atomic_load_explicit(&mpgi_sched.timers_overdue,
-                                         memory_order_relaxed)))
-    mpgi_timers_run_overdue();
+  if (mpgi_timers_overdue()) mpgi_timers_run_overdue();
 }
 
 static struct mpg_g *find_runnable(struct mpg_m *mp, bool *inherit) {
@@ -431,8 +448,13 @@ static struct mpg_g *find_runnable(struct mpg_m *mp, bool *inherit) {
 
 /* ---- the loop ---- */
 
+static inline bool has_timers(struct mpg_p *pp) {
+  return atomic_load_explicit(&pp->timer_first, memory_order_relaxed) !=
+         INT64_MAX;
+}
+
 /* By sysmon's clock, which is cheap; sysmon preempts for a due timer. */
-static bool timer_is_due(struct mpg_p *pp) {
+static inline bool timer_is_due(struct mpg_p *pp) {
   return atomic_load_explicit(&pp->timer_first, memory_order_relaxed) <=
          atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
 }
@@ -443,7 +465,28 @@ static void move_now(struct mpg_m *mp) {
   mpgi_gc_collect(MPGI_GC_FORCED);
 }
 
-static struct mpg_g *next_g(struct mpg_m *mp, bool *inherit) {
+/* The next one when nothing else is due: no stop, no timer, no look at the
+ * global queue or the network; NULL: look at everything.  Who is handed the P
+ * by runnext goes on with the slice, so that only new ones are counted. */
+static inline __attribute__((always_inline)) struct mpg_g *next_quick(
+    struct mpg_m *mp, bool *inherit) {
+  struct mpg_p *pp = mp->p;
+  *inherit = false;
+  if (MPGI_UNLIKELY(mpgi_stw_waiting() || mp->spinning || mp->move_wanted ||
+                    pp->retire || mpgi_timers_overdue() || timer_is_due(pp)))
+    return NULL;
+  struct mpg_g *gp = mpgi_hot_runq_take_next(pp);
+  *inherit = gp != NULL;
+  if (gp) return gp;
+  uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
+  if (MPGI_UNLIKELY(tick % GLOBAL_FIRST_EVERY == 0 ||
+                    (tick % TIMERS_EVERY == 0 && has_timers(pp))))
+    return NULL;
+  return mpgi_hot_runq_take_head(pp);
+}
+
+static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
+                                                      bool *inherit) {
   obey_stopper(mp);
   struct mpg_p *pp = mp->p;
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
@@ -463,41 +506,52 @@ static struct mpg_g *next_g(struct mpg_m *mp, bool *inherit) {
   return gp;
 }
 
-static void schedule_on_g0(void *arg) {
+/* From the top of g0. */
+static MPGI_HOT_END void schedule_on_g0(void *arg) {
   struct mpg_m *mp = arg;
-  MPG_ASSERT(!mp->curg);
+  MPG_ASSERT_INTERNAL(!mp->curg);
   if (MPGI_UNLIKELY(mp->locked_g != NULL)) {
     if (mp->attached) mpgi_attached_run(mp);
     mpgi_lock_run(mp);
   }
-  bool inherit;
-  struct mpg_g *gp = next_g(mp, &inherit);
+  bool inherit = mp->inherits;
+  struct mpg_g *gp = mp->picked;
+  mp->picked = NULL;
+  if (!gp) gp = next_g(mp, &inherit);
   while (MPGI_UNLIKELY(gp->locked_m != NULL)) {
     mpgi_lock_give_p(mp, gp);
     mpgi_m_stop(mp);
     gp = next_g(mp, &inherit);
   }
-  mpgi_execute(mp, gp, inherit);
+  execute(mp, gp, inherit, false);
 }
 
-void mpgi_schedule(struct mpg_m *mp) {
+/* Mostly somebody is there to be run, and there is nothing to be done before:
+ * no need to leave these frames then.  on_resume may park again, and who does
+ * so from there must not grow the stack. */
+static inline __attribute__((always_inline)) _Noreturn void schedule(
+    struct mpg_m *mp) {
+  if (MPGI_LIKELY(!mp->locked_g)) {
+    bool inherit;
+    struct mpg_g *gp = next_quick(mp, &inherit);
+    if (MPGI_LIKELY(gp && !gp->on_resume && !gp->locked_m))
+      execute(mp, gp, inherit, true);
+    mp->picked = gp;
+    mp->inherits = inherit;
+  }
   mpgi_arch_g0_restart(mp->g0_sp, schedule_on_g0, mp);
 }
+
+MPGI_HOT_END void mpgi_schedule(struct mpg_m *mp) { schedule(mp); }
 
 /* ---- leaving a goroutine ---- */
 
 void mpgi_fpu_leave(struct mpg_m *mp, struct mpg_g *gp) {
-  mpgi_arch_fpu_save(&gp->ctx);
-  mp->fpu = (uint64_t) gp->ctx.fpucw << 32 | gp->ctx.mxcsr;
+  mpgi_hot_fpu_leave(mp, gp);
 }
 
 void mpgi_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
-  MPG_ASSERT(mp->curg == gp && gp->m == mp);
-  MPG_ASSERT(!mpgi_tls_libc());
-  mpgi_fpu_leave(mp, gp);
-  mp->curg = NULL;
-  gp->m = NULL;
-  if (MPGI_UNLIKELY(mpgi_opt.stackmove)) mp->move_wanted |= gp->movable;
+  mpgi_hot_drop_g(mp, gp);
 }
 
 void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
@@ -508,40 +562,43 @@ void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
       atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
   MPGI_TRACE(mp, G_BLOCK, gp, reason, (uintptr_t) gp->wait.object);
   if (MPGI_UNLIKELY(mpgi_opt.lockcheck)) mpgi_lockcheck_leave(gp, "parks");
-  mpgi_drop_g(mp, gp);
-  mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_WAITING);
+  mpgi_hot_drop_g(mp, gp);
+  mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_WAITING);
 }
 
-void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp, bool global) {
+static inline __attribute__((always_inline)) _Noreturn void requeue(
+    struct mpg_m *mp, struct mpg_g *gp, bool global) {
   if (MPGI_UNLIKELY(mpgi_opt.lockcheck))
     mpgi_lockcheck_leave(gp, "is switched out");
-  mpgi_drop_g(mp, gp);
-  mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_RUNNABLE);
-  if (global || mp->p->retire) {
-    mpgi_mutex_lock(&mpgi_sched.lock);
-    mpgi_globq_put_locked(gp);
-    mpgi_mutex_unlock(&mpgi_sched.lock);
-    mpgi_wakep();
-  } else {
-    mpgi_runq_put(mp->p, gp, false);
-  }
-  mpgi_schedule(mp);
+  mpgi_hot_drop_g(mp, gp);
+  mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_RUNNABLE);
+  if (global || MPGI_UNLIKELY(mp->p->retire))
+    ready_globally(gp);
+  else
+    mpgi_hot_runq_put_tail(mp->p, gp);
+  schedule(mp);
 }
 
-void mpgi_yield_g0(void) {
-  struct mpg_m *mp = mpgi_current_g("mpg_yield")->m;
+MPGI_HOT_END void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp,
+                               bool global) {
+  requeue(mp, gp, global);
+}
+
+MPGI_HOT_END void mpgi_yield_g0(void) {
+  struct mpg_g *gp = mpgi_current_g("mpg_yield");
+  struct mpg_m *mp = gp->m;
   struct mpg_p *pp = mp->p;
   if (MPGI_UNLIKELY(mp->attached)) {
     mpgi_os_yield();
     return;
   }
-  if (mpgi_runq_empty(pp) &&
+  if (mpgi_hot_runq_empty(pp) &&
       atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed) == 0 &&
-      atomic_load_explicit(&pp->timer_first, memory_order_relaxed) == INT64_MAX)
+      !has_timers(pp))
     return;
-  mp->curg->ctx.pc = (uintptr_t) mpgi_resume_thunk;
-  MPGI_TRACE(mp, G_YIELD, mp->curg, 0, 0);
-  mpgi_requeue(mp, mp->curg, false);
+  gp->ctx.pc = (uintptr_t) mpgi_resume_thunk;
+  MPGI_TRACE(mp, G_YIELD, gp, 0, 0);
+  requeue(mp, gp, false);
 }
 
 /* ---- preemption's arrivals (arch.h upcalls) ---- */

@@ -10,8 +10,8 @@
  * The indices run freely (uint32 wrap-around); tail - head <= 256
  * [runq.inv.size], checked in mpgi_runq_size.
  *
- * runnext is a slot of its own: put by the owner, taken by CAS, because
- * thieves may take it too (in their last round).
+ * runnext is a slot of its own: put and taken by exchanges, because thieves
+ * may take it too (in their last round).
  *
  * sysmon, which has no queue of its own, takes as a thief does, one by one:
  * what waits behind a stuck thread, and what one busy P has too many of
@@ -26,7 +26,9 @@
 
 #include <sched/gmp.h>
 
-#define SLOT(i) ((i) % MPGI_RUNQ_SLOTS)
+#include <sched/hot.h>
+
+#define SLOT(i) MPGI_RUNQ_SLOT(i)
 
 void mpgi_gqueue_push(struct mpgi_gqueue *q, struct mpg_g *gp) {
   gp->link = NULL;
@@ -127,13 +129,12 @@ static bool put_slow(struct mpg_p *pp, struct mpg_g *gp, uint32_t head,
   return true;
 }
 
-static void put_tail(struct mpg_p *pp, struct mpg_g *gp) {
+void mpgi_runq_put_full(struct mpg_p *pp, struct mpg_g *gp) {
   for (;;) {
     uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
     uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
     if (tail - head < MPGI_RUNQ_SLOTS) {
-      atomic_store_explicit(&pp->runq[SLOT(tail)], gp, memory_order_relaxed);
-      atomic_store_explicit(&pp->runq_tail, tail + 1, memory_order_release);
+      mpgi_hot_runq_put_tail(pp, gp);
       return;
     }
     if (put_slow(pp, gp, head, tail)) return;
@@ -142,42 +143,16 @@ static void put_tail(struct mpg_p *pp, struct mpg_g *gp) {
 
 void mpgi_runq_put(struct mpg_p *pp, struct mpg_g *gp, bool next) {
   MPG_ASSERT(mpgi_g_status(gp) == MPGI_G_RUNNABLE);
-  if (next) {
-    struct mpg_g *old =
-        atomic_load_explicit(&pp->runnext, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(
-        &pp->runnext, &old, gp, memory_order_release, memory_order_relaxed)) {
-    }
-    if (!old) return;
-    gp = old;
-  }
-  put_tail(pp, gp);
-}
-
-/* The oldest of the ring, taken by the owner or by anybody else. */
-static struct mpg_g *take_head(struct mpg_p *pp) {
-  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
-  for (;;) {
-    uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_acquire);
-    if (head == tail) return NULL;
-    struct mpg_g *gp =
-        atomic_load_explicit(&pp->runq[SLOT(head)], memory_order_relaxed);
-    if (atomic_compare_exchange_weak_explicit(&pp->runq_head, &head, head + 1,
-                                              memory_order_release,
-                                              memory_order_acquire))
-      return gp;
-  }
+  if (next)
+    mpgi_hot_runq_put_next(pp, gp);
+  else
+    mpgi_hot_runq_put_tail(pp, gp);
 }
 
 struct mpg_g *mpgi_runq_get(struct mpg_p *pp, bool *inherit) {
-  struct mpg_g *next = atomic_load_explicit(&pp->runnext, memory_order_relaxed);
-  /* A failed CAS means that a thief took it; only the owner fills it.  It
-   * releases, too: whoever sees runnext empty must see in the ring what was
-   * kicked out of it (mpgi_runq_empty). */
-  *inherit = next && atomic_compare_exchange_strong_explicit(
-                         &pp->runnext, &next, NULL, memory_order_acq_rel,
-                         memory_order_relaxed);
-  return *inherit ? next : take_head(pp);
+  struct mpg_g *next = mpgi_hot_runq_take_next(pp);
+  *inherit = next != NULL;
+  return next ? next : mpgi_hot_runq_take_head(pp);
 }
 
 bool mpgi_runq_empty(struct mpg_p *pp) {
@@ -259,7 +234,7 @@ void mpgi_runq_drain_locked(struct mpg_p *pp) {
 void mpgi_runq_shed_locked(struct mpg_p *pp, uint32_t n) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
   struct mpgi_gqueue batch = {0};
-  for (struct mpg_g *gp; n && (gp = take_head(pp)); n--)
+  for (struct mpg_g *gp; n && (gp = mpgi_hot_runq_take_head(pp)); n--)
     mpgi_gqueue_push(&batch, gp);
   mpgi_globq_put_batch_locked(&batch);
 }

@@ -1,4 +1,5 @@
-/* status.c - the states of a goroutine, and the one function that writes them.
+/* status.c - the states of a goroutine, and the one function that writes them
+ * (hot.h; in line where a switch is made).
  *
  * [status.inv.owner] The status tells who owns the G and its stack:
  *   idle       its maker
@@ -9,32 +10,17 @@
  *   preempted  the M whose curg it is, stopped in place
  *   dead       the free list's owner
  * Only the owner changes it, so a release store is enough; readers on other
- * threads (dumps, the collector) use acquire.  Checked by the table below.
+ * threads (dumps, the collector) use acquire.  Checked by mpgi_hot_status_may.
  */
 #include <sched/sched.h>
 
 #include <sched/gmp.h>
 
-/* Row: from; bits: to. */
-#define TO(s) (1u << MPGI_G_##s)
-static const uint16_t transitions[16] = {
-    [MPGI_G_IDLE] = TO(DEAD),
-    [MPGI_G_DEAD] = TO(RUNNABLE),
-    [MPGI_G_RUNNABLE] = TO(RUNNING) | TO(DEAD),
-    [MPGI_G_RUNNING] =
-        TO(RUNNABLE) | TO(SYSCALL) | TO(WAITING) | TO(DEAD) | TO(PREEMPTED),
-    [MPGI_G_SYSCALL] = TO(RUNNING) | TO(RUNNABLE) | TO(DEAD),
-    [MPGI_G_WAITING] = TO(RUNNABLE) | TO(DEAD) | TO(COPYSTACK),
-    [MPGI_G_PREEMPTED] = TO(RUNNING) | TO(RUNNABLE) | TO(DEAD),
-    [MPGI_G_COPYSTACK] = TO(WAITING),
-};
-#undef TO
+#include <sched/hot.h>
 
 void mpgi_g_status_set(struct mpg_g *gp, enum mpgi_g_status from,
                        enum mpgi_g_status to) {
-  uint32_t now = atomic_load_explicit(&gp->status, memory_order_relaxed);
-  MPG_VERIFY(now == from && (transitions[from] >> to & 1));
-  atomic_store_explicit(&gp->status, to, memory_order_release);
+  mpgi_hot_status_set(gp, from, to);
 }
 
 const char *mpgi_g_status_name(uint32_t status) {

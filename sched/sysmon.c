@@ -132,16 +132,12 @@ static bool retake_syscall(struct sysmon *s, struct mpg_p *pp) {
   return true;
 }
 
-static bool timers_overdue(void) {
-  return atomic_load_explicit(&mpgi_sched.timers_overdue, memory_order_relaxed);
-}
-
 static bool slice_is_over(const struct sysmon *s, struct mpg_p *pp) {
   int64_t ran = s->now - pp->mon_schedwhen;
   if (ran >= MPGI_SLICE_NS) return true;
   if (ran < MPGI_FAIR_NS || !nobody_free()) return false;
   return atomic_load(&pp->woken) || atomic_load(&pp->timer_first) <= s->now ||
-         timers_overdue() || atomic_load(&mpgi_sched.runq_woken);
+         mpgi_timers_overdue() || atomic_load(&mpgi_sched.runq_woken);
 }
 
 /* A goroutine that burns no CPU is blocked in the kernel: a signal would only
@@ -273,7 +269,7 @@ static void balance(struct sysmon *s) {
 /* Work that waits although a P is idle: a thread could not be started when it
  * was submitted, or nobody waits for timers. */
 static void retry_wake(void) {
-  if ((atomic_load(&mpgi_sched.runq_size) || timers_overdue()) &&
+  if ((atomic_load(&mpgi_sched.runq_size) || mpgi_timers_overdue()) &&
       atomic_load(&mpgi_sched.npidle))
     mpgi_wakep();
 }

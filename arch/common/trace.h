@@ -63,7 +63,7 @@ struct mpgi_trace_ring {
 
 /* Written with the world stopped, or before it runs. */
 MPGI_HIDDEN extern _Atomic uint32_t mpgi_trace_on;
-static inline bool mpgi_trace_is_on(void) {
+static inline __attribute__((always_inline)) bool mpgi_trace_is_on(void) {
   return __builtin_expect(
       atomic_load_explicit(&mpgi_trace_on, memory_order_relaxed) != 0, 0);
 }

@@ -13,8 +13,8 @@
 #define CTX_HI 40
 #define CTX_SEG 48
 #define CTX_PREEMPT 56
-#define CTX_MXCSR 60
-#define CTX_FPUCW 64
+#define CTX_MXCSR 64
+#define CTX_FPUCW 68
 #define CTX_XSAVE 72
 #define CTX_DYNAMIC 80
 

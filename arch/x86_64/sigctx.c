@@ -77,8 +77,7 @@ void mpgi_arch_context_init(struct mpgi_context *ctx, struct mpgi_segment *seg,
   ctx->sp = (uintptr_t) sp;
   ctx->pc = (uintptr_t) mpgi_goroutine_start;
   /* The ABI's initial values: every exception masked, round to nearest. */
-  ctx->mxcsr = 0x1f80;
-  ctx->fpucw = 0x37f;
+  ctx->fpu = (uint64_t) 0x37f << 32 | 0x1f80;
 }
 
 /* ---- the interrupted thread ---- */

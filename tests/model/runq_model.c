@@ -262,12 +262,23 @@ static const struct {
   struct explore_mutant mutant;
 } wrong[] = {
     {0, EXPLORE_SC, {"grab", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
-    {0, EXPLORE_SC, {"take_head", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
+    {0,
+     EXPLORE_SC,
+     {"mpgi_hot_runq_take_head", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {2, EXPLORE_SC, {"put_slow", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {4, EXPLORE_SC, {"mpgi_runq_steal", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
-    {4, EXPLORE_SC, {"mpgi_runq_put", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
-    {1, EXPLORE_PSO, {"put_tail", EXPLORE_STORE, EXPLORE_RELAX, NULL}},
-    {10, EXPLORE_PSO, {"mpgi_runq_get", EXPLORE_CAS, EXPLORE_RELAX, NULL}},
+    {4,
+     EXPLORE_SC,
+     {"mpgi_hot_runq_put_next", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
+    {4,
+     EXPLORE_SC,
+     {"mpgi_hot_runq_take_next", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
+    {1,
+     EXPLORE_PSO,
+     {"mpgi_hot_runq_put_tail", EXPLORE_STORE, EXPLORE_RELAX, NULL}},
+    {10,
+     EXPLORE_PSO,
+     {"mpgi_hot_runq_take_next", EXPLORE_RMW, EXPLORE_RELAX, NULL}},
 };
 
 int main(void) {

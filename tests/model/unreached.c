@@ -16,7 +16,6 @@ _Noreturn void explore_unreached(void) {
           ", explore_unreached");
 
 /* arch */
-UNREACHED(mpgi_arch_fpu_save)
 UNREACHED(mpgi_arch_g0_enter)
 UNREACHED(mpgi_arch_g0_leave)
 UNREACHED(mpgi_arch_g0_restart)

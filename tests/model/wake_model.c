@@ -170,6 +170,11 @@ static void setup_1_spins(void) {
   setup(1, 1);
   wanted = 1;
 }
+/* M2 runs somebody for ever. */
+static void setup_none_idle(void) {
+  setup(2, 2);
+  wanted = 1;
+}
 static void setup_1_spins_1_comes(void) {
   setup(1, 2);
   wanted = 1;
@@ -187,7 +192,14 @@ static void setup_spinner_has_work(void) {
 /* As mpg_go does it (go.c). */
 static void start_one(void) {
   struct mpg_m *mp = model_m();
-  mpgi_runq_put(mp->p, &g[submitted++], true);
+  mpgi_hot_put_next_and_wake(mp->p, &g[submitted++]);
+}
+
+/* As whoever has polled does it (mpgi_ready_batch). */
+static void m0_readies_one(int arg) {
+  struct mpg_m *mp = model_m();
+  (void) arg;
+  mpgi_runq_put(mp->p, &g[submitted++], false);
   mpgi_wakep();
 }
 
@@ -279,6 +291,18 @@ static const struct explore_config configs[] = {
                 {"M2", p_is_taken, 2, false},
                 SPARES,
                 WATCHER}},
+    {.name = "wake.one_in_runnext_as_the_first_p_goes_idle",
+     .setup = setup_none_idle,
+     .thread = {{"M0", m0_starts, 1, false},
+                {"M1", m_schedules, 1, true},
+                SPARES,
+                WATCHER}},
+    {.name = "wake.one_in_the_ring_as_the_first_p_goes_idle",
+     .setup = setup_none_idle,
+     .thread = {{"M0", m0_readies_one, 1, false},
+                {"M1", m_schedules, 1, true},
+                SPARES,
+                WATCHER}},
 };
 
 /* ---- what must be noticed ---- */
@@ -287,7 +311,9 @@ static const struct {
   int config;
   struct explore_mutant mutant;
 } wrong[] = {
-    {1, {"mpgi_wakep", EXPLORE_FENCE, EXPLORE_SKIP, NULL}},
+    {4, {"mpgi_hot_runq_put_next", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
+    {1, {"mpgi_hot_put_next_and_wake", EXPLORE_FENCE, EXPLORE_SKIP, NULL}},
+    {5, {"mpgi_wakep", EXPLORE_FENCE, EXPLORE_SKIP, NULL}},
     {0, {"last_look", EXPLORE_RMW, EXPLORE_SKIP, NULL}},
     {0, {"mpgi_note_wake", EXPLORE_RMW, EXPLORE_SKIP, NULL}},
 };

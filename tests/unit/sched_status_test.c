@@ -79,7 +79,7 @@ static void a_wrong_one_ends_the_process(void **state) {
   child_run(wake_a_running_one, NULL, &r);
   assert_int_equal(r.signal, SIGABRT);
   assert_non_null(strstr(r.err, "check failed: now == from"));
-  assert_non_null(strstr(r.err, "mpgi_g_status_set"));
+  assert_non_null(strstr(r.err, "status_set"));
 }
 
 static void names_are_gos(void **state) {

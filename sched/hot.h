@@ -1,0 +1,149 @@
+/* hot.h - what every switch does, in line.  Private to sched/.
+ *
+ * A switch, a wake-up and a spawn are each a dozen of these steps of a few
+ * instructions; as calls they cost more than they do.  The functions of the
+ * same names without hot (status.c, runq.c, proc.c) are for everybody else.
+ *
+ * Included by sources, after gmp.h: models change what is used here.
+ */
+#ifndef MPGI_HOT_H
+#define MPGI_HOT_H
+
+#ifndef MPGI_GMP_H
+#error "include sched/gmp.h first; hot.h is private to sched/"
+#endif
+
+#define MPGI_HOT static inline __attribute__((always_inline))
+/* Ends in a jump: without this the compiler thinks that whatever leads there
+ * is seldom run, and makes it small. */
+#define MPGI_HOT_END __attribute__((hot))
+
+/* ---- statuses (status.c) ---- */
+
+/* Row: from; bits: to.  Both are constants where this is used. */
+#define MPGI_TO(s) (1u << MPGI_G_##s)
+MPGI_HOT bool mpgi_hot_status_may(enum mpgi_g_status from,
+                                  enum mpgi_g_status to) {
+  uint32_t may = 0;
+  switch (from) {
+  case MPGI_G_IDLE: may = MPGI_TO(DEAD); break;
+  case MPGI_G_DEAD: may = MPGI_TO(RUNNABLE); break;
+  case MPGI_G_RUNNABLE: may = MPGI_TO(RUNNING) | MPGI_TO(DEAD); break;
+  case MPGI_G_RUNNING:
+    may = MPGI_TO(RUNNABLE) | MPGI_TO(SYSCALL) | MPGI_TO(WAITING) |
+          MPGI_TO(DEAD) | MPGI_TO(PREEMPTED);
+    break;
+  case MPGI_G_SYSCALL:
+    may = MPGI_TO(RUNNING) | MPGI_TO(RUNNABLE) | MPGI_TO(DEAD);
+    break;
+  case MPGI_G_WAITING:
+    may = MPGI_TO(RUNNABLE) | MPGI_TO(DEAD) | MPGI_TO(COPYSTACK);
+    break;
+  case MPGI_G_PREEMPTED:
+    may = MPGI_TO(RUNNING) | MPGI_TO(RUNNABLE) | MPGI_TO(DEAD);
+    break;
+  case MPGI_G_COPYSTACK: may = MPGI_TO(WAITING); break;
+  case MPGI_G_SCAN: break;
+  }
+  return may >> to & 1;
+}
+#undef MPGI_TO
+
+MPGI_HOT void mpgi_hot_status_set(struct mpg_g *gp, enum mpgi_g_status from,
+                                  enum mpgi_g_status to) {
+  uint32_t now = atomic_load_explicit(&gp->status, memory_order_relaxed);
+  MPG_VERIFY(now == from && mpgi_hot_status_may(from, to));
+  atomic_store_explicit(&gp->status, to, memory_order_release);
+}
+
+/* ---- run queues (runq.c) ---- */
+
+#define MPGI_RUNQ_SLOT(i) ((i) % MPGI_RUNQ_SLOTS)
+
+/* runq.c: the ring is full. */
+MPGI_HIDDEN void mpgi_runq_put_full(struct mpg_p *pp, struct mpg_g *gp);
+
+MPGI_HOT void mpgi_hot_runq_put_tail(struct mpg_p *pp, struct mpg_g *gp) {
+  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+  uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
+  if (MPGI_UNLIKELY(tail - head >= MPGI_RUNQ_SLOTS)) {
+    mpgi_runq_put_full(pp, gp);
+    return;
+  }
+  atomic_store_explicit(&pp->runq[MPGI_RUNQ_SLOT(tail)], gp,
+                        memory_order_relaxed);
+  atomic_store_explicit(&pp->runq_tail, tail + 1, memory_order_release);
+}
+
+/* True: somebody was kicked to the tail.  If not, a full fence came after the
+ * put [wake.fence]. */
+MPGI_HOT bool mpgi_hot_runq_put_next(struct mpg_p *pp, struct mpg_g *gp) {
+  struct mpg_g *old = atomic_exchange(&pp->runnext, gp);
+  mpgi_arch_fence_after_rmw();
+  if (!old) return false;
+  mpgi_hot_runq_put_tail(pp, old);
+  return true;
+}
+
+/* The oldest of the ring, taken by the owner or by anybody else. */
+MPGI_HOT struct mpg_g *mpgi_hot_runq_take_head(struct mpg_p *pp) {
+  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+  for (;;) {
+    uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_acquire);
+    if (head == tail) return NULL;
+    struct mpg_g *gp = atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(head)],
+                                            memory_order_relaxed);
+    if (MPGI_LIKELY(atomic_compare_exchange_weak_explicit(
+            &pp->runq_head, &head, head + 1, memory_order_release,
+            memory_order_acquire)))
+      return gp;
+  }
+}
+
+/* Only the owner fills it; NULL also when a thief was faster.  It releases,
+ * too: whoever sees runnext empty must see in the ring what was kicked out of
+ * it (mpgi_runq_empty). */
+MPGI_HOT struct mpg_g *mpgi_hot_runq_take_next(struct mpg_p *pp) {
+  if (!atomic_load_explicit(&pp->runnext, memory_order_relaxed)) return NULL;
+  return atomic_exchange_explicit(&pp->runnext, NULL, memory_order_acq_rel);
+}
+
+/* As seen by the owner, who is the only one that adds. */
+MPGI_HOT bool mpgi_hot_runq_empty(struct mpg_p *pp) {
+  return atomic_load_explicit(&pp->runq_head, memory_order_relaxed) ==
+             atomic_load_explicit(&pp->runq_tail, memory_order_relaxed) &&
+         !atomic_load_explicit(&pp->runnext, memory_order_relaxed);
+}
+
+/* ---- waking (proc.c, [wake.fence]) ---- */
+
+/* Somebody was put on a queue, and a full fence came after it. */
+MPGI_HOT void mpgi_hot_wake_fenced(void) {
+  if (MPGI_UNLIKELY(
+          atomic_load_explicit(&mpgi_sched.npidle, memory_order_relaxed) != 0))
+    mpgi_wakep();
+}
+
+/* Into runnext, which is somebody's whom gp's waker wants to run soon. */
+MPGI_HOT void mpgi_hot_put_next_and_wake(struct mpg_p *pp, struct mpg_g *gp) {
+  if (mpgi_hot_runq_put_next(pp, gp)) atomic_thread_fence(memory_order_seq_cst);
+  mpgi_hot_wake_fenced();
+}
+
+/* ---- leaving (proc.c) ---- */
+
+/* Remember the control words the goroutine left in the thread. */
+MPGI_HOT void mpgi_hot_fpu_leave(struct mpg_m *mp, struct mpg_g *gp) {
+  mp->fpu = gp->ctx.fpu = mpgi_arch_fpu();
+}
+
+MPGI_HOT void mpgi_hot_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
+  MPG_ASSERT_INTERNAL(mp->curg == gp && gp->m == mp);
+  MPG_ASSERT_INTERNAL(!mpgi_tls_libc());
+  mpgi_hot_fpu_leave(mp, gp);
+  mp->curg = NULL;
+  gp->m = NULL;
+  if (MPGI_UNLIKELY(mpgi_opt.stackmove)) mp->move_wanted |= gp->movable;
+}
+
+#endif /* MPGI_HOT_H */
