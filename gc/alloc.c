@@ -79,6 +79,8 @@ static size_t request_max(void) {
 static void large_zero(struct mpgi_span *s) {
   void *lo = (void *) mpgi_span_base(s);
   size_t bytes = (size_t) s->pages << MPGI_PAGE_LOG2;
+  if (MPGI_UNLIKELY(mpgi_opt.redzone != 0))
+    mpgi_redzone_reuse((uintptr_t) lo, bytes);
   if (s->zero || s->kind == MPGI_KIND_NOSCAN) return;
   if (bytes >= LARGE_ZERO_BYTES)
     mpgi_os_mem_release(lo, bytes);
@@ -146,7 +148,9 @@ static inline __attribute__((always_inline)) void *ladder(attempt *try,
                                                           size_t bytes,
                                                           size_t how) {
   struct mpgi_cache *c = mpgi_alloc_cache("mpg_alloc");
-  if (bytes > request_max()) return ask_handler(bytes);
+  size_t asked = bytes;
+  if (bytes > request_max() - MPGI_REDZONE_BYTES) return ask_handler(bytes);
+  if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) bytes += MPGI_REDZONE_BYTES;
   collect_if_due(c);
   c = mpgi_alloc_cache("mpg_alloc");
   void *p = try(c, bytes, how);
@@ -154,8 +158,9 @@ static inline __attribute__((always_inline)) void *ladder(attempt *try,
     mpgi_gc_collect_fully(MPGI_GC_HEAP);
     c = mpgi_alloc_cache("mpg_alloc");
     p = try(c, bytes, how);
-    if (p == NULL) return ask_handler(bytes);
+    if (p == NULL) return ask_handler(asked);
   }
+  if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) mpgi_redzone_set(p, asked);
   if (MPGI_UNLIKELY(c->sampled)) mpgi_profile_sample(c, p);
   return p;
 }

@@ -10,6 +10,7 @@
  */
 #define MPGI_GC_INSIDE 1
 #include <arch/common/fixmem.h>
+#include <arch/common/options.h>
 #include <gc/special.h>
 #include <mpg/gc.h>
 
@@ -38,9 +39,14 @@ void *mpgi_alloc_aligned_g0(size_t bytes, size_t align) {
     return NULL;
   if (align <= MPGI_GRANULE_BYTES)
     return mpgi_alloc_object(bytes, MPGI_KIND_SCAN);
-  unsigned c = class_aligned(bytes, align);
-  if (c != MPGI_CLASS_LARGE && mpgi_class[c].bytes <= span_bytes(bytes))
-    return mpgi_alloc_object(mpgi_class[c].usable, MPGI_KIND_SCAN);
+  size_t zone = mpgi_opt.redzone != 0 ? MPGI_REDZONE_BYTES : 0;
+  unsigned c = class_aligned(bytes + zone, align);
+  if (c != MPGI_CLASS_LARGE &&
+      mpgi_class[c].bytes <= span_bytes(bytes + zone)) {
+    void *p = mpgi_alloc_object(mpgi_class[c].usable - zone, MPGI_KIND_SCAN);
+    if (zone != 0 && p != NULL) mpgi_redzone_set(p, bytes);
+    return p;
+  }
   return mpgi_alloc_pages(bytes,
                           align > MPGI_PAGE_BYTES ? align : MPGI_PAGE_BYTES);
 }

@@ -37,9 +37,12 @@ void mpgi_free_g0(void *p) {
   if (MPGI_UNLIKELY(mpgi_special_maybe(&cell))) mpgi_special_drop(&cell);
   struct mpgi_span *s = cell.span;
   uint64_t bytes = mpgi_span_cell_bytes(s);
-  if (mpgi_opt.clobberfree != 0) mpgi_sweep_clobber(cell.base, bytes);
+  bool zones = mpgi_opt.redzone != 0;
+  if (MPGI_UNLIKELY(zones)) mpgi_redzone_check(&cell, "mpg_free");
+  if (MPGI_UNLIKELY(zones || mpgi_opt.clobberfree != 0))
+    mpgi_sweep_clobber(cell.base, bytes);
   mpgi_sweep_count_free(bytes);
-  if (mpgi_cache_unpop(mpgi_tls_cache(), &cell)) return;
+  if (!zones && mpgi_cache_unpop(mpgi_tls_cache(), &cell)) return;
   mpgi_pacer_refund(bytes);
   mpgi_central_cell_freed(s, cell.index);
 }
@@ -84,8 +87,11 @@ void *mpgi_realloc_g0(void *p, size_t bytes) {
   if (!mpgi_cell_start(p, &cell))
     mpgi_fatal(
         "mpg_realloc of a pointer that is not the start of a live object");
+  if (MPGI_UNLIKELY(mpgi_opt.redzone != 0))
+    mpgi_redzone_check(&cell, "mpg_realloc");
   if (fits(&cell, bytes)) {
     tail_zero(&cell, bytes);
+    if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) mpgi_redzone_set(p, bytes);
     return p;
   }
   void *q = alloc_like(&cell, bytes);

@@ -208,7 +208,8 @@ static void hole_retire(struct mpgi_cache *c, struct mpgi_span *s,
 }
 
 static uint32_t hole_cells_max(const struct mpgi_span *s) {
-  if (MPGI_UNLIKELY(mpgi_opt.gcstress > 0)) return 1; /* every one is slow */
+  if (MPGI_UNLIKELY(mpgi_opt.gcstress > 0 || mpgi_opt.redzone != 0))
+    return 1; /* every one is slow */
   uint32_t n = HOLE_BYTES / mpgi_class[s->class].bytes;
   return n > 0 ? n : 1;
 }
@@ -225,6 +226,7 @@ static void hole_set(struct mpgi_cache *c, struct mpgi_span *s,
   uintptr_t from = mpgi_span_cell(s, lo);
   size_t bytes = (size_t) (hi - lo) * h->bytes;
   bool typed = s->kind == MPGI_KIND_TYPED;
+  if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) mpgi_redzone_reuse(from, bytes);
   if (typed) hole_zero(s, from, bytes);
   write_begin(c);
   mpgi_span_bits_set(s, lo, hi);

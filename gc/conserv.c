@@ -11,6 +11,7 @@
  * the two: the caller holds no object there.
  */
 #define MPGI_GC_INSIDE 1
+#include <arch/common/options.h>
 #include <gc/gc_private.h>
 
 bool mpgi_cell_find(uintptr_t addr, struct mpgi_cell *out) {
@@ -56,6 +57,7 @@ size_t mpgi_cell_usable(const struct mpgi_cell *c) {
   const struct mpgi_span *s = c->span;
   uint64_t bytes = mpgi_span_cell_bytes(s);
   MPG_ASSERT_INTERNAL(bytes >= MPGI_GRANULE_BYTES);
+  if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) return mpgi_redzone_size(c);
   if (s->class == MPGI_CLASS_LARGE) return bytes - MPGI_PAD_BYTES;
   return mpgi_class[s->class].usable;
 }

@@ -479,7 +479,21 @@ MPGI_HIDDEN void mpgi_sweep_count_free(uint64_t bytes);
 MPGI_HIDDEN uint64_t mpgi_sweep_freed_objects(void);
 MPGI_HIDDEN uint64_t mpgi_sweep_free_bytes(void);
 /* MPG_DEBUG=clobberfree=1: overwrite freed cells. */
+#define MPGI_CLOBBER 0xdf
 MPGI_HIDDEN void mpgi_sweep_clobber(uintptr_t lo, uint64_t bytes);
+
+/* ---- fences (redzone.c): with MPG_DEBUG=redzone=1 only ---- */
+
+/* An allocation asks for so many bytes more. */
+#define MPGI_REDZONE_BYTES 16
+/* The new object at p is of n bytes: behind them its zone begins. */
+MPGI_HIDDEN void mpgi_redzone_set(void *p, size_t n);
+/* The bytes that were asked for. */
+MPGI_HIDDEN size_t mpgi_redzone_size(const struct mpgi_cell *c);
+/* Fatal if somebody wrote beyond the object's end; by: who looks. */
+MPGI_HIDDEN void mpgi_redzone_check(const struct mpgi_cell *c, const char *by);
+/* Fatal if somebody wrote to free memory that is about to be used again. */
+MPGI_HIDDEN void mpgi_redzone_reuse(uintptr_t base, uint64_t bytes);
 
 /* ---- pacing (pacer.c) ---- */
 

@@ -35,7 +35,6 @@
 #define BACKGROUND_MIN_BYTES ((uint64_t) 4 << 20) /* or so large a heap */
 #define SCAVENGE_NS INT64_C(1000000000)           /* between two steps */
 #define STACK_BYTES ((size_t) 64 << 10)
-#define CLOBBER 0xdf
 
 static struct {
   _Atomic uint64_t pending; /* unswept, or being swept */
@@ -50,14 +49,15 @@ static struct {
 /* ---- one span ---- */
 
 void mpgi_sweep_clobber(uintptr_t lo, uint64_t bytes) {
-  memset((void *) lo, CLOBBER, bytes);
+  memset((void *) lo, MPGI_CLOBBER, bytes);
 }
 
-static void clobber_cells(const struct mpgi_span *s, unsigned word,
-                          uint64_t dead) {
+static void clobber_cells(struct mpgi_span *s, unsigned word, uint64_t dead) {
   for (; dead != 0; dead &= dead - 1) {
     uint32_t i = word * 64 + (uint32_t) __builtin_ctzll(dead);
-    mpgi_sweep_clobber(mpgi_span_cell(s, i), mpgi_span_cell_bytes(s));
+    struct mpgi_cell cell = {s, i, mpgi_span_cell(s, i)};
+    if (mpgi_opt.redzone != 0) mpgi_redzone_check(&cell, "the sweeper");
+    mpgi_sweep_clobber(cell.base, mpgi_span_cell_bytes(s));
   }
 }
 
@@ -72,7 +72,7 @@ static uint32_t ones(uint64_t x) {
 
 uint32_t mpgi_sweep_span(struct mpgi_span *s) {
   struct mpgi_pair *pair = mpgi_span_pairs(s);
-  bool clobber = mpgi_opt.clobberfree != 0;
+  bool clobber = mpgi_opt.clobberfree != 0 || mpgi_opt.redzone != 0;
   uint32_t live = 0, dead = 0;
   MPG_ASSERT(mpgi_span_state(s) == MPGI_SPAN_SWEEPING);
   for (unsigned w = 0; w < mpgi_span_words(s); w++) {

@@ -14,6 +14,7 @@
 #define MPGI_GC_INSIDE 1
 #include <string.h>
 
+#include <arch/common/options.h>
 #include <arch/os.h>
 #include <gc/gc.h>
 #include <gc/special.h>
@@ -220,6 +221,9 @@ static void compare(void *arg, struct mpgi_span *s) {
   const struct mpgi_pair *pair = mpgi_span_pairs(s);
   for (uint32_t i = 0; i < s->objects; i++) {
     bool marked = mpgi_load(&pair[i / 64].mark) >> i % 64 & 1;
+    if (mpgi_opt.redzone != 0 && mpgi_load(&pair[i / 64].alloc) >> i % 64 & 1)
+      mpgi_redzone_check(&(struct mpgi_cell){s, i, mpgi_span_cell(s, i)},
+                         "gcverify");
     if (marked == seen_test(mpgi_span_cell(s, i), false)) continue;
     if ((*(uint64_t *) arg)++ < 10) differ(s, i, marked);
   }
