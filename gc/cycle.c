@@ -280,7 +280,7 @@ static bool prepare_and_stop(struct cycle *c) {
     if (mpgi_gc_world.reserve != NULL) mpgi_gc_world.reserve();
     if (!prepare(c)) break;
     c->asked = mpgi_os_now();
-    mpgi_gc_world.stop(MPGI_STOP_GC);
+    mpgi_gc_world.stop(MPGI_STOP_GC, c->markers_wanted - 1);
     if (mpgi_os_roots_current() || tries == TRIES_MAX) return true;
     mpgi_gc_world.start();
     mpgi_gc_world.give_way();

@@ -102,7 +102,7 @@ static void put_roots(void) {
 static void collect_and_stop(void) {
   for (;;) {
     mpgi_gc_collect_fully(MPGI_GC_FORCED);
-    mpgi_gc_world.stop(MPGI_STOP_STATS);
+    mpgi_gc_world.stop(MPGI_STOP_STATS, 0);
     if (mpgi_os_roots_current()) break;
     mpgi_gc_world.start();
     mpgi_gc_world.give_way();

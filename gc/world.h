@@ -30,8 +30,10 @@ struct mpgi_world {
   /* Stop every mutator; returns when all are stopped.  One initiator at a
    * time; a second one is stopped like any mutator until it is its turn.
    * Called on g0 or on a thread without a P.  Nothing between stop and start
-   * may take a lock a stopped thread can hold. */
-  void (*stop)(enum mpgi_stop_reason reason);
+   * may take a lock a stopped thread can hold.
+   * helpers: how many stopped threads recruit will be asked for; with 0 all
+   * may be stopped in the quickest way, where they can't help. */
+  void (*stop)(enum mpgi_stop_reason reason, unsigned helpers);
   /* May be NULL.  From here on until start, or unreserve instead of stop,
    * nobody but the caller stops the world. */
   void (*reserve)(void);

@@ -402,6 +402,7 @@ struct mpgi_stw {
   _Atomic uint32_t seq;     /* futex: bumped at start and when help is wanted */
   _Atomic int32_t tickets;  /* helpers wanted */
   enum mpgi_stop_reason reason;
+  unsigned helpers; /* that may be recruited: threads that stop on g0 */
   int64_t requested_at, stopped_at;
   _Atomic int64_t last_tts;
   _Atomic uint64_t pause_total;
@@ -593,7 +594,8 @@ MPGI_HIDDEN void mpgi_p_retire(struct mpg_m *mp); /* mp lets go of its P */
 MPGI_HIDDEN void mpgi_compensate(int stuck);
 
 /* stw.c */
-MPGI_HIDDEN void mpgi_world_stop(enum mpgi_stop_reason reason);
+MPGI_HIDDEN void mpgi_world_stop(enum mpgi_stop_reason reason,
+                                 unsigned helpers);
 /* From any thread: false, and nothing is stopped, while no run is on. */
 MPGI_HIDDEN bool mpgi_world_stop_if_running(enum mpgi_stop_reason reason);
 MPGI_HIDDEN void mpgi_world_start(void);

@@ -361,6 +361,7 @@ static bool poll_idle(struct mpg_m *mp) {
    * sleeper looks again. */
   if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
   bool again_with_p = reacquire_idle_p(mp);
+  if (!again_with_p) mpgi_sysmon_due(mpgi_os_now());
   mpgi_ready_batch(&ready);
   return again_with_p;
 }

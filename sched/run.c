@@ -217,7 +217,7 @@ void mpgi_freeze_for_ever_sig(struct mpg_m *mp) {
 }
 
 void mpgi_run_finish(struct mpg_m *mp) {
-  mpgi_world_stop(MPGI_STOP_EXIT);
+  mpgi_world_stop(MPGI_STOP_EXIT, 0);
   mpgi_trace_run_end_stw();
   mpgi_fixmem_forbid(-1);
   mpgi_metric_record_stop(MPGI_STOP_EXIT, atomic_load(&mpgi_stw.last_tts),

@@ -7,6 +7,7 @@
  *   no goroutine, or no P                       nothing: it owes nobody
  *   in the runtime (SP on g0, or PC in          poison the guard word; the
  *   mpg_rt_text)                                flag is seen on the way out
+ *   the world is stopping, nobody has to help   freeze in place (tier 3)
  *   at an async safe point                      inject a call (tier 2)
  *   the world is stopping                       freeze in place (tier 3)
  *   otherwise                                   poison the guard word (tier 1)
@@ -144,6 +145,13 @@ static bool may_freeze_at_exit(const struct mpgi_sigregs *r, void *ucontext) {
          mpgi_os_now() - asked > MPGI_EXIT_GRACE_NS;
 }
 
+/* Without a look at the frames and without a way through g0.  Whose slice is
+ * over is worth those: it had to be asked again. */
+static bool freeze_at_once(const struct mpg_g *gp) {
+  return mpgi_stw.helpers == 0 && mpgi_stw.reason != MPGI_STOP_EXIT &&
+         !(atomic_load(&gp->ctx.preempt) & MPGI_PREEMPT_SLICE);
+}
+
 static void sig_running(struct mpg_m *mp, struct mpg_g *gp, void *ucontext) {
   struct mpgi_sigregs r;
   mpgi_arch_sigregs(ucontext, &r);
@@ -156,6 +164,10 @@ static void sig_running(struct mpg_m *mp, struct mpg_g *gp, void *ucontext) {
   }
   if (mp->attached) {
     if (stopping) mpgi_freeze_sig(mp, ucontext);
+    return;
+  }
+  if (stopping && freeze_at_once(gp)) {
+    mpgi_freeze_sig(mp, ucontext);
     return;
   }
   bool on_stack = r.sp > gp->ctx.lo && r.sp <= gp->ctx.hi;

@@ -10,7 +10,8 @@
  *      signal that found its thread in the runtime had no effect by itself.
  * A running P stops at one of
  *   mpgi_stop_here   on g0: scheduler, entry thunk's way out, async preemption
- *   mpgi_freeze_sig  in the signal handler: foreign code, or no safe point
+ *   mpgi_freeze_sig  in the signal handler: foreign code, no safe point, or
+ *                    nobody is wanted to help: it is the quickest way
  * [stw.arrive] Each counted P arrives exactly once in an epoch: stop_here and
  * freeze by the P's owner, p_idle_put_locked and p_die_locked for a P let go
  * of, and the system-call CAS for one taken.  The fetch_sub(acq_rel) orders
@@ -236,13 +237,15 @@ void mpgi_world_unreserve(void) {
   atomic_store(&mpgi_stw.sema, 0);
 }
 
-static void stop_with_semaphore(enum mpgi_stop_reason reason) {
+static void stop_with_semaphore(enum mpgi_stop_reason reason,
+                                unsigned helpers) {
   struct mpg_m *mp = mpgi_tls_m();
   __builtin_unwind_init(); /* callee-saved registers to above stop_sp */
   int64_t requested = mpgi_os_now();
   MPGI_TRACE_EVERYBODY(STW_BEGIN, (uint64_t) reason, 0);
   struct mpg_p *own = mp ? mp->p : NULL;
   mpgi_stw.reason = reason;
+  mpgi_stw.helpers = helpers;
   mpgi_stw.requested_at = requested;
   atomic_store(&mpgi_stw.tickets, 0);
   mpgi_mutex_lock(&mpgi_sched.lock);
@@ -267,11 +270,11 @@ static void stop_with_semaphore(enum mpgi_stop_reason reason) {
   mpgi_fixmem_forbid(+1);
 }
 
-void mpgi_world_stop(enum mpgi_stop_reason reason) {
+void mpgi_world_stop(enum mpgi_stop_reason reason, unsigned helpers) {
   struct mpg_m *mp = mpgi_tls_m();
   if (!mp || atomic_load(&reserver) != mp) take_semaphore();
   atomic_store(&reserver, NULL);
-  stop_with_semaphore(reason);
+  stop_with_semaphore(reason, helpers);
 }
 
 /* The semaphore is held while a run starts, and from its end on. */
@@ -286,7 +289,7 @@ bool mpgi_world_stop_if_running(enum mpgi_stop_reason reason) {
     atomic_store(&mpgi_stw.sema, 0);
     return false;
   }
-  stop_with_semaphore(reason);
+  stop_with_semaphore(reason, 0);
   return true;
 }
 
@@ -446,7 +449,7 @@ static int prepare_ps(int n) {
 
 /* Returns how many there are now; *old: how many there were. */
 static int resize(int n, int *old) {
-  mpgi_world_stop(MPGI_STOP_GOMAXPROCS);
+  mpgi_world_stop(MPGI_STOP_GOMAXPROCS, 0);
   *old = atomic_load(&mpgi_sched.procs);
   int got = mpgi_p_resize_stw(n);
   mpgi_world_start();

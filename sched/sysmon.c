@@ -19,6 +19,7 @@
 #define TICK_MIN_NS (20 * 1000)
 #define TICK_MAX_NS (10 * 1000 * 1000)
 #define TICKS_BEFORE_BACKOFF 50
+#define POLLER_GRACE_NS (200 * 1000)
 #define ASK_MIN_NS (100 * 1000)
 #define ASK_MAX_NS (1000 * 1000)
 #define CPU_EVERY_NS (MPGI_FAIR_NS / 2)
@@ -55,11 +56,21 @@ static bool nobody_free(void) {
          atomic_load(&mpgi_sched.nmspinning) == 0;
 }
 
+/* A thread sleeps until the first timer is due: sysmon waking up at the same
+ * moment would only be in its way, on the same CPUs.  So sysmon is late then;
+ * the thread that finds no P wakes it. */
+static int64_t first_timer(void) {
+  int64_t first = mpgi_timers_first();
+  bool covered = first != INT64_MAX && atomic_load(&mpgi_sched.poller) &&
+                 atomic_load(&mpgi_sched.poll_until) <= first;
+  return covered ? first + POLLER_GRACE_NS : first;
+}
+
 static void sleep_until(int64_t when) {
   struct mpgi_note *note = &mpgi_sched.sysmon_note;
   mpgi_note_clear(note);
   atomic_store(&mpgi_sched.sysmon_until, when);
-  int64_t first = mpgi_timers_first();
+  int64_t first = first_timer();
   int64_t now = mpgi_os_now();
   if (first < when)
     when = first > now + TICK_MIN_NS ? first : now + TICK_MIN_NS;

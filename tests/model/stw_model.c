@@ -134,7 +134,7 @@ static bool have_helped(const void *arg) {
 static void stop_and_start(int times, bool with_help) {
   while (times--) {
     clock_reads[explore_self()] = 0;
-    mpgi_world_stop(MPGI_STOP_GC);
+    mpgi_world_stop(MPGI_STOP_GC, 0);
     check_stopped(model_m());
     if (with_help) {
       help_wanted += (int) mpgi_stw_recruit(1);

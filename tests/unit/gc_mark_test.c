@@ -391,7 +391,7 @@ static void job_none(size_t i, mpgi_visit *visit, void *arg) {
 /* Mark from two roots; every object is found, none is freed. */
 static void mark_two_roots(struct mpgi_mark_result *r) {
   mpgi_sweep_finish();
-  world_stop(MPGI_STOP_GC);
+  world_stop(MPGI_STOP_GC, 0);
   mpgi_cache_flush_all_stw();
   mpgi_mark_run(job_none, 2, world.parallelism, r);
   mpgi_sweep_begin_stw(mpgi_central_flip_stw());
@@ -492,7 +492,7 @@ static void child_wrong_mark(void *arg) {
   if (missing) p[0] = q;
   world.root[0] = p;
   mpgi_sweep_finish();
-  world_stop(MPGI_STOP_GC);
+  world_stop(MPGI_STOP_GC, 0);
   mpgi_cache_flush_all_stw();
   size_t kept = mpgi_verify_begin_stw(job_none, 1);
   mpgi_mark_run(mpgi_verify_root, kept, 1, &r);

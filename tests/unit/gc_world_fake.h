@@ -97,7 +97,8 @@ UNIT_UNUSED static void world_poll(void) {
   pthread_mutex_unlock(&world.lock);
 }
 
-static void world_stop(enum mpgi_stop_reason reason) {
+static void world_stop(enum mpgi_stop_reason reason, unsigned helpers) {
+  (void) helpers;
   (void) reason;
   while (pthread_mutex_trylock(&world.initiator) != 0) {
     if (self != NULL) world_poll();
