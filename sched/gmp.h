@@ -204,6 +204,7 @@ struct mpg_p {
   _Atomic uint32_t status;      /* enum mpgi_p_status */
   struct mpg_m *m;              /* owner, or NULL; stale while in a syscall */
   struct mpg_p *link;           /* sched.lock: idle list */
+  _Atomic(struct mpg_m *) handed; /* was idle and is woken for it (m.c) */
   _Atomic uint32_t schedtick;   /* owner: +1 at every new slice */
   _Atomic uint32_t syscalltick; /* owner: +1 at every system call */
   _Atomic uint32_t taken; /* sysmon: +1 when it takes it from a system call;
@@ -503,6 +504,9 @@ MPGI_HIDDEN void mpgi_ready_batch(struct mpgi_gqueue *q);
 MPGI_HIDDEN void mpgi_wakep(void);
 /* Does some run queue have work (that others may take)? */
 MPGI_HIDDEN bool mpgi_work_anywhere(void);
+/* wakep when there is such work, or nobody sleeps for the timers and
+ * descriptors there are. */
+MPGI_HIDDEN void mpgi_wake_if_wanted(void);
 /* Put the running gp at the back and schedule. */
 MPGI_HIDDEN _Noreturn void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp,
                                         bool global);
@@ -520,6 +524,9 @@ MPGI_HIDDEN void mpgi_fpu_leave(struct mpg_m *mp, struct mpg_g *gp);
 
 /* m.c */
 MPGI_HIDDEN int mpgi_m_start_first(struct mpg_p *pp);
+/* pp is on its way to an M that is not awake yet: take it back, the M sleeps
+ * on; or false. */
+MPGI_HIDDEN bool mpgi_m_take_back_locked(struct mpg_p *pp);
 /* Run some M on pp (NULL: any idle P); pp goes back to idle when no thread
  * can be had. */
 MPGI_HIDDEN void mpgi_m_start(struct mpg_p *pp, bool spinning);

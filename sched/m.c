@@ -235,6 +235,12 @@ int mpgi_m_start_first(struct mpg_p *pp) {
 
 /* ---- waking and parking ---- */
 
+static void idle_m_push_locked(struct mpg_m *mp) {
+  mp->link = mpgi_sched.idle_m;
+  mpgi_sched.idle_m = mp;
+  mpgi_sched.nmidle++;
+}
+
 static struct mpg_m *idle_m_pop_locked(void) {
   struct mpg_m *mp = mpgi_sched.idle_m;
   if (!mp) return NULL;
@@ -242,6 +248,33 @@ static struct mpg_m *idle_m_pop_locked(void) {
   mpgi_sched.nmidle--;
   mp->link = NULL;
   return mp;
+}
+
+/* [m.handed] next_p of an M that left the idle list holds the P until one
+ * takes it out: the M, once it is awake, or a stopper, which puts the M back on
+ * the list.  Waking up takes a thread longer than everything else in a stop. */
+static void hand(struct mpg_p *pp, struct mpg_m *mp) {
+  MPG_ASSERT(!atomic_load(&mp->next_p));
+  atomic_store_explicit(&pp->handed, mp, memory_order_relaxed);
+  atomic_store(&mp->next_p, pp);
+  mpgi_note_wake(&mp->park);
+}
+
+/* Before its M has acquired pp it can't have been handed on: a handed that is
+ * read here belongs to this transit, or next_p is empty. */
+bool mpgi_m_take_back_locked(struct mpg_p *pp) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  struct mpg_m *mp = atomic_load_explicit(&pp->handed, memory_order_relaxed);
+  struct mpg_p *there = pp;
+  if (!mp || !atomic_compare_exchange_strong(&mp->next_p, &there, NULL))
+    return false;
+  atomic_store_explicit(&pp->handed, NULL, memory_order_relaxed);
+  if (mp->spinning) {
+    mp->spinning = false;
+    atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
+  }
+  idle_m_push_locked(mp);
+  return true;
 }
 
 static void start_undo(struct mpg_p *pp, bool spinning) {
@@ -278,31 +311,33 @@ void mpgi_m_start(struct mpg_p *pp, bool spinning) {
     return;
   }
   mpgi_mutex_unlock(&mpgi_sched.lock);
-  MPG_ASSERT(!mp->spinning && !atomic_load(&mp->next_p));
+  MPG_ASSERT(!mp->spinning);
   mp->spinning = spinning;
-  atomic_store(&mp->next_p, pp);
-  mpgi_note_wake(&mp->park);
+  hand(pp, mp);
+}
+
+/* A stray wake-up (proc.c, poll_idle) comes without a P; so does one whose P a
+ * stopper took back. */
+static struct mpg_p *await_p(struct mpg_m *mp) {
+  struct mpg_p *pp;
+  while (!(pp = atomic_exchange(&mp->next_p, NULL))) { /* [m.handed] */
+    if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
+    mp->blocked = true;
+    mpgi_note_sleep(&mp->park);
+    mp->blocked = false;
+    mpgi_note_clear(&mp->park);
+  }
+  return pp;
 }
 
 void mpgi_m_stop(struct mpg_m *mp) {
   MPG_ASSERT(!mp->p && !mp->spinning && !mp->curg);
   mpgi_note_clear(&mp->park);
   mpgi_mutex_lock(&mpgi_sched.lock);
-  mp->link = mpgi_sched.idle_m;
-  mpgi_sched.idle_m = mp;
-  mpgi_sched.nmidle++;
+  idle_m_push_locked(mp);
   mpgi_checkdead_locked();
   mpgi_mutex_unlock(&mpgi_sched.lock);
-  /* A stray wake-up (proc.c, poll_idle) comes without a P. */
-  while (!atomic_load(&mp->next_p) && !atomic_load(&mpgi_sched.exiting)) {
-    mp->blocked = true;
-    mpgi_note_sleep(&mp->park);
-    mp->blocked = false;
-    mpgi_note_clear(&mp->park);
-  }
-  struct mpg_p *pp = atomic_exchange(&mp->next_p, NULL);
-  if (!pp) mpgi_m_exit(mp);
-  mpgi_p_acquire(mp, pp);
+  mpgi_p_acquire(mp, await_p(mp));
 }
 
 /* pp has no owner any more (system call): somebody else must run its work. */

@@ -30,6 +30,7 @@ void mpgi_p_acquire(struct mpg_m *mp, struct mpg_p *pp) {
   MPG_ASSERT(!mp->p && pp);
   MPG_ASSERT(atomic_load(&pp->status) == MPGI_P_RUNNING ||
              atomic_load(&pp->status) == MPGI_P_GCSTOP);
+  atomic_store_explicit(&pp->handed, NULL, memory_order_relaxed);
   mp->p = pp;
   pp->m = mp;
   mpgi_tls_cache_set(pp->cache);

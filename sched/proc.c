@@ -18,9 +18,10 @@
  * whoever it relied on looks after the put.  That M need not have spun: with
  * enough spinners it goes idle at once, and they may find work and leave
  * before its P counts as idle (Go up to 1.19 forgets wake-ups there).
- * An M that leaves spinning because it found work starts another spinner in
- * its place (the submitter relied on one).  Who takes nmspinning back without
- * having looked does so under sched.lock, with no P idle or before one is.
+ * An M that leaves spinning because it found work looks again, too, and starts
+ * another spinner in its place when there is more.  Who takes nmspinning back
+ * without having looked does so under sched.lock, with no P idle or before one
+ * is, or is a stopper: at its end the world is looked through as well.
  * Model-checked by tests/model/wake_model.c.
  *
  * Fairness: every 61st slice looks at the global queue first; runnext inherits
@@ -67,6 +68,26 @@ static __attribute__((noinline)) void ready_globally(struct mpg_g *gp) {
   mpgi_wakep();
 }
 
+static bool poller_wanted(void) {
+  return (mpgi_timers_first() != INT64_MAX || mpgi_netpoll_waiting()) &&
+         atomic_load(&mpgi_sched.poller) == NULL;
+}
+
+void mpgi_wake_if_wanted(void) {
+  if (mpgi_work_anywhere() || poller_wanted()) mpgi_wakep();
+}
+
+/* mp looks for work and will find what is put on its empty queue: waking
+ * another thread for it would cost more than most goroutines do. */
+static bool finds_next(const struct mpg_m *mp) {
+  return !mp->curg && mpgi_runq_empty(mp->p);
+}
+
+static void ready_here(struct mpg_m *mp, struct mpg_g *gp) {
+  mpgi_runq_put(mp->p, gp, true);
+  if (poller_wanted()) mpgi_wakep();
+}
+
 void mpgi_ready(struct mpg_g *gp) {
   struct mpg_m *mp = mpgi_tls_m();
   if (MPGI_UNLIKELY(gp->attached)) {
@@ -84,7 +105,10 @@ void mpgi_ready(struct mpg_g *gp) {
     gp->ready_at = mpgi_os_now();
   }
   atomic_store_explicit(&mp->p->woken, 1, memory_order_relaxed);
-  mpgi_hot_put_next_and_wake(mp->p, gp);
+  if (MPGI_UNLIKELY(finds_next(mp)))
+    ready_here(mp, gp);
+  else
+    mpgi_hot_put_next_and_wake(mp->p, gp);
 }
 
 /* Attached threads wake by themselves; the rest stays in q, runnable. */
@@ -133,7 +157,8 @@ static void spinning_end(struct mpg_m *mp) {
   mp->spinning = false;
   int32_t n = atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
   MPG_VERIFY(n > 0);
-  mpgi_wakep();
+  atomic_thread_fence(memory_order_seq_cst); /* [wake.fence] */
+  mpgi_wake_if_wanted();
 }
 
 /* ---- running ---- */

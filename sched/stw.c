@@ -4,7 +4,8 @@
  *   1. takes the semaphore (one at a time; a second initiator with a P stops
  *      like everybody else and tries again);
  *   2. under sched.lock sets waiting, counts the Ps that are neither idle nor
- *      dead (stopwait), takes those in system calls by CAS;
+ *      dead (stopwait), takes those in system calls by CAS, and those whose
+ *      thread is not awake yet [m.handed];
  *   3. asks each running P: preempt flag, guard word, SIGURG;
  *   4. waits for stopwait to fall to 0, asking again after a back-off: a
  *      signal that found its thread in the runtime had no effect by itself.
@@ -14,8 +15,9 @@
  *                    nobody is wanted to help: it is the quickest way
  * [stw.arrive] Each counted P arrives exactly once in an epoch: stop_here and
  * freeze by the P's owner, p_idle_put_locked and p_die_locked for a P let go
- * of, and the system-call CAS for one taken.  The fetch_sub(acq_rel) orders
- * everything the mutator wrote before everything the stopper reads.
+ * of, and whoever took it from a system call or a thread that slept.  The
+ * fetch_sub(acq_rel) orders everything the mutator wrote before everything the
+ * stopper reads.
  *
  * Start: waiting = 0, P statuses back to running, seq bumped, sleepers woken.
  * An M that sleeps through a start and a further stop sees seq changed,
@@ -43,7 +45,7 @@
 
 struct mpgi_stw mpgi_stw;
 
-#define SPIN_NS (30 * 1000)
+#define SPIN_NS (50 * 1000)
 #define RESEND_NS (50 * 1000)
 #define RESEND_MAX_NS (1000 * 1000)
 #ifndef THAW_AFTER_NS /* models have less time */
@@ -122,7 +124,7 @@ static void take_semaphore(void) {
   }
 }
 
-/* Ps that must arrive; those in system calls are taken here. */
+/* Ps that must arrive. */
 static void count_locked(struct mpg_p *own) {
   int32_t n = 0;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
@@ -134,9 +136,18 @@ static void count_locked(struct mpg_p *own) {
   atomic_store(&mpgi_stw.stopwait, n);
 }
 
-static void take_syscalls_locked(void) {
-  for (int32_t i = 0; i < mpgi_sched.nallp; i++)
-    mpgi_stw_take_syscall(mpgi_sched.allp[i]);
+static void take_handed_locked(struct mpg_p *pp) {
+  if (!mpgi_m_take_back_locked(pp)) return;
+  atomic_store(&pp->status, MPGI_P_GCSTOP);
+  mpgi_stw_arrive();
+}
+
+static void take_ownerless_locked(void) {
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    mpgi_stw_take_syscall(pp);
+    take_handed_locked(pp);
+  }
 }
 
 void mpgi_stw_take_syscall(struct mpg_p *pp) {
@@ -202,7 +213,7 @@ static void thaw_again(struct patience *w, int64_t now) {
 
 static void wait_arrivals(void) {
   int64_t begin = mpgi_os_now();
-  struct patience w = {.ask_at = begin + RESEND_NS / 2,
+  struct patience w = {.ask_at = begin + RESEND_NS,
                        .back_off = RESEND_NS,
                        .thaw_at = begin + THAW_AFTER_NS,
                        .thaw_for = THAW_MIN_NS};
@@ -251,7 +262,7 @@ static void stop_with_semaphore(enum mpgi_stop_reason reason,
   mpgi_mutex_lock(&mpgi_sched.lock);
   count_locked(own);
   atomic_store(&mpgi_stw.waiting, 1);
-  take_syscalls_locked();
+  take_ownerless_locked();
   mpgi_mutex_unlock(&mpgi_sched.lock);
   if (!all_stopped()) {
     ask_all();
@@ -293,7 +304,7 @@ bool mpgi_world_stop_if_running(enum mpgi_stop_reason reason) {
   return true;
 }
 
-/* Ps taken from system calls have no M: give those with work to somebody. */
+/* Ps taken here have no M: give those with work to somebody. */
 static void resume_ps(struct mpg_p **orphans) {
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
@@ -307,14 +318,6 @@ static void resume_ps(struct mpg_p **orphans) {
     pp->link = *orphans;
     *orphans = pp;
   }
-}
-
-/* No P could be taken off the idle list meanwhile: whoever wanted one went to
- * sleep and relies on this. */
-static void wake_idle(void) {
-  bool poll = (mpgi_timers_first() != INT64_MAX || mpgi_netpoll_waiting()) &&
-              atomic_load(&mpgi_sched.poller) == NULL;
-  if (poll || mpgi_work_anywhere()) mpgi_wakep();
 }
 
 void mpgi_world_start(void) {
@@ -343,7 +346,9 @@ void mpgi_world_start(void) {
     pp->link = NULL;
     mpgi_m_handoff(pp);
   }
-  wake_idle();
+  /* No P could be taken off the idle list meanwhile: whoever wanted one went to
+   * sleep and relies on this. */
+  mpgi_wake_if_wanted();
 }
 
 /* ---- the stopped ---- */

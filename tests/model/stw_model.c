@@ -81,14 +81,18 @@ void mpgi_metric_record_stop(enum mpgi_stop_reason r, int64_t tts,
 }
 void mpgi_sysmon_wake(void) {}
 void mpgi_wakep(void) {}
-bool mpgi_work_anywhere(void) { return false; }
-int64_t mpgi_timers_first(void) { return INT64_MAX; }
-bool mpgi_netpoll_waiting(void) { return false; }
+void mpgi_wake_if_wanted(void) {}
 bool mpgi_runq_empty(struct mpg_p *pp) {
   (void) pp;
   return true;
 }
 void mpgi_gc_help(void) { helped++; }
+
+/* See wake_model.c. */
+bool mpgi_m_take_back_locked(struct mpg_p *pp) {
+  (void) pp;
+  return false;
+}
 
 /* No work waits for it (m.c). */
 void mpgi_m_handoff(struct mpg_p *pp) {

@@ -7,7 +7,10 @@
  * If one waits in a queue for ever while an M sleeps, the explorer reports a
  * deadlock.
  *
- * Left out: timers, stops, the order of victims (always the same).
+ * A stopper takes Ps back from Ms that are not awake yet, and gives them out
+ * again when the world goes on.
+ *
+ * Left out: timers, arrivals of a stop, the order of victims (always the same).
  */
 #include "model.h"
 
@@ -59,6 +62,17 @@ int64_t mpgi_timers_first(void) { return INT64_MAX; }
 bool mpgi_netpoll_waiting(void) { return false; }
 void mpgi_sysmon_wake(void) {}
 void mpgi_checkdead_locked(void) {}
+
+/* An M that stops waits in place: whether all do is stw_model.c's business. */
+static bool world_runs(const void *arg) {
+  (void) arg;
+  return memory_word(&mpgi_stw.waiting) == 0;
+}
+void mpgi_stop_here(struct mpg_m *mp) {
+  (void) mp;
+  explore_await(world_runs, NULL);
+}
+void mpgi_stw_arrive(void) {}
 
 /* A thread made by m_new: its M is a spare one. */
 static unsigned char other_memory[64];
@@ -129,6 +143,8 @@ static void name_all(void) {
   for (int i = 0; i < MS; i++) explore_name(&m[i], sizeof m[i], ms[i]);
 }
 
+static bool with_stopper;
+
 /* M0 to M<busy> have Ps, up to M<awake> they don't sleep. */
 static void setup(int busy, int awake) {
   struct mpgi_sched *s = &mpgi_sched;
@@ -161,7 +177,7 @@ static void setup(int busy, int awake) {
     explore_constant(&g[i], offsetof(struct mpg_g, link));
   explore_constant(s->allp, sizeof s->allp);
   explore_constant(&s->procs, sizeof s->procs);
-  explore_constant(&mpgi_stw, sizeof mpgi_stw);
+  if (!with_stopper) explore_constant(&mpgi_stw, sizeof mpgi_stw);
   explore_constant(&mpgi_opt, sizeof mpgi_opt);
   name_all();
 }
@@ -173,6 +189,11 @@ static void setup_1_spins(void) {
 /* M2 runs somebody for ever. */
 static void setup_none_idle(void) {
   setup(2, 2);
+  wanted = 1;
+}
+static void setup_all_sleep_and_a_stopper(void) {
+  with_stopper = true;
+  setup(0, 0);
   wanted = 1;
 }
 static void setup_1_spins_1_comes(void) {
@@ -227,9 +248,7 @@ static void m_schedules(int i) { schedules(&m[i]); }
 
 /* Has none, and sleeps: the end of mpgi_m_stop. */
 static void m_sleeps(int i) {
-  explore_await(is_set, &m[i].park);
-  mpgi_note_clear(&m[i].park);
-  mpgi_p_acquire(&m[i], atomic_exchange(&m[i].next_p, NULL));
+  mpgi_p_acquire(&m[i], await_p(&m[i]));
   schedules(&m[i]);
 }
 
@@ -248,6 +267,23 @@ static void p_is_taken(int i) {
   struct mpg_p *pp = mpgi_p_idle_get_locked();
   mpgi_mutex_unlock(&mpgi_sched.lock);
   if (pp) mpgi_p_acquire(&m[i], pp);
+}
+
+/* stw.c: world_stop and world_start, as far as sleeping Ms are concerned. */
+static void stops_the_world(int arg) {
+  (void) arg;
+  struct mpg_p *taken[PS];
+  int n = 0;
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  atomic_store(&mpgi_stw.waiting, 1);
+  for (int i = 0; i < PS; i++)
+    if (mpgi_m_take_back_locked(&p[i])) taken[n++] = &p[i];
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  atomic_store(&mpgi_stw.waiting, 0);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  while (n-- > 0) mpgi_m_handoff(taken[n]);
+  mpgi_wake_if_wanted();
 }
 
 static void watches(int arg) {
@@ -303,6 +339,13 @@ static const struct explore_config configs[] = {
                 {"M1", m_schedules, 1, true},
                 SPARES,
                 WATCHER}},
+    {.name = "wake.a_stopper_takes_back_what_was_handed",
+     .setup = setup_all_sleep_and_a_stopper,
+     .thread = {{"M0", m0_starts, 1, false},
+                {"M1", m_sleeps, 1, true},
+                {"M2", m_sleeps, 2, true},
+                {"stopper", stops_the_world, 0, false},
+                WATCHER}},
 };
 
 /* ---- what must be noticed ---- */
@@ -316,6 +359,8 @@ static const struct {
     {5, {"mpgi_wakep", EXPLORE_FENCE, EXPLORE_SKIP, NULL}},
     {0, {"last_look", EXPLORE_RMW, EXPLORE_SKIP, NULL}},
     {0, {"mpgi_note_wake", EXPLORE_RMW, EXPLORE_SKIP, NULL}},
+    {1, {"spinning_end", EXPLORE_RMW, EXPLORE_SKIP, NULL}},
+    {6, {"mpgi_m_take_back_locked", EXPLORE_RMW, EXPLORE_SKIP, NULL}},
 };
 
 int main(void) {
