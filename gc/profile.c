@@ -97,7 +97,7 @@ int64_t mpgi_heap_profile_rate_g0(int64_t bytes) {
   int64_t old = rate_now();
   if (bytes < 0) return old;
   mpgi_alloc_cache("mpg_heap_profile_rate"); /* by a goroutine */
-  mpgi_gc_world.stop(MPGI_STOP_STATS);
+  mpgi_gc_world.stop(MPGI_STOP_STATS, 0);
   atomic_store(&rate, bytes);
   mpgi_cache_flush_all_stw();
   mpgi_cache_resample_stw();
