@@ -201,12 +201,12 @@ static inline void *mpgi_g_image(const struct mpg_g *gp) {
 
 struct mpg_p {
   int32_t id;
-  _Atomic uint32_t status;      /* enum mpgi_p_status */
-  struct mpg_m *m;              /* owner, or NULL; stale while in a syscall */
-  struct mpg_p *link;           /* sched.lock: idle list */
+  _Atomic uint32_t status;        /* enum mpgi_p_status */
+  struct mpg_m *m;                /* owner, or NULL; stale while in a syscall */
+  struct mpg_p *link;             /* sched.lock: idle list */
   _Atomic(struct mpg_m *) handed; /* was idle and is woken for it (m.c) */
-  _Atomic uint32_t schedtick;   /* owner: +1 at every new slice */
-  _Atomic uint32_t syscalltick; /* owner: +1 at every system call */
+  _Atomic uint32_t schedtick;     /* owner: +1 at every new slice */
+  _Atomic uint32_t syscalltick;   /* owner: +1 at every system call */
   _Atomic uint32_t taken; /* sysmon: +1 when it takes it from a system call;
                              owner: 0 when it gets it back (syscall.c) */
   _Atomic uint32_t woken; /* owner: somebody made ready waits in the queue */
