@@ -153,6 +153,7 @@ MPGI_HIDDEN int mpgi_os_fd_flags(int fd);
 MPGI_HIDDEN bool mpgi_os_fd_is_nonblocking(int fd);
 MPGI_HIDDEN int mpgi_os_fd_set_nonblocking(int fd);
 MPGI_HIDDEN int mpgi_os_socket_type(int fd); /* SOCK_..., or -ENOTSOCK */
+MPGI_HIDDEN bool mpgi_os_socket_is_tcp(int fd);
 MPGI_HIDDEN int mpgi_os_close(int fd);
 MPGI_HIDDEN ssize_t mpgi_os_fd_read(int fd, void *buf, size_t n);
 /* Never raises SIGPIPE. */

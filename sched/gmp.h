@@ -749,6 +749,10 @@ MPGI_HIDDEN int64_t mpgi_netpoll_last(void); /* ns: when somebody polled */
 MPGI_HIDDEN void mpgi_netpoll(int64_t timeout_ns, struct mpgi_gqueue *ready);
 MPGI_HIDDEN void mpgi_netpoll_break(void); /* who waits there must look */
 MPGI_HIDDEN void mpgi_netpoll_reset(void);
+/* [netpoll.trust] somebody waits on trust; who has for long is woken */
+#define MPGI_TRUST_NS ((int64_t) 50 * 1000 * 1000)
+MPGI_HIDDEN bool mpgi_netpoll_trusts(void);
+MPGI_HIDDEN void mpgi_netpoll_doubt(struct mpgi_gqueue *ready);
 
 /* sema.c */
 MPGI_HIDDEN void mpgi_sema_reset(void);

@@ -75,9 +75,12 @@ static enum attempt set_up(struct mpgi_io *io) {
   }
   int err = mpgi_os_fd_set_nonblocking(io->fd);
   if (err) return done(io, err);
-  kind_set(pd, type < 0              ? MPGI_PD_POLLED
-               : type == SOCK_STREAM ? MPGI_PD_STREAM
-                                     : MPGI_PD_SOCKET);
+  if (type < 0)
+    kind_set(pd, MPGI_PD_POLLED);
+  else if (type != SOCK_STREAM)
+    kind_set(pd, MPGI_PD_SOCKET);
+  else
+    kind_set(pd, mpgi_os_socket_is_tcp(io->fd) ? MPGI_PD_TCP : MPGI_PD_STREAM);
   return AGAIN;
 }
 
@@ -91,6 +94,7 @@ static enum attempt check(struct mpgi_io *io, bool by_flags) {
     return set_up(io);
   case MPGI_PD_SOCKET:
   case MPGI_PD_STREAM:
+  case MPGI_PD_TCP:
     if (!by_flags) return WAIT;
     break;
   default: break;
@@ -102,7 +106,8 @@ static enum attempt check(struct mpgi_io *io, bool by_flags) {
 
 static bool is_socket(const struct mpgi_pd *pd) {
   enum mpgi_pd_kind kind = kind_of(pd);
-  return kind == MPGI_PD_SOCKET || kind == MPGI_PD_STREAM;
+  return kind == MPGI_PD_SOCKET || kind == MPGI_PD_STREAM ||
+         kind == MPGI_PD_TCP;
 }
 
 static size_t transfer(const struct mpgi_pd *pd, size_t n) {
@@ -118,14 +123,27 @@ static enum attempt judge(struct mpgi_io *io, long r) {
   return AGAIN;
 }
 
+/* Linux says EAGAIN, too, when a signal comes as a read stands at the mark of
+ * urgent data, whatever is behind it. */
+static bool at_urgent_mark(const struct mpgi_io *io) {
+  return atomic_load_explicit(&io->pd->telling, memory_order_relaxed) &&
+         mpgi_os_poll_now(io->fd, POLLIN) > 0;
+}
+
 static enum attempt try_read(struct mpgi_io *io) {
   enum attempt a = check(io, false);
   if (a != WAIT) return a;
   size_t n = transfer(io->pd, io->n);
   io->dirs = MPGI_IO_IN;
   bool recv = is_socket(io->pd) && n > 0; /* of nothing: recv might wait */
-  return judge(io, recv ? mpgi_os_recv(io->fd, io->buf, n)
-                        : mpgi_os_fd_read(io->fd, io->buf, n));
+  bool tcp = recv && kind_of(io->pd) == MPGI_PD_TCP;
+  io->trust = tcp && mpgi_pd_is_dry(io->pd, io->seen);
+  if (io->trust) return WAIT;
+  long r = recv ? mpgi_os_recv(io->fd, io->buf, n)
+                : mpgi_os_fd_read(io->fd, io->buf, n);
+  if (tcp && r > 0 && (size_t) r < n) mpgi_pd_ran_dry(io->pd, io->seen);
+  if (tcp && r == -EAGAIN && at_urgent_mark(io)) return AGAIN;
+  return judge(io, r);
 }
 
 static enum attempt write_result(struct mpgi_io *io, long r) {
@@ -263,7 +281,7 @@ static void make_way(struct mpg_m *mp, struct mpg_g *gp, struct mpgi_io *io) {
 enum waited { PARKED, RETRY, OVER };
 
 static enum waited wait(struct mpg_g *gp, struct mpgi_io *io) {
-  int err = io->dirs ? mpgi_pd_register(io->pd) : 0;
+  int err = io->dirs && !io->trust ? mpgi_pd_register(io->pd) : 0;
   if (err == -EPERM && io->op != MPGI_IO_POLL) {
     kind_set(io->pd, MPGI_PD_NEW); /* another file since */
     return RETRY;
@@ -273,8 +291,9 @@ static enum waited wait(struct mpg_g *gp, struct mpgi_io *io) {
     finish(io);
     return OVER;
   }
+  uint8_t dirs = io->trust ? io->dirs | MPGI_IO_TRUST : io->dirs;
   gp->wait.elem = io;
-  switch (mpgi_pd_park(io->pd, gp, io->dirs, io->seen, io->deadline, resumed)) {
+  switch (mpgi_pd_park(io->pd, gp, dirs, io->seen, io->deadline, resumed)) {
   case MPGI_IO_WAITS: return PARKED;
   case MPGI_IO_CLOSED: closed(io); return OVER;
   default: return RETRY;
@@ -286,6 +305,7 @@ static void run(struct mpg_g *gp, struct mpgi_io *io) {
   struct mpg_m *mp = gp->m;
   for (;;) {
     mpgi_pd_edges(io->pd, io->seen);
+    io->trust = false;
     switch (attempt(io)) {
     case DONE: finish(io); return;
     case BLOCK: block(mp, io); return;

@@ -16,6 +16,7 @@
 enum {
   MPGI_IO_IN = 1,
   MPGI_IO_OUT = 2,
+  MPGI_IO_TRUST = 4, /* to mpgi_pd_park, with IN: it has not tried */
 };
 
 /* How a wait ended; io_over.  Who moves it away from 0 owns the goroutine. */
@@ -30,6 +31,7 @@ enum mpgi_pd_kind {
   MPGI_PD_NEW,    /* not looked at since it was opened */
   MPGI_PD_SOCKET, /* non-blocking; operations by recv and send */
   MPGI_PD_STREAM, /* the same, of sort SOCK_STREAM */
+  MPGI_PD_TCP,    /* the same, and TCP */
   MPGI_PD_POLLED, /* non-blocking, no socket: pipes, terminals, eventfds */
   MPGI_PD_FILE,   /* epoll refuses it */
 };
@@ -44,9 +46,17 @@ struct mpgi_pd {
   uint32_t seq;             /* lock: +1 for each close; in the event's data */
   _Atomic uint8_t kind;     /* enum mpgi_pd_kind: hint, checked when used */
   _Atomic bool registered;  /* with epoll, as far as we know */
-  int32_t fd;               /* constant */
+  _Atomic bool telling;     /* lock, read without: it was reported that more
+                               than bytes came; [netpoll.trust] */
+  bool trusted;             /* lock: somebody waits who has not tried */
+  bool listed;              /* lock: on the list of trusted ones */
+  _Atomic uint32_t dry;     /* 1 + the edge in after which a read came to the
+                               end of what there was; 0: none */
+  uint32_t trusts, trusts_seen;     /* lock: such waits; at the last look */
+  int32_t fd;                       /* constant */
   struct mpgi_waiter *first, *last; /* lock: who waits, FIFO */
   struct mpg_g *closer;             /* lock: waits for users to leave */
+  struct mpgi_pd *next_trusted;     /* of the list it is on */
 };
 
 /* The record of fd.  find: NULL when nobody used it; get: makes it, NULL
@@ -64,6 +74,12 @@ MPGI_HIDDEN int mpgi_pd_register(struct mpgi_pd *pd);
 
 /* Count the edges before trying an operation. */
 MPGI_HIDDEN void mpgi_pd_edges(const struct mpgi_pd *pd, uint32_t seen[2]);
+
+/* [netpoll.trust] A read after seen got less than it asked for.  And: a read
+ * now would find nothing. */
+MPGI_HIDDEN void mpgi_pd_ran_dry(struct mpgi_pd *pd, const uint32_t seen[2]);
+MPGI_HIDDEN bool mpgi_pd_is_dry(const struct mpgi_pd *pd,
+                                const uint32_t seen[2]);
 
 /* Park the calling goroutine until there is an edge in dirs after the seen
  * ones, the deadline (< 0: none), or a close.  WAITS: it is parked, with
@@ -104,6 +120,7 @@ struct mpgi_io {
   uint8_t op;   /* enum mpgi_io_op */
   uint8_t dirs; /* to wait for */
   bool begun;   /* connect: it is under way */
+  bool trust;   /* read: wait without having tried */
   int32_t fd;
   struct mpgi_pd *pd;
   void *buf; /* read, write: memory; accept, connect: struct sockaddr */

@@ -34,6 +34,23 @@
  * was closed behind our back (close(2)) and used again is noticed when a
  * goroutine is about to park: its file isn't registered.
  *
+ * [netpoll.trust] A read from a TCP socket that gets less than it asked for has
+ * found all there was: what comes later makes an edge.  So the next read, if
+ * there was no edge since the count before, parks without trying, and without
+ * asking whether the number is still registered: two system calls less for each
+ * message.  Not so after a report of more than bytes (the peer's end, an error,
+ * urgent data): a short read may have stopped before those.
+ *   goroutine  1. edge -> seen; 2. recv: short; dry = seen + 1
+ *              3. next read: edge -> seen; dry == seen + 1 and not telling:
+ *              4. under pd->lock: edge != seen: try; else queue
+ *   poller     under pd->lock: telling if so, then edge += 1, wake
+ * Whatever reached the socket after 2 is reported after 2: an edge that 1 did
+ * not count.  What reached it before 2 and wasn't read by it was reported with
+ * telling before 1, or is reported after 1.
+ * Trust may be wrong where the number was closed behind our back or a layer
+ * over TCP ends reads early.  So sysmon wakes who has waited on trust for
+ * MPGI_TRUST_NS to twice that; it then tries, and registers.
+ *
  * Who polls: an M without work, without waiting (find_runnable); one idle M,
  * until the first timer (proc.c, poll_idle); sysmon, when nobody has for a
  * while.  [netpoll.break] The idle one is told to look again through an
@@ -61,9 +78,10 @@
 static struct mpgi_mutex table_lock = MPGI_MUTEX_INIT(MPGI_RANK_LEAF);
 static _Atomic(struct mpgi_pd *) *_Atomic table; /* table_lock; CHUNKS */
 static _Atomic bool on;                          /* epoll is open */
-static _Atomic int32_t waiting;   /* goroutines parked for an edge */
-static _Atomic uint32_t breaking; /* [netpoll.break] */
-static _Atomic int64_t last_poll; /* ns */
+static _Atomic int32_t waiting;           /* goroutines parked for an edge */
+static _Atomic uint32_t breaking;         /* [netpoll.break] */
+static _Atomic int64_t last_poll;         /* ns */
+static _Atomic(struct mpgi_pd *) trusted; /* list; [netpoll.trust] */
 
 bool mpgi_netpoll_on(void) { return atomic_load(&on); }
 bool mpgi_netpoll_waiting(void) {
@@ -198,16 +216,89 @@ static void queue_wake_locked(struct mpgi_pd *pd, uint8_t dirs,
 #define DIRS_ALL 0x7f
 #define DIRS_TIMED 0x40 /* for the deadline only */
 
-static void report(struct mpgi_pd *pd, uint32_t seq, uint8_t dirs,
+static void report_locked(struct mpgi_pd *pd, uint8_t dirs,
+                          struct mpgi_gqueue *ready) {
+  for (int i = 0; i < 2; i++)
+    if (dirs >> i & 1)
+      atomic_fetch_add_explicit(&pd->edge[i], 1, memory_order_release);
+  if (dirs & MPGI_IO_IN) pd->trusted = false;
+  queue_wake_locked(pd, dirs, MPGI_IO_READY, ready);
+}
+
+static uint8_t dirs_of(uint32_t events) {
+  uint8_t dirs = 0;
+  if (events & (MPGI_OS_POLL_IN | MPGI_OS_POLL_PRI | MPGI_OS_POLL_RDHUP))
+    dirs |= MPGI_IO_IN;
+  if (events & MPGI_OS_POLL_OUT) dirs |= MPGI_IO_OUT;
+  if (events & (MPGI_OS_POLL_ERR | MPGI_OS_POLL_HUP))
+    dirs |= MPGI_IO_IN | MPGI_IO_OUT;
+  return dirs;
+}
+
+static void report(struct mpgi_pd *pd, uint32_t seq, uint32_t events,
                    struct mpgi_gqueue *ready) {
   mpgi_mutex_lock(&pd->lock);
   if ((pd->seq & INT32_MAX) == seq) {
-    for (int i = 0; i < 2; i++)
-      if (dirs >> i & 1)
-        atomic_fetch_add_explicit(&pd->edge[i], 1, memory_order_release);
-    queue_wake_locked(pd, dirs, MPGI_IO_READY, ready);
+    if (events & ~(uint32_t) (MPGI_OS_POLL_IN | MPGI_OS_POLL_OUT))
+      atomic_store_explicit(&pd->telling, true, memory_order_relaxed);
+    report_locked(pd, dirs_of(events), ready);
   }
   mpgi_mutex_unlock(&pd->lock);
+}
+
+/* ---- trust ---- */
+
+void mpgi_pd_ran_dry(struct mpgi_pd *pd, const uint32_t seen[2]) {
+  atomic_store_explicit(&pd->dry, seen[0] + 1, memory_order_relaxed);
+}
+
+/* seen was loaded before, with acquire: telling is at least as new. */
+bool mpgi_pd_is_dry(const struct mpgi_pd *pd, const uint32_t seen[2]) {
+  return seen[0] + 1 != 0 &&
+         atomic_load_explicit(&pd->dry, memory_order_relaxed) == seen[0] + 1 &&
+         !atomic_load_explicit(&pd->telling, memory_order_relaxed) &&
+         atomic_load_explicit(&pd->registered, memory_order_relaxed);
+}
+
+static void trusted_push(struct mpgi_pd *pd) {
+  struct mpgi_pd *first = atomic_load(&trusted);
+  do pd->next_trusted = first;
+  while (!atomic_compare_exchange_weak(&trusted, &first, pd));
+}
+
+static void trust_locked(struct mpgi_pd *pd) {
+  pd->trusted = true;
+  pd->trusts++;
+  if (pd->listed) return;
+  pd->listed = true;
+  trusted_push(pd);
+}
+
+static void doubt(struct mpgi_pd *pd, struct mpgi_gqueue *ready) {
+  mpgi_mutex_lock(&pd->lock);
+  if (pd->trusted && pd->trusts == pd->trusts_seen)
+    report_locked(pd, MPGI_IO_IN, ready);
+  pd->trusts_seen = pd->trusts;
+  pd->listed = pd->trusted;
+  if (pd->listed) trusted_push(pd);
+  mpgi_mutex_unlock(&pd->lock);
+}
+
+bool mpgi_netpoll_trusts(void) { return atomic_load(&trusted) != NULL; }
+
+/* The list is taken off as a whole: who pushes can't meet a record that has
+ * been away meanwhile. */
+void mpgi_netpoll_doubt(struct mpgi_gqueue *ready) {
+  struct mpgi_pd *next, *pd = atomic_exchange(&trusted, NULL);
+  for (; pd; pd = next) {
+    next = pd->next_trusted;
+    doubt(pd, ready);
+  }
+}
+
+static void trust_forget(struct mpgi_pd *pd) {
+  atomic_store_explicit(&pd->dry, 0, memory_order_relaxed);
+  atomic_store_explicit(&pd->telling, false, memory_order_relaxed);
 }
 
 /* ---- a goroutine's side ---- */
@@ -260,10 +351,13 @@ enum mpgi_io_over mpgi_pd_park(struct mpgi_pd *pd, struct mpg_g *gp,
     how = MPGI_IO_CLOSED;
   else if (moved_locked(pd, dirs, seen))
     how = MPGI_IO_READY;
-  if (how == MPGI_IO_WAITS)
-    park_locked(pd, gp, dirs ? dirs : DIRS_TIMED, deadline, resume);
-  else
+  if (how != MPGI_IO_WAITS) {
     mpgi_mutex_unlock(&pd->lock);
+    return how;
+  }
+  if (dirs & MPGI_IO_TRUST) trust_locked(pd);
+  dirs &= (uint8_t) ~MPGI_IO_TRUST;
+  park_locked(pd, gp, dirs ? dirs : DIRS_TIMED, deadline, resume);
   return how;
 }
 
@@ -323,6 +417,7 @@ int mpgi_pd_close_begin(struct mpgi_pd *pd, struct mpg_g *gp,
     return -EAGAIN;
   }
   pd->seq++;
+  pd->trusted = false;
   queue_wake_locked(pd, DIRS_ALL, MPGI_IO_CLOSED, &ready);
   /* Who leaves later finds the lock held until closer is set. */
   bool wait = atomic_load(&pd->users) != MPGI_PD_CLOSING;
@@ -341,6 +436,7 @@ void mpgi_pd_close_end(struct mpgi_pd *pd) {
   mpgi_mutex_lock(&pd->lock);
   atomic_store_explicit(&pd->kind, MPGI_PD_NEW, memory_order_relaxed);
   atomic_store_explicit(&pd->registered, false, memory_order_relaxed);
+  trust_forget(pd);
   atomic_fetch_and(&pd->users, ~MPGI_PD_CLOSING);
   queue_wake_locked(pd, 0, MPGI_IO_READY, &ready);
   mpgi_mutex_unlock(&pd->lock);
@@ -351,6 +447,7 @@ void mpgi_pd_accepted(int fd, enum mpgi_pd_kind kind) {
   struct mpgi_pd *pd = mpgi_pd_find(fd);
   if (!pd) return;
   atomic_store_explicit(&pd->registered, false, memory_order_relaxed);
+  trust_forget(pd);
   atomic_store_explicit(&pd->kind, (uint8_t) kind, memory_order_relaxed);
 }
 
@@ -359,16 +456,6 @@ void mpgi_pd_accepted(int fd, enum mpgi_pd_kind kind) {
 void mpgi_netpoll_break(void) {
   if (atomic_load(&on) && atomic_exchange(&breaking, 1) == 0)
     mpgi_os_poll_break();
-}
-
-static uint8_t dirs_of(uint32_t events) {
-  uint8_t dirs = 0;
-  if (events & (MPGI_OS_POLL_IN | MPGI_OS_POLL_PRI | MPGI_OS_POLL_RDHUP))
-    dirs |= MPGI_IO_IN;
-  if (events & MPGI_OS_POLL_OUT) dirs |= MPGI_IO_OUT;
-  if (events & (MPGI_OS_POLL_ERR | MPGI_OS_POLL_HUP))
-    dirs |= MPGI_IO_IN | MPGI_IO_OUT;
-  return dirs;
 }
 
 void mpgi_netpoll(int64_t timeout_ns, struct mpgi_gqueue *ready) {
@@ -382,7 +469,7 @@ void mpgi_netpoll(int64_t timeout_ns, struct mpgi_gqueue *ready) {
   }
   for (int i = 0; i < n; i++) {
     struct mpgi_pd *pd = mpgi_pd_find((int) (uint32_t) ev[i].data);
-    report(pd, (uint32_t) (ev[i].data >> 32), dirs_of(ev[i].events), ready);
+    report(pd, (uint32_t) (ev[i].data >> 32), ev[i].events, ready);
   }
   atomic_store_explicit(&last_poll, mpgi_os_now(), memory_order_relaxed);
 }
@@ -397,6 +484,7 @@ static void chunk_reset(struct mpgi_pd *chunk) {
     atomic_store(&pd->users, 0);
     pd->first = pd->last = NULL;
     pd->closer = NULL;
+    pd->trusted = pd->listed = false;
   }
 }
 
@@ -407,6 +495,7 @@ void mpgi_netpoll_reset(void) {
     if (chunk) chunk_reset(chunk);
   }
   atomic_store(&waiting, 0);
+  atomic_store(&trusted, NULL);
   atomic_store(&last_poll, mpgi_os_now());
   if (atomic_load(&on)) mpgi_os_poll_unbreak();
   atomic_store(&breaking, 0);

@@ -33,7 +33,7 @@ struct sysmon {
   uint32_t idle;      /* rounds in which nothing happened */
   int64_t next_trace; /* INT64_MAX: off */
   int64_t next_text, next_suspect;
-  int64_t next_balance;
+  int64_t next_balance, next_doubt;
   int64_t starved_since; /* 0: nobody starves */
 };
 
@@ -97,6 +97,8 @@ static void sleep_deeply(struct sysmon *s) {
   /* the idle collection must not be late by more than half its period */
   int64_t until = s->now + mpgi_opt.gcperiod * 1000000 / 2;
   if (s->next_trace < until) until = s->next_trace;
+  if (mpgi_netpoll_trusts() && s->now + MPGI_TRUST_NS < until)
+    until = s->now + MPGI_TRUST_NS;
   if (atomic_load(&mpgi_sched.deadlock_suspected) &&
       until > s->now + SUSPECT_EVERY_NS)
     until = s->now + SUSPECT_EVERY_NS;
@@ -332,6 +334,15 @@ static void poll_network(const struct sysmon *s) {
   mpgi_ready_batch(&ready);
 }
 
+/* [netpoll.trust] */
+static void doubt_waits(struct sysmon *s) {
+  struct mpgi_gqueue ready = {0};
+  if (s->now < s->next_doubt || !mpgi_netpoll_trusts()) return;
+  s->next_doubt = s->now + MPGI_TRUST_NS;
+  mpgi_netpoll_doubt(&ready);
+  mpgi_ready_batch(&ready);
+}
+
 /* ---- the loop ---- */
 
 static void trace(struct sysmon *s) {
@@ -347,6 +358,7 @@ static void round_of_duty(struct sysmon *s) {
   find_overdue(s);
   balance(s);
   poll_network(s);
+  doubt_waits(s);
   retry_wake();
   watch_starvation(s);
   if (s->now >= s->next_suspect) {

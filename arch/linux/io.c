@@ -4,6 +4,7 @@
 #include <arch/os.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -69,12 +70,18 @@ ssize_t mpgi_os_fd_write(int fd, const void *buf, size_t n) {
 
 /* ---- sockets ---- */
 
-int mpgi_os_socket_type(int fd) {
-  int type = 0;
-  socklen_t len = sizeof type;
-  long r = mpgi_sys6(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, (long) &type,
+static int socket_option(int fd, int option) {
+  int value = 0;
+  socklen_t len = sizeof value;
+  long r = mpgi_sys6(SYS_getsockopt, fd, SOL_SOCKET, option, (long) &value,
                      (long) &len, 0);
-  return r < 0 ? (int) r : type;
+  return r < 0 ? (int) r : value;
+}
+
+int mpgi_os_socket_type(int fd) { return socket_option(fd, SO_TYPE); }
+
+bool mpgi_os_socket_is_tcp(int fd) {
+  return socket_option(fd, SO_PROTOCOL) == IPPROTO_TCP;
 }
 
 ssize_t mpgi_os_recv(int fd, void *buf, size_t n) {
@@ -98,9 +105,6 @@ int mpgi_os_connect(int fd, const struct sockaddr *sa, socklen_t len) {
 }
 
 int mpgi_os_socket_error(int fd) {
-  int error = 0;
-  socklen_t len = sizeof error;
-  long r = mpgi_sys6(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, (long) &error,
-                     (long) &len, 0);
-  return r < 0 ? (int) r : -error;
+  int error = socket_option(fd, SO_ERROR);
+  return error < 0 ? error : -error;
 }

@@ -20,6 +20,7 @@
 static struct {
   int opened;      /* which file is open: 1, 2, ...; 0: none */
   int bytes;       /* to be read from it */
+  bool ended;      /* nothing comes after those */
   bool reports;    /* it is registered */
   bool edge;       /* and there is an event */
   uint64_t data;   /* of the event */
@@ -42,18 +43,18 @@ static int seen_published;
 
 /* ---- the kernel ---- */
 
-static long take_byte(void *buf) {
+static long take_bytes(char *buf, size_t n) {
+  size_t i = 0;
   if (!kernel.opened) return -EBADF;
-  if (!kernel.bytes) return -EAGAIN;
-  kernel.bytes--;
-  *(char *) buf = (char) kernel.opened;
-  return 1;
+  if (!kernel.bytes) return kernel.ended ? 0 : -EAGAIN;
+  for (; kernel.bytes && i < n; kernel.bytes--) buf[i++] = (char) kernel.opened;
+  return (long) i;
 }
 
 ssize_t mpgi_os_recv(int fd, void *buf, size_t n) {
-  (void) fd, (void) n;
+  (void) fd;
   explore_step("recv");
-  return take_byte(buf);
+  return take_bytes(buf, n);
 }
 
 int mpgi_os_poll_now(int fd, int events) {
@@ -70,7 +71,7 @@ int mpgi_os_poll_add(int fd, uint64_t data) {
   if (kernel.reports) return -EEXIST;
   kernel.reports = true;
   kernel.data = data;
-  kernel.edge = kernel.bytes > 0;
+  kernel.edge = kernel.bytes > 0 || kernel.ended;
   return 0;
 }
 
@@ -97,7 +98,8 @@ int mpgi_os_poll_wait(struct mpgi_os_poll_event *ev, int max, int64_t ns,
   *broken = kernel.broken != 0;
   if (!kernel.edge) return 0;
   kernel.edge = false;
-  ev[0] = (struct mpgi_os_poll_event){kernel.data, MPGI_OS_POLL_IN};
+  uint32_t events = MPGI_OS_POLL_IN | (kernel.ended ? MPGI_OS_POLL_RDHUP : 0);
+  ev[0] = (struct mpgi_os_poll_event){kernel.data, events};
   return 1;
 }
 
@@ -132,6 +134,16 @@ static void write_bytes(int n) {
   kernel.edge = kernel.reports;
 }
 
+static void end_bytes(void) {
+  explore_step("shutdown");
+  kernel.ended = true;
+  kernel.edge = kernel.reports;
+}
+
+bool mpgi_os_socket_is_tcp(int fd) {
+  (void) fd;
+  return true;
+}
 int mpgi_os_socket_type(int fd) {
   (void) fd;
   return kernel.opened ? SOCK_STREAM : -EBADF;
@@ -168,6 +180,17 @@ static void reads(int bytes) {
     explore_require(mpg_read(0, &c, 1) == 1);
     count(c);
   }
+  over++;
+}
+
+/* Two at a time where there are two, until the end. */
+static void reads_two_at_a_time(int arg) {
+  char c[2];
+  ssize_t r;
+  (void) arg;
+  while ((r = mpg_read(0, c, 2)) > 0)
+    while (r--) count(c[r]);
+  explore_require(r == 0);
   over++;
 }
 
@@ -244,6 +267,38 @@ static void writes(int times) {
 static void writes_two_at_once(int arg) {
   (void) arg;
   write_bytes(2);
+}
+
+static void writes_and_ends(int times) {
+  writes(times);
+  end_bytes();
+}
+
+/* Closed and opened again with nobody told, while somebody waits on trust. */
+static bool is_trusted(const void *arg) {
+  (void) arg;
+  return got == 1 && chunk[0].trusted;
+}
+static void is_replaced(int arg) {
+  (void) arg;
+  explore_await(is_trusted, NULL);
+  kernel.reports = kernel.edge = false;
+  kernel.opened = ++opens;
+  write_bytes(1);
+  end_bytes();
+}
+static bool somebody_is_wrong(const void *arg) {
+  (void) arg;
+  return opens == 2 && trusted != NULL;
+}
+static void doubts(int arg) {
+  (void) arg;
+  for (;;) {
+    struct mpgi_gqueue ready = {0};
+    explore_await(somebody_is_wrong, NULL);
+    mpgi_netpoll_doubt(&ready);
+    mpgi_ready_batch(&ready);
+  }
 }
 
 static void polls(int arg) {
@@ -336,6 +391,16 @@ static void setup_old_file(void) { /* somebody registered it before */
   kernel.reports = true;
   kernel.data = data_of(&chunk[0]);
   atomic_store(&chunk[0].registered, true);
+}
+
+static void setup_tcp(void) {
+  setup_old_file();
+  atomic_store(&chunk[0].kind, MPGI_PD_TCP);
+}
+
+static void setup_tcp_with_a_byte(void) { /* which was reported before */
+  setup_tcp();
+  kernel.bytes = 1;
 }
 
 static void setup_with_a_byte(void) {
@@ -460,19 +525,33 @@ static const struct explore_config configs[] = {
                 {"closer", closes, 0, false},
                 {"timers", fires, 0, true}},
      .at_end = nothing_left},
+    {.name = "netpoll.bytes_and_the_end_reach_who_trusts",
+     .setup = setup_tcp,
+     .thread = {{"reader", reads_two_at_a_time, 0, false},
+                {"writer", writes_and_ends, 2, false},
+                {"poller", polls, 0, true}},
+     .at_end = all_read},
+    {.name = "netpoll.a_wrong_trust_is_doubted",
+     .setup = setup_tcp_with_a_byte,
+     .thread = {{"reader", reads_two_at_a_time, 0, false},
+                {"replacer", is_replaced, 0, false},
+                {"poller", polls, 0, true},
+                {"doubter", doubts, 0, true}},
+     .at_end = all_read},
 };
 
 static const struct {
   int config;
   struct explore_mutant mutant;
 } wrong[] = {
-    {0, {"report", EXPLORE_RMW, EXPLORE_SKIP, NULL}},
+    {0, {"report_locked", EXPLORE_RMW, EXPLORE_SKIP, NULL}},
     {3, {"win", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {5, {"mpgi_pd_leave", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
     {5, {"mpgi_pd_enter", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
     {6, {"mpgi_pd_close_begin", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
     {9, {"mpgi_netpoll", EXPLORE_STORE, EXPLORE_SKIP, &breaking}},
     {9, {"mpgi_netpoll", EXPLORE_STORE, EXPLORE_RELAX, &breaking}},
+    {13, {"report", EXPLORE_STORE, EXPLORE_SKIP, &chunk[0].telling}},
 };
 
 int main(void) {
