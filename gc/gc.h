@@ -62,6 +62,13 @@ MPGI_HIDDEN bool mpgi_finalizer_take(struct mpgi_finalizer *out);
 /* Has some object a finalizer, or is one to be run? */
 MPGI_HIDDEN bool mpgi_finalizer_any(void);
 
+/* A cleanup queue, as far as sched knows it (cleanup.c).  make: NULL: -ENOMEM.
+ */
+struct mpgi_cleanup_queue {
+  void *waker; /* for cleanup_wake of the world; an object; constant */
+};
+MPGI_HIDDEN void *mpgi_cleanup_queue_make(void *waker);
+
 /* What can be reached, by a slow and simple marker of its own (verify.c), from
  * roots that the caller chooses; with the world stopped, after marking.  begin
  * marks from the global roots (false: no memory); words from more; reached: is
@@ -111,6 +118,12 @@ MPGI_HIDDEN bool mpgi_weakmap_get_g0(void *map, const void *key, void **value);
 MPGI_HIDDEN int mpgi_weakmap_set_g0(void *map, void *key, void *value);
 MPGI_HIDDEN int mpgi_weakmap_delete_g0(void *map, const void *key);
 MPGI_HIDDEN size_t mpgi_weakmap_len_g0(void *map);
+struct mpg_cleanup;
+MPGI_HIDDEN int mpgi_cleanup_add_g0(void *queue, void *obj, void *tag);
+MPGI_HIDDEN int mpgi_cleanup_remove_g0(void *queue, const void *obj);
+MPGI_HIDDEN int mpgi_cleanup_poll_g0(void *queue, struct mpg_cleanup *out);
+MPGI_HIDDEN void mpgi_cleanup_notify_g0(void *queue, void (*fn)(void *arg),
+                                        void *arg);
 MPGI_HIDDEN void *mpgi_alloc_root_g0(size_t bytes);
 MPGI_HIDDEN void *mpgi_alloc_aligned_g0(size_t bytes, size_t alignment);
 MPGI_HIDDEN int mpgi_interior_pointers_g0(int on);

@@ -226,7 +226,7 @@ static void kind_set(struct mpgi_special *s, enum mpgi_special_kind kind) {
 static void record_free(struct mpgi_special *s, uint32_t id) {
   memset(s, 0, offsetof(struct mpgi_special, kind));
   memset(&s->fin, 0, sizeof s->fin);
-  s->dead = false;
+  s->dead = s->waiting = false;
   kind_set(s, MPGI_SPECIAL_FREE);
   s->next = specials.free;
   specials.free = id;
@@ -294,6 +294,11 @@ void mpgi_special_queue_locked(struct mpgi_special *s) {
   else
     specials.head = id;
   specials.tail = id;
+}
+
+void mpgi_special_deliver_locked(struct mpgi_special *s) {
+  MPG_ASSERT(s->kind == MPGI_SPECIAL_CLEANUP);
+  kind_set(s, MPGI_SPECIAL_DELIVERED);
 }
 
 bool mpgi_special_unqueue_locked(struct mpgi_special *out) {

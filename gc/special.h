@@ -22,6 +22,9 @@ enum mpgi_special_kind {
   MPGI_SPECIAL_HANDLE,    /* the object is that weak reference */
   MPGI_SPECIAL_MAP,       /* the object is a weak map */
   MPGI_SPECIAL_ENTRY,     /* the object is a key of a weak map */
+  MPGI_SPECIAL_QUEUE,     /* the object is a cleanup queue */
+  MPGI_SPECIAL_CLEANUP,   /* the object is for a cleanup queue once it's dead */
+  MPGI_SPECIAL_DELIVERED, /* it is dead, but not there yet; a root */
   MPGI_SPECIAL_PROFILE,   /* the object is a sample of the heap profile */
   MPGI_SPECIAL_KINDS
 };
@@ -33,9 +36,10 @@ struct mpgi_special {
   uint32_t next;  /* number + 1 of the next in the bucket, queue or free list */
   uint32_t prev;  /* in a bucket: the same the other way; 0: it is first */
   uint8_t kind;   /* enum mpgi_special_kind */
-  bool dead;      /* FINALIZER: unreachable as of this cycle; READY: it was
-                     queued by this cycle; ENTRY: its value is marked */
-  bool waiting;   /* ENTRY: its value is to be marked in this round */
+  bool dead;      /* FINALIZER, CLEANUP: unreachable as of this cycle; READY,
+                     DELIVERED: so by this cycle; ENTRY: its value is marked */
+  bool waiting;   /* ENTRY: its value is to be marked in this round; QUEUE: it
+                     got something, and nobody was told */
   uint8_t reserved;
   union {
     struct {
@@ -54,6 +58,14 @@ struct mpgi_special {
       void *value;              /* marked when key and map are */
       uint32_t map, generation; /* number and generation of the map */
     } entry;
+    struct {
+      uint32_t number;     /* of this record */
+      uint32_t generation; /* differs from that of every other queue */
+    } queue;
+    struct {
+      void *node;                 /* a root; carries it in the queue */
+      uint32_t queue, generation; /* number and generation of the queue */
+    } cleanup;
     struct {
       uint32_t site; /* where it was allocated (profile.c) */
       float objects; /* that it stands for */
@@ -99,6 +111,8 @@ MPGI_HIDDEN void mpgi_special_remove_locked(struct mpgi_special *s);
 /* A finalizer's record goes from the table to the end of the queue; and from
  * its head to the free list, false: it is empty. */
 MPGI_HIDDEN void mpgi_special_queue_locked(struct mpgi_special *s);
+/* A CLEANUP becomes DELIVERED. */
+MPGI_HIDDEN void mpgi_special_deliver_locked(struct mpgi_special *s);
 MPGI_HIDDEN bool mpgi_special_unqueue_locked(struct mpgi_special *out);
 
 /* The object in cell is freed by its owner: whatever is known about it ends,
@@ -113,6 +127,14 @@ static inline bool mpgi_special_maybe(const struct mpgi_cell *cell) {
   return atomic_load_explicit(&cell->span->specials, memory_order_relaxed) != 0;
 }
 MPGI_HIDDEN bool mpgi_special_is_valid(void);
+
+/* ---- cleanup queues (cleanup.c) ---- */
+
+/* The registration's queue; NULL: it is gone. */
+MPGI_HIDDEN struct mpgi_special *mpgi_cleanup_queue_of(
+    const struct mpgi_special *s);
+/* The world runs again: what was delivered goes to its queues. */
+MPGI_HIDDEN void mpgi_cleanup_deliver(void);
 
 /* ---- the heap profile (profile.c) ---- */
 
@@ -140,8 +162,8 @@ MPGI_HIDDEN void mpgi_special_job(size_t i, mpgi_visit *visit, void *arg);
  * *marked. */
 MPGI_HIDDEN void mpgi_special_mark_stw(unsigned markers,
                                        struct mpgi_mark_result *marked);
-/* The world runs again: say which finalizers can't run (MPG_DEBUG's
- * finalizercycles). */
+/* The world runs again: fill cleanup queues; say which finalizers can't run
+ * (MPG_DEBUG's finalizercycles). */
 MPGI_HIDDEN void mpgi_special_report(void);
 /* The same decision, by a second marker that has marked from the roots:
  * seen(base) tells, scan(cell) marks what the object reaches but not itself,

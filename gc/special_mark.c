@@ -7,6 +7,7 @@
  *      finalizers need it
  *   3  a dead one that still has no mark is reached by no other: its finalizer
  *      goes to the queue, and it is marked, because it is passed to it
+ *      (or it goes itself to a cleanup queue: cleanup.c)
  *   4  records of references and maps that themselves have no mark are freed,
  *      entries of weak maps whose key or map has none, samples of the profile
  * After each marking the values of weak maps are marked that are reachable
@@ -42,8 +43,14 @@ static struct {
 
 static size_t chunks(void) { return mpgi_special_made() / MPGI_SPECIAL_CHUNK; }
 
+static bool any_of(enum mpgi_special_kind a, enum mpgi_special_kind b) {
+  return mpgi_special_count(a) > 0 || mpgi_special_count(b) > 0;
+}
+
 size_t mpgi_special_jobs_stw(void) {
-  return mpgi_finalizer_any() || mpgi_special_count(MPGI_SPECIAL_ROOT) > 0
+  return mpgi_finalizer_any() ||
+                 any_of(MPGI_SPECIAL_CLEANUP, MPGI_SPECIAL_DELIVERED) ||
+                 mpgi_special_count(MPGI_SPECIAL_ROOT) > 0
              ? chunks()
              : 0;
 }
@@ -53,7 +60,10 @@ void mpgi_special_job(size_t i, mpgi_visit *visit, void *arg) {
   for (struct mpgi_special *end = s + MPGI_SPECIAL_CHUNK; s < end; s++) {
     if (s->kind == MPGI_SPECIAL_FINALIZER || s->kind == MPGI_SPECIAL_READY)
       visit(arg, &s->fin.arg, &s->fin.arg + 1);
-    if (s->kind == MPGI_SPECIAL_ROOT || s->kind == MPGI_SPECIAL_READY)
+    if (s->kind == MPGI_SPECIAL_CLEANUP || s->kind == MPGI_SPECIAL_DELIVERED)
+      visit(arg, &s->cleanup.node, &s->cleanup.node + 1);
+    if (s->kind == MPGI_SPECIAL_ROOT || s->kind == MPGI_SPECIAL_READY ||
+        s->kind == MPGI_SPECIAL_DELIVERED)
       visit(arg, &s->base, &s->base + 1);
   }
 }
@@ -133,8 +143,13 @@ static void contents(const struct mpgi_special *s, mpgi_visit *visit,
   mpgi_special_contents(&cell, visit, arg);
 }
 
+/* Somebody wants to have it when it is dead. */
+static bool is_mourned(const struct mpgi_special *s) {
+  return s->kind == MPGI_SPECIAL_FINALIZER || s->kind == MPGI_SPECIAL_CLEANUP;
+}
+
 static bool is_dead(const struct mpgi_special *s) {
-  return s->kind == MPGI_SPECIAL_FINALIZER && s->dead;
+  return is_mourned(s) && s->dead;
 }
 
 static void contents_job(size_t i, mpgi_visit *visit, void *arg) {
@@ -145,23 +160,31 @@ static void contents_job(size_t i, mpgi_visit *visit, void *arg) {
 
 /* ---- the steps ---- */
 
-static bool any_of(enum mpgi_special_kind a, enum mpgi_special_kind b) {
-  return mpgi_special_count(a) > 0 || mpgi_special_count(b) > 0;
-}
-
 static void reset(uint32_t n) {
-  if (!mpgi_finalizer_any() && mpgi_special_count(MPGI_SPECIAL_ENTRY) == 0)
+  if (!mpgi_finalizer_any() &&
+      !any_of(MPGI_SPECIAL_CLEANUP, MPGI_SPECIAL_DELIVERED) &&
+      mpgi_special_count(MPGI_SPECIAL_ENTRY) == 0)
     return; /* nobody else is ever dead */
   for (uint32_t i = 0; i < n; i++) mpgi_special_at(i)->dead = false;
 }
 
-/* Step 1; returns the number of dead with finalizers. */
+/* Its queue is gone, or going. */
+static bool is_unwanted(const struct mpgi_special *s) {
+  const struct mpgi_special *q = mpgi_cleanup_queue_of(s);
+  return q == NULL || !mpgi_special_is_marked(q->base);
+}
+
+/* Step 1; returns the number of dead that somebody wants. */
 static uint32_t decide(uint32_t n) {
   uint32_t dead = 0;
-  if (!any_of(MPGI_SPECIAL_FINALIZER, MPGI_SPECIAL_WEAK)) return 0;
+  if (!any_of(MPGI_SPECIAL_FINALIZER, MPGI_SPECIAL_WEAK) &&
+      mpgi_special_count(MPGI_SPECIAL_CLEANUP) == 0)
+    return 0;
   for (uint32_t i = 0; i < n; i++) {
     struct mpgi_special *s = mpgi_special_at(i);
-    if (s->kind == MPGI_SPECIAL_FINALIZER)
+    if (s->kind == MPGI_SPECIAL_CLEANUP && is_unwanted(s))
+      mpgi_special_remove_locked(s);
+    else if (is_mourned(s))
       dead += s->dead = !mpgi_special_is_marked(s->base);
     else if (s->kind == MPGI_SPECIAL_WEAK && !mpgi_special_is_marked(s->base))
       mpgi_weak_break_locked(s);
@@ -185,13 +208,17 @@ static void queue(uint32_t n, struct mpgi_mark_result *marked) {
   for (uint32_t i = 0; i < n; i++) {
     struct mpgi_special *s = mpgi_special_at(i);
     if (!is_dead(s)) continue;
+    bool cleanup = s->kind == MPGI_SPECIAL_CLEANUP;
     if (mpgi_special_is_marked(s->base)) {
       last.waiting++;
-      last.fn = s->fin.fn;
+      if (!cleanup) last.fn = s->fin.fn;
       continue;
     }
     mark(s->base, marked);
-    mpgi_special_queue_locked(s);
+    if (cleanup)
+      mpgi_special_deliver_locked(s);
+    else
+      mpgi_special_queue_locked(s);
     queued++;
   }
   last.cycle = queued == 0;
@@ -205,6 +232,7 @@ static void forget(uint32_t n) {
     case MPGI_SPECIAL_HANDLE:
       if (!mpgi_special_is_marked(s->base)) mpgi_weak_break_locked(s);
       break;
+    case MPGI_SPECIAL_QUEUE:
     case MPGI_SPECIAL_MAP:
       if (!mpgi_special_is_marked(s->base)) mpgi_special_remove_locked(s);
       break;
@@ -224,7 +252,8 @@ static void forget(uint32_t n) {
 
 static bool forgettable(void) {
   return any_of(MPGI_SPECIAL_HANDLE, MPGI_SPECIAL_MAP) ||
-         any_of(MPGI_SPECIAL_ENTRY, MPGI_SPECIAL_PROFILE);
+         any_of(MPGI_SPECIAL_ENTRY, MPGI_SPECIAL_PROFILE) ||
+         mpgi_special_count(MPGI_SPECIAL_QUEUE) > 0;
 }
 
 void mpgi_special_mark_stw(unsigned markers, struct mpgi_mark_result *marked) {
@@ -243,6 +272,7 @@ void mpgi_special_mark_stw(unsigned markers, struct mpgi_mark_result *marked) {
 }
 
 void mpgi_special_report(void) {
+  mpgi_cleanup_deliver();
   bool stuck = last.waiting > 0 && last.cycle;
   uint32_t n = stuck ? last.waiting : 0;
   if (mpgi_opt.finalizercycles != 0 && n > 0 && n != last.reported)
@@ -257,7 +287,8 @@ void mpgi_special_report(void) {
 
 /* Queued by this cycle. */
 static bool is_fresh(const struct mpgi_special *s) {
-  return s->kind == MPGI_SPECIAL_READY && s->dead;
+  return (s->kind == MPGI_SPECIAL_READY || s->kind == MPGI_SPECIAL_DELIVERED) &&
+         s->dead;
 }
 
 uint64_t mpgi_special_verify_stw(const struct mpgi_special_marker *m) {
@@ -266,7 +297,7 @@ uint64_t mpgi_special_verify_stw(const struct mpgi_special_marker *m) {
   mpgi_ephemeron_verify_stw(m);
   for (uint32_t i = 0; i < n; i++) {
     const struct mpgi_special *s = mpgi_special_at(i);
-    if (s->kind == MPGI_SPECIAL_FINALIZER || is_fresh(s))
+    if (is_mourned(s) || is_fresh(s))
       wrong += m->seen(s->base) == s->dead;
     else if (s->kind == MPGI_SPECIAL_WEAK)
       wrong += !m->seen(s->base);
@@ -279,12 +310,14 @@ uint64_t mpgi_special_verify_stw(const struct mpgi_special_marker *m) {
   mpgi_ephemeron_verify_stw(m);
   for (uint32_t i = 0; i < n; i++) {
     const struct mpgi_special *s = mpgi_special_at(i);
-    wrong += is_dead(s) && !m->seen(s->base);
     wrong += is_fresh(s) && m->seen(s->base);
   }
   for (uint32_t i = 0; i < n; i++)
     if (is_fresh(mpgi_special_at(i))) m->reach(mpgi_special_at(i)->base);
   m->drain();
+  /* A dead one waits because others lead to it, or wanted it first. */
+  for (uint32_t i = 0; i < n; i++)
+    wrong += is_dead(mpgi_special_at(i)) && !m->seen(mpgi_special_at(i)->base);
   mpgi_ephemeron_verify_stw(m);
   return wrong;
 }

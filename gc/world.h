@@ -76,6 +76,8 @@ struct mpgi_world {
   /* May be NULL.  Finalizers are ready (mpgi_finalizer_take); the world runs.
    */
   void (*finalizers_ready)(void);
+  /* May be NULL.  Somebody may wait at a cleanup queue whose waker this is. */
+  void (*cleanup_wake)(void *waker);
   /* May be NULL.  Return addresses of whoever called the runtime on this
    * thread, innermost first; returns how many. */
   uint32_t (*callers)(uintptr_t *pc, uint32_t max);

@@ -642,6 +642,8 @@ MPGI_HIDDEN void mpgi_roots_goroutine(const struct mpg_g *gp, mpgi_visit *fn,
 MPGI_HIDDEN void mpgi_leaks_stw(void);
 
 /* finalizer.c */
+/* cleanup.c: somebody may wait with this channel. */
+MPGI_HIDDEN void mpgi_cleanup_wake(void *waker);
 MPGI_HIDDEN void mpgi_finalizers_reset(void);
 /* Make the goroutine that runs finalizers unless there is one.  0; -ENOMEM. */
 MPGI_HIDDEN int mpgi_finalizers_wanted(void);

@@ -241,6 +241,7 @@ const struct mpgi_world mpgi_world = {
     .outside_end = mpgi_move_end_stw,
     .finalizers_wanted = mpgi_finalizers_wanted,
     .finalizers_ready = mpgi_finalizers_ready,
+    .cleanup_wake = mpgi_cleanup_wake,
     .callers = mpgi_callers,
     .not_attached = mpgi_not_attached,
 };

@@ -54,6 +54,7 @@ MPGI_HIDDEN void mpgi_histogram_free_g0(struct mpg_histogram *h);
 MPGI_HIDDEN int mpgi_text_add_g0(const void *addr);
 MPGI_HIDDEN void mpgi_traceback_all_g0(int fd);
 MPGI_HIDDEN int mpgi_heap_profile_g0(int fd);
+MPGI_HIDDEN void *mpgi_cleanup_queue_new_g0(void);
 MPGI_HIDDEN int mpgi_leaked_goroutines_g0(int fd);
 MPGI_HIDDEN int mpgi_trace_start_g0(const char *path);
 MPGI_HIDDEN int mpgi_trace_stop_g0(void);

@@ -208,6 +208,78 @@ MPG_API int mpg_root_remove(const void *lo);
 MPG_API int mpg_finalizer_set(void *obj, void (*fn)(void *obj, void *arg),
                               void *arg);
 
+/* A cleanup queue: as a finalizer, but nobody is called.  A registered object
+ * that becomes unreachable is put into the queue, and whoever takes it from
+ * there, on a thread and at a time of his choice, does with it what he likes:
+ * it is whole, with all it refers to.  What is taken is registered no more.
+ *
+ * Objects die in the order in which finalizers are called: when A refers to B,
+ * B comes in a later collection, after nobody holds A any more; cycles never
+ * come.  An object with several registrations, or with a finalizer too, goes to
+ * one after the other, in different collections.  A queue that is itself only
+ * reachable through dead objects gets nothing more: they are just freed, and so
+ * is what lies in a queue when nobody can reach it any more.
+ *
+ * Returns: the queue; NULL when memory is exhausted.
+ * Owner: the collector; mpg_free frees it earlier.
+ * Context of all functions on queues: goroutine.  They may be called on one
+ *   queue by many at once.  Fatal: something that isn't a queue.
+ * Since: 0.1.  Source: Guile's guardians; Java's ReferenceQueue.
+ */
+typedef struct mpg_cleanup_queue mpg_cleanup_queue;
+MPG_API mpg_cleanup_queue *mpg_cleanup_queue_new(void)
+    __attribute__((warn_unused_result));
+
+/* Register obj: it goes to q once it is unreachable.
+ *
+ * obj  start of an object of any kind
+ * tag  handed out with it; what it refers to is kept until then.  If that leads
+ *      to obj, obj never dies.  A second call for obj and q replaces it
+ *
+ * Returns: 0; -EINVAL (obj isn't the start of an object); -ENOMEM.
+ * Owner: mpg_free of obj drops the registration, mpg_realloc takes it along.
+ * Context: may run a collection; doesn't park.
+ */
+MPG_API int mpg_cleanup_add(mpg_cleanup_queue *q, void *obj, void *tag);
+
+/* Drop a registration.  Returns: 0; -ENOENT (obj isn't registered with q, or
+ * is in it already).  Context: doesn't park. */
+MPG_API int mpg_cleanup_remove(mpg_cleanup_queue *q, const void *obj);
+
+struct mpg_cleanup {
+  void *obj; /* dead but for this reference */
+  void *tag;
+};
+/* Take the next one, if there is one.
+ *
+ * out  gets it; not NULL
+ *
+ * Returns: 0; -EAGAIN (the queue is empty).  Context: doesn't park.
+ */
+MPG_API int mpg_cleanup_poll(mpg_cleanup_queue *q, struct mpg_cleanup *out);
+
+/* Take the next one, waiting for it until a deadline.
+ *
+ * deadline_ns  absolute, in mpg_now's clock; < 0: none; in the past: as
+ *              mpg_cleanup_poll
+ *
+ * Returns: 0; -ETIMEDOUT.  Context: parks.
+ */
+MPG_API int mpg_cleanup_wait(mpg_cleanup_queue *q, struct mpg_cleanup *out,
+                             int64_t deadline_ns);
+
+/* Have somebody told after each collection that has put something into q, and
+ * at once if there is something: an event loop, say, by a write to an eventfd.
+ *
+ * fn  NULL: nobody
+ *
+ * Context: doesn't park.
+ * Callbacks: fn(arg), on the runtime's stack, by any of its threads: it must
+ *   not use the mpg API, nor block.  arg is kept by q.
+ */
+MPG_API void mpg_cleanup_notify(mpg_cleanup_queue *q, void (*fn)(void *arg),
+                                void *arg);
+
 /* Make a weak reference: one that doesn't keep obj.
  *
  * obj  start of an object of any kind

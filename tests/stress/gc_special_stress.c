@@ -2,8 +2,8 @@
  *
  * Objects of all kinds of size lead to others, at most DEPTH in a row, and come
  * and go in shared slots.  What is checked:
- *   a finalizer gets its object once, intact; what it leads to is intact and
- *     not finalized; some bring the object back
+ *   a finalizer, or who drains the cleanup queue, gets its object once, intact;
+ *     what it leads to is intact and not finalized; some bring the object back
  *   a weak reference gives an intact object that has not been finalized
  *   a weak map's value belongs to its key
  *   in the end nearly every object has been finalized
@@ -28,7 +28,8 @@ static struct slot {
 } slots[SLOTS];
 
 static mpg_weakmap *map;
-static mpg_waitgroup done;
+static mpg_cleanup_queue *queue;
+static mpg_waitgroup done, drainers;
 static _Atomic uint64_t numbers, finalized, seen_weakly, seen_in_map;
 
 static void intact(const struct object *o) {
@@ -78,7 +79,11 @@ static struct object *make(uint64_t *rng) {
     o->child = child;
     o->depth = child->depth + 1;
   }
-  CHECK_EQ(mpg_finalizer_set(o, finalize, (void *) (uintptr_t) o->number), 0);
+  void *tag = (void *) (uintptr_t) o->number;
+  if (o->number % 4 == 0)
+    CHECK_EQ(mpg_cleanup_add(queue, o, tag), 0);
+  else
+    CHECK_EQ(mpg_finalizer_set(o, finalize, tag), 0);
   return o;
 }
 
@@ -123,6 +128,18 @@ static void use_map(uint64_t *rng) {
   }
 }
 
+static _Atomic bool drained;
+static void drain(void *arg) {
+  struct mpg_cleanup c;
+  (void) arg;
+  while (!atomic_load(&drained)) {
+    if (mpg_cleanup_wait(queue, &c, mpg_now() + 10000000) != 0) continue;
+    finalize(c.obj, c.tag);
+    c.obj = NULL;
+  }
+  mpg_waitgroup_done(&drainers);
+}
+
 static void mutate(void *arg) {
   uint64_t rng = stress_seed((uint64_t) arg);
   while (!stress_over()) {
@@ -154,6 +171,9 @@ static void start(void *arg) {
   uint64_t rng = stress_seed(0);
   mpg_gomaxprocs(stress.procs ? (int) stress.procs : 4);
   map = mpg_weakmap_new();
+  queue = mpg_cleanup_queue_new();
+  mpg_waitgroup_add(&drainers, 2);
+  for (int i = 0; i < 2; i++) CHECK_GO(drain, NULL);
   mpg_waitgroup_add(&done, GOROUTINES);
   for (uintptr_t i = 1; i <= GOROUTINES; i++) CHECK_GO(mutate, (void *) i);
   while (!stress_over()) {
@@ -169,6 +189,8 @@ static void start(void *arg) {
     mpg_sleep(5000000);
   }
   CHECK_GE(atomic_load(&finalized), made - made / 50);
+  atomic_store(&drained, true);
+  mpg_waitgroup_wait(&drainers);
   CHECK_GT(atomic_load(&seen_weakly), 0);
   CHECK_GT(atomic_load(&seen_in_map), 0);
 }
