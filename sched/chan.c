@@ -8,8 +8,9 @@
  * empty, senders only while it is full, and not both wait, except in one
  * select on both.  Waiters are FIFO.  Checked in chan_is_valid.
  *
- * Every function runs on g0, so the lock's holder is never preempted.  A
- * waiter is parked before the lock is released and readied after it.
+ * Every function runs on g0, so the lock's holder is never preempted (the fast
+ * paths: chan_stub.c).  A waiter is parked before the lock is released and
+ * readied after it.
  *
  * A channel may outlive mpg_run: its waiters may not.  generation tells.
  *
@@ -22,6 +23,7 @@
 #include <sched/gmp.h>
 
 #include <sched/chan.h>
+#include <sched/hot.h>
 
 static bool chan_is_valid(const struct mpg_chan *c) {
   size_t n = mpgi_chan_count(c);
@@ -48,52 +50,34 @@ static inline void chan_lock(struct mpg_chan *c) {
 
 /* ---- the buffer ---- */
 
-static void *slot(struct mpg_chan *c, size_t i) {
-  return c->buf + i * c->elem_bytes;
-}
-
-static size_t after(const struct mpg_chan *c, size_t i) {
-  return i + 1 == c->cap ? 0 : i + 1;
-}
-
-static void count_set(struct mpg_chan *c, size_t n) {
-  atomic_store_explicit(&c->count, n, memory_order_relaxed);
-}
-
-static void buffer_put(struct mpg_chan *c, const void *elem) {
-  mpgi_chan_copy(c, slot(c, c->send_at), elem);
-  c->send_at = after(c, c->send_at);
-  count_set(c, mpgi_chan_count(c) + 1);
-}
-
 /* The first element, into elem; the first waiting sender's, if there is one,
  * takes its place: count doesn't change then, not even for a moment, because
  * it is read without the lock.  The slot is cleared otherwise, so that it
  * keeps nothing alive. */
-static struct mpgi_waiter *buffer_get(struct mpg_chan *c, void *elem) {
-  void *first = slot(c, c->recv_at);
+MPGI_HOT struct mpgi_waiter *buffer_get(struct mpg_chan *c, void *elem) {
+  void *first = mpgi_chan_slot(c, c->recv_at);
   struct mpgi_waiter *w = mpgi_chanq_pop(&c->sendq);
   mpgi_chan_copy(c, elem, first);
-  c->recv_at = after(c, c->recv_at);
+  c->recv_at = mpgi_chan_after(c, c->recv_at);
   if (w) {
     mpgi_chan_copy(c, first, w->elem);
     c->send_at = c->recv_at;
   } else {
     mpgi_chan_zero(c, first);
-    count_set(c, mpgi_chan_count(c) - 1);
+    mpgi_chan_count_set(c, mpgi_chan_count(c) - 1);
   }
   return w;
 }
 
 /* ---- waiting and waking ---- */
 
-static void wait_done(struct mpgi_waiter *w) {
+static inline void wait_done(struct mpgi_waiter *w) {
   w->elem = NULL;
   w->object = NULL;
 }
 
 /* Hand the result to a dequeued waiter; the caller unlocks, then readies. */
-static struct mpg_g *grant(struct mpgi_waiter *w, bool ok) {
+static inline struct mpg_g *grant(struct mpgi_waiter *w, bool ok) {
   struct mpg_g *gp = w->g;
   if (w->select) {
     gp->select->chosen = (int32_t) w->index;
@@ -105,8 +89,10 @@ static struct mpg_g *grant(struct mpgi_waiter *w, bool ok) {
   return gp;
 }
 
-static _Noreturn void wait_on(struct mpg_chan *c, struct mpgi_chan_queue *q,
-                              const void *elem, enum mpgi_wait_reason why) {
+static MPGI_HOT_END _Noreturn void wait_on(struct mpg_chan *c,
+                                           struct mpgi_chan_queue *q,
+                                           const void *elem,
+                                           enum mpgi_wait_reason why) {
   struct mpg_m *mp = mpgi_tls_m();
   struct mpg_g *gp = mp->curg;
   gp->wait.g = gp;
@@ -133,8 +119,8 @@ static void sender_of_closed(struct mpg_g *gp) {
 
 /* ---- sending ---- */
 
-bool mpgi_chan_send_locked(struct mpg_chan *c, const void *elem,
-                           struct mpg_g **wake) {
+MPGI_HOT bool send_locked(struct mpg_chan *c, const void *elem,
+                          struct mpg_g **wake) {
   struct mpgi_waiter *w = mpgi_chanq_pop(&c->recvq);
   if (w) {
     mpgi_chan_copy(c, w->elem, elem);
@@ -142,16 +128,21 @@ bool mpgi_chan_send_locked(struct mpg_chan *c, const void *elem,
     return true;
   }
   if (mpgi_chan_count(c) == c->cap) return false;
-  buffer_put(c, elem);
+  mpgi_chan_put(c, elem);
   return true;
 }
 
-static void unlock_and_ready(struct mpg_chan *c, struct mpg_g *wake) {
+bool mpgi_chan_send_locked(struct mpg_chan *c, const void *elem,
+                           struct mpg_g **wake) {
+  return send_locked(c, elem, wake);
+}
+
+static inline void unlock_and_ready(struct mpg_chan *c, struct mpg_g *wake) {
   mpgi_spin_unlock(&c->lock);
   if (wake) mpgi_ready(wake);
 }
 
-uintptr_t mpgi_chan_send_g0(mpg_chan *c, const void *elem) {
+MPGI_HOT_END uintptr_t mpgi_chan_send_g0(mpg_chan *c, const void *elem) {
   struct mpg_g *gp = mpgi_current_g("mpg_chan_send"), *wake = NULL;
   if (!c) wait_for_ever(gp, MPGI_WAIT_CHAN_SEND_NIL);
   chan_lock(c);
@@ -159,7 +150,7 @@ uintptr_t mpgi_chan_send_g0(mpg_chan *c, const void *elem) {
     mpgi_spin_unlock(&c->lock);
     mpgi_fatal("send on closed channel");
   }
-  if (!mpgi_chan_send_locked(c, elem, &wake))
+  if (!send_locked(c, elem, &wake))
     wait_on(c, &c->sendq, elem, MPGI_WAIT_CHAN_SEND);
   unlock_and_ready(c, wake);
   return 0;
@@ -189,8 +180,7 @@ void mpgi_chan_offer(mpg_chan *c, const void *elem) {
 
 /* ---- receiving ---- */
 
-bool mpgi_chan_recv_locked(struct mpg_chan *c, void *elem,
-                           struct mpg_g **wake) {
+MPGI_HOT bool recv_locked(struct mpg_chan *c, void *elem, struct mpg_g **wake) {
   bool buffered = mpgi_chan_count(c) > 0;
   struct mpgi_waiter *w =
       buffered ? buffer_get(c, elem) : mpgi_chanq_pop(&c->sendq);
@@ -201,11 +191,16 @@ bool mpgi_chan_recv_locked(struct mpg_chan *c, void *elem,
   return buffered || w;
 }
 
-uintptr_t mpgi_chan_recv_g0(mpg_chan *c, void *elem) {
+bool mpgi_chan_recv_locked(struct mpg_chan *c, void *elem,
+                           struct mpg_g **wake) {
+  return recv_locked(c, elem, wake);
+}
+
+MPGI_HOT_END uintptr_t mpgi_chan_recv_g0(mpg_chan *c, void *elem) {
   struct mpg_g *gp = mpgi_current_g("mpg_chan_recv"), *wake = NULL;
   if (!c) wait_for_ever(gp, MPGI_WAIT_CHAN_RECV_NIL);
   chan_lock(c);
-  bool ok = mpgi_chan_recv_locked(c, elem, &wake);
+  bool ok = recv_locked(c, elem, &wake);
   if (!ok && !mpgi_chan_closed(c))
     wait_on(c, &c->recvq, elem, MPGI_WAIT_CHAN_RECV);
   if (!ok) mpgi_chan_zero(c, elem);
@@ -273,9 +268,3 @@ mpg_chan *mpgi_chan_new_g0(size_t elem_bytes, size_t capacity) {
   c->cap = capacity;
   return c;
 }
-
-MPGI_RT_TEXT size_t mpg_chan_len(const mpg_chan *c) {
-  return c ? atomic_load_explicit(&c->count, memory_order_relaxed) : 0;
-}
-
-MPGI_RT_TEXT size_t mpg_chan_cap(const mpg_chan *c) { return c ? c->cap : 0; }

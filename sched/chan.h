@@ -137,6 +137,82 @@ static inline void mpgi_chan_copy(const struct mpg_chan *c, void *to,
     memcpy(to, from, c->elem_bytes);
 }
 
+/* ---- the buffer, under the lock ---- */
+
+static inline void *mpgi_chan_slot(struct mpg_chan *c, size_t i) {
+  return c->buf + i * c->elem_bytes;
+}
+static inline size_t mpgi_chan_after(const struct mpg_chan *c, size_t i) {
+  return i + 1 == c->cap ? 0 : i + 1;
+}
+static inline void mpgi_chan_count_set(struct mpg_chan *c, size_t n) {
+  atomic_store_explicit(&c->count, n, memory_order_relaxed);
+}
+static inline void mpgi_chan_put(struct mpg_chan *c, const void *elem) {
+  mpgi_chan_copy(c, mpgi_chan_slot(c, c->send_at), elem);
+  c->send_at = mpgi_chan_after(c, c->send_at);
+  mpgi_chan_count_set(c, mpgi_chan_count(c) + 1);
+}
+
+/* ---- without g0 ----
+ *
+ * [chan.stub] For entry stubs, on the goroutine's stack: what needs nobody but
+ * the buffer.  A stub isn't preempted, frozen or stopped, so it may hold the
+ * lock as g0 may, as long as it calls nothing.  False: nothing was done. */
+
+#define MPGI_CHAN_STUB static inline __attribute__((always_inline))
+
+/* Copied without a call. */
+MPGI_CHAN_STUB bool mpgi_chan_is_small(const struct mpg_chan *c) {
+  return c->elem_bytes == 8 || c->elem_bytes == 4 || c->elem_bytes == 16 ||
+         c->elem_bytes <= 1;
+}
+MPGI_CHAN_STUB void mpgi_chan_copy_small(const struct mpg_chan *c, void *to,
+                                         const void *from) {
+  if (MPGI_LIKELY(c->elem_bytes == 8))
+    __builtin_memcpy(to, from, 8);
+  else if (c->elem_bytes == 4)
+    __builtin_memcpy(to, from, 4);
+  else if (c->elem_bytes == 16)
+    __builtin_memcpy(to, from, 16);
+  else if (c->elem_bytes)
+    __builtin_memcpy(to, from, 1);
+}
+MPGI_CHAN_STUB void mpgi_chan_zero_small(const struct mpg_chan *c, void *at) {
+  static const uint64_t zero[2];
+  mpgi_chan_copy_small(c, at, zero);
+}
+
+MPGI_CHAN_STUB bool mpgi_chan_stub_send(struct mpg_chan *c, const void *elem) {
+  if (!mpgi_chan_is_small(c) || !mpgi_spin_trylock(&c->lock)) return false;
+  size_t n = mpgi_chan_count(c);
+  bool can = n < c->cap && !mpgi_chanq_head(&c->recvq) && !mpgi_chan_closed(c);
+  if (MPGI_LIKELY(can)) {
+    mpgi_chan_copy_small(c, mpgi_chan_slot(c, c->send_at), elem);
+    c->send_at = mpgi_chan_after(c, c->send_at);
+    mpgi_chan_count_set(c, n + 1);
+  }
+  mpgi_spin_untrylock(&c->lock);
+  return can;
+}
+
+MPGI_CHAN_STUB bool mpgi_chan_stub_recv(struct mpg_chan *c, void *elem) {
+  if (!mpgi_chan_is_small(c) || !mpgi_spin_trylock(&c->lock)) return false;
+  size_t n = mpgi_chan_count(c);
+  bool can = n > 0 && !mpgi_chanq_head(&c->sendq);
+  if (MPGI_LIKELY(can)) {
+    void *first = mpgi_chan_slot(c, c->recv_at);
+    if (elem) mpgi_chan_copy_small(c, elem, first);
+    mpgi_chan_zero_small(c, first);
+    c->recv_at = mpgi_chan_after(c, c->recv_at);
+    mpgi_chan_count_set(c, n - 1);
+  }
+  mpgi_spin_untrylock(&c->lock);
+  return can;
+}
+
+/* ---- with others ---- */
+
 /* Under the lock: forget waiters of an earlier run; check. */
 MPGI_HIDDEN void mpgi_chan_renew_slow(struct mpg_chan *c);
 static inline void mpgi_chan_renew_locked(struct mpg_chan *c) {

@@ -48,7 +48,7 @@ void mpgi_checkdead_locked(void) {
     mpgi_sysmon_wake(); /* it may sleep deeply already */
     return;
   }
-  if (atomic_load(&mpgi_sched.ngoroutines) == 0)
+  if (mpgi_g_count() == 0)
     mpgi_fatal("no goroutines (main called mpg_goexit) - deadlock!");
   mpgi_fatal("all goroutines are asleep - deadlock!");
 }

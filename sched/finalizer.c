@@ -84,8 +84,7 @@ static int make(struct mpg_m *mp) {
   struct mpg_g *gp = mpgi_g_new(mp->p, run_finalizers, NULL, &opt, true, &err);
   if (!gp) return err;
   gp->finalizers = 1;
-  finalizers.goid = gp->goid;
-  gp->goid = 0;
+  finalizers.goid = mpgi_goid_new(mp->p);
   mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
   mpgi_runq_put(mp->p, gp, false);
   mpgi_wakep();

@@ -257,8 +257,7 @@ struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
   }
   mpgi_arch_context_init(&gp->ctx, gp->ctx.seg, fn, arg);
   gp->fn = fn;
-  gp->goid = 1 + atomic_fetch_add_explicit(&mpgi_sched.next_goid, 1,
-                                           memory_order_relaxed);
+  gp->goid = 0;
   gp->wait_reason = MPGI_WAIT_NONE;
   gp->last_tp = 0;
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
@@ -266,7 +265,50 @@ struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
   return gp;
 }
 
+/* ---- numbers ----
+ *
+ * Shared counters would be an atomic operation for each start and each end. */
+
+#define GOID_BATCH 16
+
+static void counter_add(_Atomic uint64_t *n) {
+  atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                        memory_order_relaxed);
+}
+
+uint64_t mpgi_goid_new(struct mpg_p *pp) {
+  if (MPGI_UNLIKELY(pp->goid == pp->goid_end)) {
+    pp->goid = atomic_fetch_add_explicit(&mpgi_sched.next_goid, GOID_BATCH,
+                                         memory_order_relaxed);
+    pp->goid_end = pp->goid + GOID_BATCH;
+  }
+  return ++pp->goid;
+}
+
+void mpgi_g_count_start(struct mpg_p *pp, struct mpg_g *gp) {
+  gp->goid = mpgi_goid_new(pp);
+  counter_add(&pp->started);
+}
+
+void mpgi_g_count_end(struct mpg_p *pp) { counter_add(&pp->ended); }
+
+/* Ends first: whoever has ended has started before. */
+uint64_t mpgi_g_count(void) {
+  uint64_t n = 0;
+  for (int32_t i = 0; i < mpgi_sched.nallp_made; i++)
+    n -= atomic_load_explicit(&mpgi_sched.allp[i]->ended, memory_order_acquire);
+  for (int32_t i = 0; i < mpgi_sched.nallp_made; i++)
+    n += atomic_load_explicit(&mpgi_sched.allp[i]->started,
+                              memory_order_acquire);
+  return n;
+}
+
+/* ---- the end ---- */
+
 static void stack_free(struct mpg_p *pp, struct mpg_g *gp) {
+  const struct mpgi_segment *seg = gp->ctx.seg;
+  bool is_first = !seg->prev && !seg->next && !gp->ctx.dynamic;
+  if (MPGI_LIKELY(is_first && !gp->fixed && !gp->attached)) return;
   if (!gp->attached) mpgi_stack_reset(&pp->stacks, &gp->ctx);
   if (gp->fixed) mpgi_stack_fixed_free(&pp->stacks, gp->ctx.seg);
   if (gp->fixed || gp->attached)
@@ -281,7 +323,7 @@ void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
     mpgi_fixmem_free(gp->name, strlen(gp->name) + 1, 1);
     gp->name = NULL;
   }
-  mpgi_locals_free(gp);
+  if (MPGI_UNLIKELY(gp->locals != NULL)) mpgi_locals_free(gp);
   gp->locked_m = NULL;
   gp->lock_count = gp->pthread_locks = 0;
   gp->is_main = 0;

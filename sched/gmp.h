@@ -219,6 +219,10 @@ struct mpg_p {
   _Atomic(struct mpg_g *) runnext;
   _Atomic(struct mpg_g *) runq[MPGI_RUNQ_SLOTS];
 
+  uint64_t goid, goid_end; /* owner: numbers for goroutines, taken in batches */
+  /* owner: user goroutines that it started, and whose end it saw; of this run.
+   * mpgi_num_goroutines */
+  _Atomic uint64_t started, ended;
   struct mpg_g *gfree; /* owner: dead Gs */
   uint32_t ngfree;
   uint32_t rand;
@@ -355,7 +359,6 @@ struct mpgi_sched {
   struct mpg_g ***allg; /* chunks; allg_lock to append */
   _Atomic size_t nallg; /* release after the slot is written */
   _Atomic uint64_t next_goid;
-  _Atomic int32_t ngoroutines;       /* user goroutines that are not dead */
   struct mpg_p *allp[MPGI_ALLP_MAX]; /* stopper */
   int32_t nallp;         /* allp entries that may be looked at; stopper */
   int32_t nallp_made;    /* entries made; holder of the world semaphore */
@@ -462,6 +465,13 @@ MPGI_HIDDEN struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
                                      const struct mpg_go_options *opt,
                                      bool fixed, int *error);
 MPGI_HIDDEN void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp);
+MPGI_HIDDEN uint64_t mpgi_goid_new(struct mpg_p *pp); /* a number nobody has */
+/* A user's goroutine is about to run for the first time, or has ended. */
+MPGI_HIDDEN void mpgi_g_count_start(struct mpg_p *pp, struct mpg_g *gp);
+MPGI_HIDDEN void mpgi_g_count_end(struct mpg_p *pp);
+/* User goroutines that are not dead; while others start and end, so many as
+ * there were at some time lately, or a few more. */
+MPGI_HIDDEN uint64_t mpgi_g_count(void);
 MPGI_HIDDEN void mpgi_gfree_flush(struct mpg_p *pp);
 /* A dead G, on no list, for an attached thread whose stack seg is. */
 MPGI_HIDDEN struct mpg_g *mpgi_g_attached(struct mpgi_segment *seg);

@@ -38,7 +38,7 @@ static int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
   /* Without a calling goroutine: a timer's. */
   gp->creator = mp->curg ? mp->curg->goid : 0;
   gp->creator_pc = mp->curg ? caller_pc(mp->curg) : 0;
-  atomic_fetch_add_explicit(&mpgi_sched.ngoroutines, 1, memory_order_relaxed);
+  mpgi_g_count_start(mp->p, gp);
   mpgi_hot_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
   MPGI_TRACE_READY(mp, G_CREATE, gp);
   if (MPGI_UNLIKELY(mp->attached)) {
@@ -72,8 +72,7 @@ MPGI_RT_TEXT uint64_t mpg_goid(void) {
 }
 
 int mpgi_num_goroutines_g0(void) {
-  return atomic_load(&mpgi_sched.running) ? atomic_load(&mpgi_sched.ngoroutines)
-                                          : 0;
+  return atomic_load(&mpgi_sched.running) ? (int) mpgi_g_count() : 0;
 }
 
 #define STRING(x) #x

@@ -31,6 +31,7 @@
 #include <sched/sched.h>
 
 #include <errno.h>
+#include <string.h>
 
 #include <sched/gmp.h>
 
@@ -200,8 +201,6 @@ static void tls_move_words(void *arg, const void *lo, const void *hi) {
 static __attribute__((noinline)) void tls_migrate(struct mpg_g *gp,
                                                   const struct mpg_m *mp) {
   uintptr_t old = gp->last_tp, now = mp->thread_pointer;
-  gp->last_tp = now;
-  if (!old) return; /* new: never ran */
   struct tls_move t = {.delta = now - old, .left = TLS_SEARCH_BYTES};
   mpgi_os_tls_static(old, &t.lo, &t.hi);
   t.hi = old;
@@ -238,7 +237,10 @@ static inline __attribute__((always_inline)) _Noreturn void execute(
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
   gp->preempt_at = 0;
   if (MPGI_UNLIKELY(gp->tracked || gp->movable)) execute_special(gp);
-  if (MPGI_UNLIKELY(gp->last_tp != mp->thread_pointer)) tls_migrate(gp, mp);
+  if (gp->last_tp != mp->thread_pointer) {
+    if (MPGI_UNLIKELY(gp->last_tp)) tls_migrate(gp, mp);
+    gp->last_tp = mp->thread_pointer; /* 0: it never ran */
+  }
   if (MPGI_UNLIKELY(gp->ctx.xsave != NULL)) errno = gp->saved_errno;
   if (!quick && gp->on_resume) {
     void (*fn)(struct mpg_g *) = gp->on_resume;
@@ -745,10 +747,12 @@ bool mpgi_libc_preempted(struct mpgi_context *ctx) {
 }
 
 void mpgi_libc_misuse(const char *what) {
+  /* A thunk behind a stub has the stub's name, or one that begins so. */
+  bool thunk = strncmp(what, "mpgi_thunk_", 11) == 0;
   mpgi_fatal(
-      "%s called from inside the C library, which runs on the system stack "
+      "mpg_%s called from inside the C library, which runs on the system stack "
       "(a callback of fopencookie or register_printf_function)",
-      what);
+      what + (thunk ? 11 : 4));
 }
 
 bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx, uintptr_t fp) {
@@ -778,7 +782,7 @@ void mpgi_goexit_misuse(void) {
   mpgi_fatal("mpg_goexit on a thread that is not a goroutine's");
 }
 
-void mpgi_goexit_g0(struct mpgi_context *ctx) {
+MPGI_HOT_END void mpgi_goexit_g0(struct mpgi_context *ctx) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
@@ -786,13 +790,12 @@ void mpgi_goexit_g0(struct mpgi_context *ctx) {
   if (MPGI_UNLIKELY(gp->once != NULL)) mpgi_once_goexit(gp);
   MPGI_TRACE(mp, G_END, gp, 0, 0);
   if (MPGI_UNLIKELY(mpgi_opt.lockcheck)) mpgi_lockcheck_leave(gp, "ends");
-  mpgi_drop_g(mp, gp);
-  mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
+  mpgi_hot_drop_g(mp, gp);
+  mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
   bool finalizers = gp->finalizers;
-  if (!finalizers)
-    atomic_fetch_sub_explicit(&mpgi_sched.ngoroutines, 1, memory_order_relaxed);
+  if (!finalizers) mpgi_g_count_end(mp->p);
   mpgi_g_free(mp->p, gp);
   if (finalizers) mpgi_finalizers_goexit();
   if (MPGI_UNLIKELY(mp->locked_g != NULL)) mpgi_m_end(mp); /* lock.c */
-  mpgi_schedule(mp);
+  schedule(mp);
 }

@@ -121,8 +121,6 @@ static int make_idle_gc(struct mpg_p *pp) {
   int err;
   struct mpg_g *gp = mpgi_g_new(pp, run_idle_gc, NULL, NULL, false, &err);
   if (!gp) return err;
-  atomic_fetch_sub(&mpgi_sched.next_goid, 1);
-  gp->goid = 0;
   mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
   mpgi_runq_put(pp, gp, false);
   return 0;
@@ -144,7 +142,12 @@ static void reset_state(void) {
   atomic_store(&s->nattached, 0);
   s->nallp = 0;
   atomic_store(&s->nmspinning, 0);
-  atomic_store(&s->ngoroutines, 0);
+  for (int i = 0; i < s->nallp_made; i++) {
+    struct mpg_p *pp = s->allp[i];
+    pp->goid = pp->goid_end = 0;
+    atomic_store(&pp->started, 0);
+    atomic_store(&pp->ended, 0);
+  }
   atomic_store(&s->poller, NULL);
   atomic_store(&s->idle_gc, NULL);
   atomic_store(&s->poll_until, INT64_MAX);
@@ -187,7 +190,7 @@ static int make_main(struct main_call *call, bool fixed) {
   if (!gp) return err;
   gp->is_main = 1;
   gp->fn = call->fn;
-  atomic_fetch_add(&mpgi_sched.ngoroutines, 1);
+  mpgi_g_count_start(pp, gp);
   mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
   mpgi_runq_put(pp, gp, true);
   atomic_store(&mpgi_sched.live_threads, 1);

@@ -611,8 +611,7 @@ static void sample(void) {
   uint64_t queued = atomic_load(&mpgi_sched.runq_size);
   for (int32_t i = 0; i < mpgi_sched.nallp; i++)
     queued += mpgi_runq_size(mpgi_sched.allp[i]);
-  MPGI_TRACE_EVERYBODY(RUNNABLE,
-                       (uint64_t) atomic_load(&mpgi_sched.ngoroutines), queued);
+  MPGI_TRACE_EVERYBODY(RUNNABLE, mpgi_g_count(), queued);
   mpgi_gc_trace_heap();
 }
 

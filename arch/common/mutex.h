@@ -83,6 +83,17 @@ static inline void mpgi_spin_unlock(struct mpgi_mutex *m) {
   if (MPG_CHECK >= 2) mpgi_lockrank_release(m);
   atomic_store_explicit(&m->state, 0, memory_order_release);
 }
+/* For entry stubs, which take no other lock meanwhile: without ranks. */
+static inline __attribute__((always_inline)) bool mpgi_spin_trylock(
+    struct mpgi_mutex *m) {
+  uint32_t zero = 0;
+  return atomic_compare_exchange_strong_explicit(
+      &m->state, &zero, 1, memory_order_acquire, memory_order_relaxed);
+}
+static inline __attribute__((always_inline)) void mpgi_spin_untrylock(
+    struct mpgi_mutex *m) {
+  atomic_store_explicit(&m->state, 0, memory_order_release);
+}
 /* Many of one rank at once, by ascending address: the first as above, the
  * others by these.  Ranks know the first only, and that stands for all: what
  * may be locked under it may be under the others. */

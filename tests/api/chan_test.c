@@ -251,6 +251,61 @@ static void elements_of_any_size(void *arg) {
     }
 }
 
+/* Nobody waits: each is as long as said, and nothing beside it is touched. */
+static void small_ones_through_a_buffer(void *arg) {
+  unsigned char in[24], e[24];
+  (void) arg;
+  for (size_t bytes = 1; bytes <= 17; bytes++)
+    for (size_t capacity = 1; capacity <= 3; capacity++) {
+      mpg_chan *c = mpg_chan_new(bytes, capacity);
+      for (int i = 0; i < 8; i++) {
+        for (size_t j = 0; j < bytes; j++)
+          in[j] = (unsigned char) (i * 20 + (int) j);
+        in[bytes] = 0xbb;
+        if (i % 2)
+          mpg_chan_send(c, in);
+        else
+          CHECK_EQ(mpg_chan_try_send(c, in), 0);
+        CHECK_EQ(mpg_chan_len(c), 1);
+        memset(e, 0xaa, sizeof e);
+        if (i % 3)
+          CHECK(mpg_chan_recv(c, e));
+        else
+          CHECK_EQ(mpg_chan_try_recv(c, e), 0);
+        CHECK(memcmp(e, in, bytes) == 0);
+        CHECK_EQ(e[bytes], 0xaa);
+        CHECK_EQ(mpg_chan_len(c), 0);
+      }
+    }
+}
+
+static _Atomic int stop_looping;
+static void set_stop(void *arg) {
+  (void) arg;
+  atomic_store(&stop_looping, 1);
+}
+
+/* Operations that need not wait are still where a goroutine makes way. */
+static void loops_of_ready_operations_make_way(void *arg) {
+  mpg_chan *c = mpg_chan_new(sizeof(uint64_t), 1);
+  uint64_t x = 0;
+  (void) arg;
+  int procs = mpg_gomaxprocs(1);
+  for (int how = 0; how < 2; how++) {
+    atomic_store(&stop_looping, 0);
+    CHECK_GO(set_stop, NULL);
+    while (!atomic_load(&stop_looping)) {
+      if (how == 0) {
+        mpg_chan_send(c, &x);
+        mpg_chan_recv(c, &x);
+      } else {
+        CHECK_EQ(mpg_chan_try_recv(c, &x), -EAGAIN);
+      }
+    }
+  }
+  mpg_gomaxprocs(procs);
+}
+
 static void null_channels_have_no_length(void *arg) {
   (void) arg;
   CHECK_EQ(mpg_chan_len(NULL), 0);
@@ -377,6 +432,8 @@ static const struct check_case cases[] = {
     INSIDE(null_discards),
     INSIDE(elements_of_no_bytes),
     INSIDE(elements_of_any_size),
+    INSIDE(small_ones_through_a_buffer),
+    INSIDE(loops_of_ready_operations_make_way),
     INSIDE(null_channels_have_no_length),
     INSIDE(null_channels_block_for_ever),
     INSIDE(nothing_is_lost_or_doubled),

@@ -118,6 +118,8 @@
   ((void) (before), explore_lock(&(m)->state))
 #define mpgi_spin_unlock_more(m) explore_unlock(&(m)->state)
 #define mpgi_mutex_trylock(m) explore_trylock(&(m)->state)
+#define mpgi_spin_trylock(m) explore_trylock(&(m)->state)
+#define mpgi_spin_untrylock(m) explore_unlock(&(m)->state)
 #define mpgi_mutex_assert_held(m) \
   explore_require(explore_self() < 0 || memory_word(&(m)->state) != 0)
 #define mpgi_os_futex_wait(word, expected, ns)                     \

@@ -82,6 +82,35 @@ static void receives(int which) {
   out += *e;
 }
 
+/* As chan_stub.c does them. */
+static void stub_send(uint64_t value) {
+  uint64_t *e = &elem[explore_self()][0];
+  *e = value;
+  in += value;
+  if (!mpgi_chan_stub_send(A, e)) PARKS(mpgi_chan_send_g0(A, e));
+}
+static bool stub_receive(void) {
+  uint64_t *e = &elem[explore_self()][0];
+  bool ok = mpgi_chan_stub_recv(A, e);
+  if (!ok) ok = PARKS_FOR(mpgi_chan_recv_g0(A, e));
+  out += *e;
+  return ok;
+}
+static void stub_sends(int times) {
+  for (int i = 1; i <= times; i++) stub_send((uint64_t) i);
+}
+static void stub_receives(int times) {
+  while (times--) explore_require(stub_receive());
+}
+static void drains(int arg) {
+  (void) arg;
+  while (stub_receive()) continue;
+}
+static void sends_and_closes(int times) {
+  stub_sends(times);
+  mpgi_chan_close_g0(A);
+}
+
 static void closes(int which) { mpgi_chan_close_g0(which ? B : A); }
 
 static struct mpg_select_case *set(int i, struct mpg_chan *c,
@@ -248,6 +277,10 @@ static void setup(void) {
   }
   explore_constant(&mpgi_sched, sizeof mpgi_sched);
 }
+static void setup_buffered(void) {
+  setup();
+  A->cap = CAP;
+}
 static void setup_full(void) {
   setup();
   A->cap = CAP;
@@ -324,6 +357,15 @@ static const struct explore_config configs[] = {
      .thread = {{"sender", sends, 0, false},
                 {"receiver", receives_from_full, 0, false},
                 {"trier", finds_one, 1, false}}},
+    {.name = "chan.stubs_meet_waiters",
+     .setup = setup_buffered,
+     .thread = {{"sender", stub_sends, 2, false},
+                {"receiver", stub_receives, 1, false},
+                {"receiver2", stub_receives, 1, false}}},
+    {.name = "chan.stubs_drain_a_closed_one",
+     .setup = setup_buffered,
+     .thread = {{"sender", sends_and_closes, 2, false},
+                {"receiver", drains, 0, false}}},
     {.name = "select.looks_at_one_moment",
      .setup = setup_moving,
      .thread = {{"mover", moves, 0, false}, {"trier", tries_both, 0, false}}},
