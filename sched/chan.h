@@ -154,11 +154,9 @@ static inline void mpgi_chan_put(struct mpg_chan *c, const void *elem) {
   mpgi_chan_count_set(c, mpgi_chan_count(c) + 1);
 }
 
-/* ---- without g0 ----
+/* ---- without g0 [chan.stub] ----
  *
- * [chan.stub] For entry stubs, on the goroutine's stack: what needs nobody but
- * the buffer.  A stub isn't preempted, frozen or stopped, so it may hold the
- * lock as g0 may, as long as it calls nothing.  False: nothing was done. */
+ * What needs nobody but the buffer.  False: nothing was done. */
 
 #define MPGI_CHAN_STUB static inline __attribute__((always_inline))
 

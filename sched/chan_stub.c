@@ -1,9 +1,12 @@
 /* chan_stub.c - the calls on channels: entry stubs.
  *
  * Most operations on a buffered channel need nobody but the buffer, and are
- * done here, on the goroutine's stack (chan.h, [chan.stub]); the rest goes to
- * g0 (chan.c).  A request to stop or to make way is met there, too: on the
- * way out of its thunk.
+ * done here, on the goroutine's stack; the rest goes to g0 (chan.c).
+ *
+ * [chan.stub] A stub isn't preempted, frozen or stopped, so it may hold the
+ * channel's lock as g0 may, as long as it calls nothing.  It does nothing when
+ * something is wanted of the goroutine: the request is met at the end of the
+ * thunk.
  *
  * Waiters of an earlier mpg_run, which may still hang in a channel's queues,
  * only make this give up.
