@@ -76,16 +76,19 @@ static size_t request_max(void) {
   return mpgi_heap.limit - mpgi_heap.lo - MPGI_PAD_BYTES;
 }
 
+void mpgi_alloc_zero(void *lo, size_t bytes) {
+  if (bytes >= LARGE_ZERO_BYTES)
+    mpgi_os_mem_release(lo, bytes);
+  else
+    memset(lo, 0, bytes);
+}
+
 static void large_zero(struct mpgi_span *s) {
   void *lo = (void *) mpgi_span_base(s);
   size_t bytes = (size_t) s->pages << MPGI_PAGE_LOG2;
   if (MPGI_UNLIKELY(mpgi_opt.redzone != 0))
     mpgi_redzone_reuse((uintptr_t) lo, bytes);
-  if (s->zero || s->kind == MPGI_KIND_NOSCAN) return;
-  if (bytes >= LARGE_ZERO_BYTES)
-    mpgi_os_mem_release(lo, bytes);
-  else
-    memset(lo, 0, bytes);
+  if (!s->zero && s->kind != MPGI_KIND_NOSCAN) mpgi_alloc_zero(lo, bytes);
 }
 
 static void *alloc_large(struct mpgi_cache *c, size_t bytes,
@@ -97,7 +100,7 @@ static void *alloc_large(struct mpgi_cache *c, size_t bytes,
   large_zero(s);
   s->zero = false;
   mpgi_span_bits_set(s, 0, 1);
-  mpgi_cache_count(c, room);
+  mpgi_cache_count(c, room, 1);
   mpgi_pacer_charge(room);
   return (void *) mpgi_span_base(s);
 }
@@ -128,12 +131,15 @@ static bool stress_is_due(struct mpgi_cache *c) {
   return true;
 }
 
-/* Collect if it is time.  The world may give us another cache meanwhile. */
-static void collect_if_due(struct mpgi_cache *c) {
+struct mpgi_cache *mpgi_alloc_ready(const char *what) {
+  struct mpgi_cache *c = mpgi_alloc_cache(what);
   if (MPGI_UNLIKELY(stress_is_due(c)))
     mpgi_gc_collect_fully(MPGI_GC_HEAP);
   else if (MPGI_UNLIKELY(mpgi_pacer_due()))
     mpgi_gc_collect(MPGI_GC_HEAP);
+  else
+    return c;
+  return mpgi_alloc_cache(what); /* it may be another one now */
 }
 
 static void *ask_handler(size_t bytes) {
@@ -147,12 +153,10 @@ typedef void *attempt(struct mpgi_cache *c, size_t bytes, size_t how);
 static inline __attribute__((always_inline)) void *ladder(attempt *try,
                                                           size_t bytes,
                                                           size_t how) {
-  struct mpgi_cache *c = mpgi_alloc_cache("mpg_alloc");
   size_t asked = bytes;
   if (bytes > request_max() - MPGI_REDZONE_BYTES) return ask_handler(bytes);
   if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) bytes += MPGI_REDZONE_BYTES;
-  collect_if_due(c);
-  c = mpgi_alloc_cache("mpg_alloc");
+  struct mpgi_cache *c = mpgi_alloc_ready("mpg_alloc");
   void *p = try(c, bytes, how);
   if (MPGI_UNLIKELY(p == NULL)) {
     mpgi_gc_collect_fully(MPGI_GC_HEAP);
@@ -161,7 +165,7 @@ static inline __attribute__((always_inline)) void *ladder(attempt *try,
     if (p == NULL) return ask_handler(asked);
   }
   if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) mpgi_redzone_set(p, asked);
-  if (MPGI_UNLIKELY(c->sampled)) mpgi_profile_sample(c, p);
+  if (MPGI_UNLIKELY(c->sampled)) mpgi_profile_sample(c, p, 0);
   return p;
 }
 

@@ -41,65 +41,10 @@ void mpgi_free_g0(void *p) {
   if (MPGI_UNLIKELY(zones)) mpgi_redzone_check(&cell, "mpg_free");
   if (MPGI_UNLIKELY(zones || mpgi_opt.clobberfree != 0))
     mpgi_sweep_clobber(cell.base, bytes);
-  mpgi_sweep_count_free(bytes);
+  mpgi_sweep_count_free(bytes, 1);
   if (!zones && mpgi_cache_unpop(mpgi_tls_cache(), &cell)) return;
   mpgi_pacer_refund(bytes);
   mpgi_central_cell_freed(s, cell.index);
-}
-
-/* ---- realloc ---- */
-
-static size_t min_bytes(size_t a, size_t b) { return a < b ? a : b; }
-
-/* p's object has room for bytes and doesn't waste more than half of it. */
-static bool fits(const struct mpgi_cell *cell, size_t bytes) {
-  size_t usable = mpgi_cell_usable(cell);
-  return bytes <= usable &&
-         (bytes >= usable / 2 || usable <= 2 * MPGI_GRANULE_BYTES);
-}
-
-/* What lies beyond bytes reads zero again when the object grows in place. */
-static void tail_zero(const struct mpgi_cell *cell, size_t bytes) {
-  size_t usable = mpgi_cell_usable(cell);
-  if (cell->span->kind != MPGI_KIND_NOSCAN)
-    memset((void *) (cell->base + bytes), 0, usable - bytes);
-}
-
-static void *alloc_like(const struct mpgi_cell *cell, size_t bytes) {
-  enum mpgi_kind kind = (enum mpgi_kind) cell->span->kind;
-  if (kind != MPGI_KIND_TYPED) return mpgi_alloc_object(bytes, kind);
-  const struct mpgi_type *type = mpgi_type_get(cell);
-  void *p = mpgi_alloc_object(bytes, kind);
-  if (p != NULL) mpgi_type_set(p, type);
-  return p;
-}
-
-/* Finalizers and weak references follow the object; not to memory of the
- * out-of-memory handler, which is no object. */
-static void specials_follow(const struct mpgi_cell *from, void *to) {
-  struct mpgi_cell cell;
-  if (mpgi_cell_start(to, &cell)) mpgi_special_move(from, &cell);
-}
-
-void *mpgi_realloc_g0(void *p, size_t bytes) {
-  struct mpgi_cell cell;
-  if (p == NULL) return mpgi_alloc_object(bytes, MPGI_KIND_SCAN);
-  if (!mpgi_cell_start(p, &cell))
-    mpgi_fatal(
-        "mpg_realloc of a pointer that is not the start of a live object");
-  if (MPGI_UNLIKELY(mpgi_opt.redzone != 0))
-    mpgi_redzone_check(&cell, "mpg_realloc");
-  if (fits(&cell, bytes)) {
-    tail_zero(&cell, bytes);
-    if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) mpgi_redzone_set(p, bytes);
-    return p;
-  }
-  void *q = alloc_like(&cell, bytes);
-  if (q == NULL) return NULL;
-  memcpy(q, p, min_bytes(bytes, mpgi_cell_usable(&cell)));
-  if (mpgi_special_maybe(&cell)) specials_follow(&cell, q);
-  mpgi_free_g0(p);
-  return q;
 }
 
 /* ---- the rest ---- */

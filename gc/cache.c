@@ -359,7 +359,7 @@ bool mpgi_cache_unpop(struct mpgi_cache *c, const struct mpgi_cell *cell) {
   return true;
 }
 
-void mpgi_cache_count(struct mpgi_cache *c, uint64_t bytes) {
+void mpgi_cache_count(struct mpgi_cache *c, uint64_t bytes, uint64_t objects) {
   c->sampled = c->sample_left < (int64_t) bytes;
   if (c->sampled)
     c->sample_left = mpgi_profile_distance(&c->rand);
@@ -367,7 +367,7 @@ void mpgi_cache_count(struct mpgi_cache *c, uint64_t bytes) {
     c->sample_left -= (int64_t) bytes;
   write_begin(c);
   total_add(&c->alloc_bytes, bytes);
-  total_add(&c->alloc_objects, 1);
+  total_add(&c->alloc_objects, objects);
   write_end(c);
 }
 

@@ -388,8 +388,9 @@ MPGI_HIDDEN bool mpgi_cache_span_next(struct mpgi_cache *c, unsigned kind,
 /* Give every span back; free cells of holes become unallocated. */
 MPGI_HIDDEN void mpgi_cache_flush(struct mpgi_cache *c);
 MPGI_HIDDEN void mpgi_cache_flush_all_stw(void);
-/* Count an object that came from no hole. */
-MPGI_HIDDEN void mpgi_cache_count(struct mpgi_cache *c, uint64_t bytes);
+/* Count an object that came from no hole; objects 0: its growth. */
+MPGI_HIDDEN void mpgi_cache_count(struct mpgi_cache *c, uint64_t bytes,
+                                  uint64_t objects);
 /* p, the last object handed out from its hole, goes back; false: it is not. */
 MPGI_HIDDEN bool mpgi_cache_unpop(struct mpgi_cache *c,
                                   const struct mpgi_cell *cell);
@@ -404,8 +405,9 @@ MPGI_HIDDEN void mpgi_cache_resample_stw(void);
 
 /* Bytes from a sample to the next; INT64_MAX: there is none. */
 MPGI_HIDDEN int64_t mpgi_profile_distance(struct mpgi_rand *rand);
-/* p, just allocated through c, is a sample. */
-MPGI_HIDDEN void mpgi_profile_sample(struct mpgi_cache *c, void *p);
+/* p, just allocated through c, is a sample; or bytes by which it grew. */
+MPGI_HIDDEN void mpgi_profile_sample(struct mpgi_cache *c, void *p,
+                                     uint64_t bytes);
 
 /* ---- allocation (alloc.c) ---- */
 
@@ -417,6 +419,10 @@ MPGI_HIDDEN void *mpgi_alloc_object(size_t bytes, enum mpgi_kind kind);
 /* The same for a scanned object in a span of its own, aligned to a power of two
  * from MPGI_PAGE_BYTES to MPGI_CHUNK_BYTES. */
 MPGI_HIDDEN void *mpgi_alloc_pages(size_t bytes, size_t align);
+/* Collect if that is due; then the calling thread's cache. */
+MPGI_HIDDEN struct mpgi_cache *mpgi_alloc_ready(const char *what);
+/* Clear part of a large object. */
+MPGI_HIDDEN void mpgi_alloc_zero(void *lo, size_t bytes);
 /* The calling thread's cache; fatal without one. */
 MPGI_HIDDEN struct mpgi_cache *mpgi_alloc_cache(const char *what);
 
@@ -473,8 +479,8 @@ MPGI_HIDDEN void mpgi_sweep_background(void);
 MPGI_HIDDEN void mpgi_sweep_scavenge(void);
 /* Make sure that s isn't UNSWEPT or SWEEPING. */
 MPGI_HIDDEN void mpgi_sweep_ensure(struct mpgi_span *s);
-/* Count an explicit free. */
-MPGI_HIDDEN void mpgi_sweep_count_free(uint64_t bytes);
+/* Count an explicit free; objects 0: of part of one. */
+MPGI_HIDDEN void mpgi_sweep_count_free(uint64_t bytes, uint64_t objects);
 /* Objects freed so far in either way; bytes freed explicitly. */
 MPGI_HIDDEN uint64_t mpgi_sweep_freed_objects(void);
 MPGI_HIDDEN uint64_t mpgi_sweep_free_bytes(void);

@@ -168,9 +168,8 @@ static uint32_t site_locked(const uintptr_t *pc, uint32_t n) {
 
 /* ---- samples ---- */
 
-static void record_locked(const struct mpgi_cell *cell, int64_t r,
-                          const uintptr_t *pc, uint32_t n) {
-  uint64_t bytes = mpgi_span_cell_bytes(cell->span);
+static void record_locked(const struct mpgi_cell *cell, uint64_t bytes,
+                          int64_t r, const uintptr_t *pc, uint32_t n) {
   uint32_t site = site_locked(pc, n);
   if (site == UINT32_MAX) return;
   struct mpgi_special *s =
@@ -184,7 +183,7 @@ static void record_locked(const struct mpgi_cell *cell, int64_t r,
   sites.at[site]->bytes += (double) s->profile.objects * (double) bytes;
 }
 
-void mpgi_profile_sample(struct mpgi_cache *c, void *p) {
+void mpgi_profile_sample(struct mpgi_cache *c, void *p, uint64_t bytes) {
   uintptr_t pc[MPGI_PROFILE_PCS];
   struct mpgi_cell cell;
   int64_t r = rate_now();
@@ -192,7 +191,8 @@ void mpgi_profile_sample(struct mpgi_cache *c, void *p) {
   if (r == 0 || !mpgi_cell_start(p, &cell)) return;
   uint32_t n = mpgi_gc_world.callers(pc, MPGI_PROFILE_PCS);
   mpgi_special_lock();
-  record_locked(&cell, r, pc, n);
+  if (bytes == 0) bytes = mpgi_span_cell_bytes(cell.span);
+  record_locked(&cell, bytes, r, pc, n);
   mpgi_special_unlock();
 }
 

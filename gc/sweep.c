@@ -210,8 +210,8 @@ void mpgi_sweep_forked(void) { atomic_store(&sweep.running, false); }
 
 /* ---- counts ---- */
 
-void mpgi_sweep_count_free(uint64_t bytes) {
-  mpgi_add(&sweep.freed_objects, 1);
+void mpgi_sweep_count_free(uint64_t bytes, uint64_t objects) {
+  mpgi_add(&sweep.freed_objects, objects);
   mpgi_add(&sweep.free_bytes, bytes);
 }
 
