@@ -102,7 +102,8 @@ class Programs:
         own = os.path.join(SOURCES, f"{contender}_{program}.c")
         shared = os.path.join(SOURCES, program + ".c")
         source = own if os.path.exists(own) else shared
-        headers = glob.glob(os.path.join(ROOT, "bench", "*.h"))
+        headers = glob.glob(os.path.join(ROOT, "bench", "**", "*.h"),
+                            recursive=True)
         if is_current(path, [source] + headers):
             return path, None
         flags, libraries = C_PEERS[contender]

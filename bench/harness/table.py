@@ -9,7 +9,7 @@ import json
 import os
 import re
 
-AREAS = ["sched", "stack", "gc", "stw", "io"]
+AREAS = ["sched", "stack", "gc", "stw", "io", "app"]
 BENCH = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OTHER_ROW = r"\[(?P<row>[\w.]+)\]"
 TARGET = re.compile(

@@ -49,6 +49,24 @@ assert row["verdicts"]["ns"]["targets"][0]["met"] is None, row
 assert found["machine"]["kernel"], found["machine"]
 PYTHON
 
+# The applications compute the same when the collector is pressed.
+# same <program> <work> <arguments...>
+same() {
+  local program=$build/bench/$1 plain pressed
+  shift
+  [ -x "$root/$program" ] || return 0
+  plain=$("$root/$program" "$@" procs=1 | grep check) ||
+    complain "$program $*: failed"
+  pressed=$(MPG_DEBUG=gcstress=2000,clobberfree=1 "$root/$program" "$@" \
+    procs=2 | grep check)
+  [ "$plain" = "$pressed" ] || complain "$program $*: $plain, then $pressed"
+}
+
+same app_json_bench json n=500 rounds=2 threads=2
+same app_lisp_bench lisp rounds=1 threads=2
+same app_lisp_bench corout rounds=1 threads=2
+same gc_alloc_bench gcbench depth=8 threads=2
+
 expect 1 "measure first" report "$scratch/none.json"
 echo '{' > "$scratch/broken.json"
 expect 1 "holds no results" report "$scratch/broken.json"
