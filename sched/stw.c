@@ -152,8 +152,9 @@ static void take_ownerless_locked(void) {
 
 void mpgi_stw_take_syscall(struct mpg_p *pp) {
   uint32_t s = MPGI_P_SYSCALL;
+  uint64_t when = MPGI_TRACE_NOW();
   if (!atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_GCSTOP)) return;
-  MPGI_TRACE_P(pp, P_RETAKE, 1);
+  MPGI_TRACE_RETAKE(pp, when, 1);
   mpgi_stw_arrive();
 }
 

@@ -136,11 +136,12 @@ static bool retake_syscall(struct sysmon *s, struct mpg_p *pp) {
                 atomic_load(&pp->timer_first) != INT64_MAX ||
                 pp->mon_syscallwhen + MPGI_SLICE_NS <= s->now;
   uint32_t st = MPGI_P_SYSCALL;
+  uint64_t when = MPGI_TRACE_NOW();
   if (!wanted || mpgi_stw_waiting() ||
       !atomic_compare_exchange_strong(&pp->status, &st, MPGI_P_RUNNING))
     return false;
   atomic_fetch_add_explicit(&pp->taken, 1, memory_order_relaxed);
-  MPGI_TRACE_P(pp, P_RETAKE, 0);
+  MPGI_TRACE_RETAKE(pp, when, 0);
   mpgi_m_handoff(pp);
   return true;
 }

@@ -44,6 +44,14 @@ void mpgi_trace_p(struct mpg_p *pp, enum mpgi_trace_event e, uint64_t a) {
   if (r) mpgi_trace_emit(r, mpgi_trace_what(e, MPGI_TRACE_NO_M, 0), a, 0);
 }
 
+void mpgi_trace_retake(struct mpg_p *pp, uint64_t ticks, uint64_t by) {
+  if (!ticks) ticks = mpgi_trace_ticks(); /* the trace was off then */
+  struct mpgi_trace_ring *r =
+      atomic_load_explicit(&pp->trace, memory_order_acquire);
+  uint64_t what = mpgi_trace_what(MPGI_TRACE_P_RETAKE, MPGI_TRACE_NO_M, 0);
+  if (r) mpgi_trace_emit_at(r, ticks, what, by, 0);
+}
+
 void mpgi_trace_ready(struct mpg_m *mp, enum mpgi_trace_event e,
                       struct mpg_g *gp) {
   const struct mpg_g *by = mp ? mp->curg : NULL;

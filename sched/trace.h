@@ -29,6 +29,17 @@ MPGI_HIDDEN void mpgi_trace_m(struct mpg_m *mp, enum mpgi_trace_event e,
 MPGI_HIDDEN void mpgi_trace_p(struct mpg_p *pp, enum mpgi_trace_event e,
                               uint64_t a);
 
+/* pp was taken from a system call, by one who may have been descheduled since
+ * and read the clock before it did: the goroutine may be back by now, on
+ * another P.  when: MPGI_TRACE_NOW then. */
+#define MPGI_TRACE_NOW() (mpgi_trace_is_on() ? mpgi_trace_ticks() : 0)
+#define MPGI_TRACE_RETAKE(pp, when, by)                            \
+  do {                                                             \
+    if (mpgi_trace_is_on()) mpgi_trace_retake((pp), (when), (by)); \
+  } while (0)
+MPGI_HIDDEN void mpgi_trace_retake(struct mpg_p *pp, uint64_t ticks,
+                                   uint64_t by);
+
 /* gp may run; before anybody else can take it: G_WAKE or G_CREATE. */
 #define MPGI_TRACE_READY(mp, event, gp)                                     \
   do {                                                                      \

@@ -51,12 +51,26 @@ static void slot_set(struct mpgi_trace_ring *r, uint64_t at, uint64_t ticks,
 
 uint64_t mpgi_trace_emit(struct mpgi_trace_ring *r, uint64_t what, uint64_t a,
                          uint64_t b) {
+  return mpgi_trace_emit_at(r, mpgi_trace_ticks(), what, a, b);
+}
+
+/* Times in a ring never fall (mpgi_trace_take). */
+static uint64_t not_before_last(struct mpgi_trace_ring *r, uint64_t tail,
+                                uint64_t ticks) {
+  if (tail == 0) return ticks;
+  uint64_t last = atomic_load_explicit(
+      &r->slot[(tail - 1) % MPGI_TRACE_SLOTS][0], memory_order_relaxed);
+  return ticks < last ? last : ticks;
+}
+
+uint64_t mpgi_trace_emit_at(struct mpgi_trace_ring *r, uint64_t ticks,
+                            uint64_t what, uint64_t a, uint64_t b) {
   uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
   if (MPGI_UNLIKELY(!has_room(r, tail, r->lost ? 2 : 1))) {
     r->lost++;
     return 0;
   }
-  uint64_t ticks = mpgi_trace_ticks();
+  ticks = not_before_last(r, tail, ticks);
   if (MPGI_UNLIKELY(r->lost)) {
     uint64_t lost = mpgi_trace_what(MPGI_TRACE_LOST, MPGI_TRACE_NO_M, 0);
     slot_set(r, tail++, ticks, lost, r->lost, 0);

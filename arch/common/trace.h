@@ -72,6 +72,11 @@ static inline __attribute__((always_inline)) bool mpgi_trace_is_on(void) {
  * was lost. */
 MPGI_HIDDEN uint64_t mpgi_trace_emit(struct mpgi_trace_ring *r, uint64_t what,
                                      uint64_t a, uint64_t b);
+/* The same of an event that took place when mpgi_trace_ticks was ticks, or
+ * after the last one in the ring if that is later. */
+MPGI_HIDDEN uint64_t mpgi_trace_emit_at(struct mpgi_trace_ring *r,
+                                        uint64_t ticks, uint64_t what,
+                                        uint64_t a, uint64_t b);
 /* The same in the shared ring; takes a leaf lock. */
 MPGI_HIDDEN uint64_t mpgi_trace_emit_shared(uint64_t what, uint64_t a,
                                             uint64_t b);

@@ -16,9 +16,6 @@ import json
 import sys
 
 
-RETAKE_LATE_US = 100000
-
-
 def fail(*what):
     sys.exit("check_trace: " + " ".join(str(w) for w in what))
 
@@ -103,12 +100,9 @@ class Rows:
                 fail("arrow into the past", flow, self.starts[flow], ts)
 
     def one_place_at_a_time(self):
-        """But for RETAKE_LATE_US: whoever takes a P from a system call writes
-        so after it did, and may be descheduled in between, while the goroutine
-        goes on with another P."""
         last = {}
         for g, begin, end, row in sorted(self.slices):
-            if g in last and begin < last[g] - RETAKE_LATE_US:
+            if g in last and begin < last[g]:
                 fail("goroutine", g, "runs in two places at", begin)
             last[g] = end
 
