@@ -17,7 +17,7 @@ struct settings settings = {.procs = {3, {2, 1, 8}},
                             .loops = -1,
                             .rounds = 1,
                             .seconds = 4,
-                            .limit = 50};
+                            .limit = 40};
 
 static const struct cli_option options[] = {
     {"procs", CLI_LIST, &settings.procs, 1, 256, "Ps of each run (2,1,8)"},
@@ -32,7 +32,7 @@ static const struct cli_option options[] = {
     {"files", CLI_NUMBER, &settings.files, 0, 1000000000,
      "use only so many files, evenly spread (0: all)"},
     {"limit", CLI_NUMBER, &settings.limit, 0, 86400,
-     "seconds for everything: later runs take fewer files (50; 0: none)"},
+     "seconds for everything: later runs take fewer files (40; 0: none)"},
     {"json", CLI_FLAG, &settings.json, 0, 0, "report as JSON"},
     {"quiet", CLI_FLAG, &settings.quiet, 0, 0, "no progress on stderr"},
 };
