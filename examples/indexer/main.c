@@ -10,6 +10,7 @@
 #include <mpg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "indexer.h"
 
@@ -17,7 +18,7 @@ struct settings settings = {.procs = {3, {2, 1, 8}},
                             .loops = -1,
                             .rounds = 1,
                             .seconds = 4,
-                            .limit = 40};
+                            .limit = 36};
 
 static const struct cli_option options[] = {
     {"procs", CLI_LIST, &settings.procs, 1, 256, "Ps of each run (2,1,8)"},
@@ -32,7 +33,7 @@ static const struct cli_option options[] = {
     {"files", CLI_NUMBER, &settings.files, 0, 1000000000,
      "use only so many files, evenly spread (0: all)"},
     {"limit", CLI_NUMBER, &settings.limit, 0, 86400,
-     "seconds for everything: later runs take fewer files (40; 0: none)"},
+     "seconds for everything: later runs take fewer files (36; 0: none)"},
     {"json", CLI_FLAG, &settings.json, 0, 0, "report as JSON"},
     {"quiet", CLI_FLAG, &settings.quiet, 0, 0, "no progress on stderr"},
 };
@@ -89,11 +90,24 @@ static void count_reference(void) {
   exit(1);
 }
 
+static double cpus_used(long procs) {
+  long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+  return (double) (procs < cpus ? procs : cpus);
+}
+
+/* How long the runs left take for all files, in first runs. */
+static double rest_in_firsts(void) {
+  double sum = 0, first = cpus_used(settings.procs.v[0]);
+  for (int i = 1; i < settings.procs.n; i++)
+    sum += first / cpus_used(settings.procs.v[i]);
+  return sum;
+}
+
 /* The number of files for each of the runs left, all of which are to end at
  * deadline, when the first run took first_ns for all. */
-static long files_for_rest(int64_t deadline, int64_t first_ns, int left) {
+static long files_for_rest(int64_t deadline, int64_t first_ns) {
   int64_t all = (int64_t) reference_files(), each = deadline - mpg_now();
-  each = each > 0 ? each / left : 0;
+  each = each > 0 ? (int64_t) ((double) each / rest_in_firsts()) : 0;
   if (settings.limit == 0 || first_ns <= each) return (long) all;
   int64_t n = (int64_t) ((double) all * (double) each / (double) first_ns);
   return n > FILES_MIN ? n : all < FILES_MIN ? all : FILES_MIN;
@@ -103,11 +117,11 @@ static bool run_all(void) {
   int64_t begin = mpg_now(), deadline = begin + settings.limit * 1000000000;
   count_reference();
   bool ok = run_and_report((int) settings.procs.v[0], true);
-  int left = settings.procs.n - 1;
   long all = (long) reference_files();
-  if (left > 0)
-    settings.files = files_for_rest(deadline, mpg_now() - begin, left);
-  if (left > 0 && settings.files < all) count_reference();
+  if (settings.procs.n > 1) {
+    settings.files = files_for_rest(deadline, mpg_now() - begin);
+    if (settings.files < all) count_reference();
+  }
   for (int i = 1; i < settings.procs.n; i++)
     ok = run_and_report((int) settings.procs.v[i], false) && ok;
   return ok;
