@@ -97,27 +97,41 @@ static void out_word(struct json_out *o, uint64_t *seed) {
   out_char(o, '"');
 }
 
+static void out_order(struct json_out *o, uint64_t *seed) {
+  uint32_t item = work_random(seed) % 1000, count = 1 + work_random(seed) % 9;
+  uint32_t price = work_random(seed) % 10000;
+  OUT_FORMAT(o, "{ \"item\": %u, \"count\": %u, \"price\": %u.%02u }", item,
+             count, price / 100, price % 100);
+}
+
 static void out_orders(struct json_out *o, uint64_t *seed) {
   out_char(o, '[');
-  for (uint32_t i = 0, n = work_random(seed) % 5; i < n; i++)
-    OUT_FORMAT(o, "%s{ \"item\": %u, \"count\": %u, \"price\": %u.%02u }",
-               i ? ", " : "", work_random(seed) % 1000,
-               1 + work_random(seed) % 9, work_random(seed) % 100,
-               work_random(seed) % 100);
+  for (uint32_t i = 0, n = work_random(seed) % 5; i < n; i++) {
+    if (i) OUT_FORMAT(o, ", ");
+    out_order(o, seed);
+  }
   out_char(o, ']');
 }
 
-static void out_customer(struct json_out *o, uint64_t *seed, long id) {
-  OUT_FORMAT(o, "  { \"id\": %ld, \"name\": ", id);
-  out_word(o, seed);
-  OUT_FORMAT(o, ", \"city\": \"city %u\", \"active\": %s, \"tags\": [",
-             work_random(seed) % 50, work_random(seed) % 3 ? "true" : "false");
+static void out_tags(struct json_out *o, uint64_t *seed) {
+  out_char(o, '[');
   for (uint32_t i = 0, n = work_random(seed) % 4; i < n; i++) {
     if (i) out_char(o, ',');
     out_word(o, seed);
   }
-  OUT_FORMAT(o, "], \"limit\": %ue%d, \"orders\": ", work_random(seed) % 100,
-             (int) (work_random(seed) % 5) - 2);
+  out_char(o, ']');
+}
+
+static void out_customer(struct json_out *o, uint64_t *seed, long id) {
+  uint32_t city = work_random(seed) % 50, limit = work_random(seed) % 100;
+  int digits = (int) (work_random(seed) % 5) - 2;
+  bool active = work_random(seed) % 3 != 0;
+  OUT_FORMAT(o, "  { \"id\": %ld, \"name\": ", id);
+  out_word(o, seed);
+  OUT_FORMAT(o, ", \"city\": \"city %u\", \"active\": %s, \"tags\": ", city,
+             active ? "true" : "false");
+  out_tags(o, seed);
+  OUT_FORMAT(o, ", \"limit\": %ue%d, \"orders\": ", limit, digits);
   out_orders(o, seed);
   OUT_FORMAT(o, ", \"note\": null }");
 }
