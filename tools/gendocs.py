@@ -6,6 +6,7 @@ docs/locking.md       from arch/common/lockrank.def
 docs/trace.md         from arch/common/trace_events.def
 docs/libc-stubs.md    from arch/linux/libc.def
 docs/code-index.md    from the first line of every source file
+docs/api.md           from the doc comments of include/mpg/
 
 Without arguments the files are written; with --check nothing is written and
 the exit status is 1 when one is out of date.
@@ -15,6 +16,8 @@ import os
 import re
 import subprocess
 import sys
+
+import apidoc
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -199,6 +202,26 @@ def code_index():
     return "".join(out)
 
 
+HEADERS = ["sched", "gc", "chan", "sync", "time", "io", "debug"]
+
+
+def api():
+    out = ["""# API reference
+
+<!-- Made by tools/gendocs.py from the doc comments of include/mpg/. -->
+
+`#include <mpg.h>` brings all of it. Whatever can fail returns a negative errno
+or NULL and never uses errno; durations are nanoseconds; `mpg_func` is
+`void (*)(void *arg)`. The
+[user guide](guide.md) explains how the parts work together and what C adds in
+hazards; [environment.md](environment.md) has the variables.
+"""]
+    for name in HEADERS:
+        out.append(apidoc.reference(f"mpg/{name}.h",
+                                    read(f"include/mpg/{name}.h")))
+    return "".join(out)
+
+
 def main():
     check = sys.argv[1:] == ["--check"]
     if sys.argv[1:] and not check:
@@ -208,7 +231,8 @@ def main():
                        ("docs/locking.md", locking),
                        ("docs/trace.md", trace),
                        ("docs/libc-stubs.md", libc_stubs),
-                       ("docs/code-index.md", code_index)):
+                       ("docs/code-index.md", code_index),
+                       ("docs/api.md", api)):
         want = make()
         full = os.path.join(ROOT, path)
         have = read(path) if os.path.exists(full) else None
