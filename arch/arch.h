@@ -25,6 +25,18 @@
 #include <stdint.h>
 
 #define MPGI_HIDDEN __attribute__((visibility("hidden")))
+/* Functions that read other code's stacks and data word by word. */
+#define MPGI_NO_SANITIZE \
+  __attribute__((no_sanitize("address", "thread", "undefined")))
+
+/* 1 in builds for the sanitizer (CMakeLists.txt; common/sanitize.h), also in
+ * files that it leaves alone. */
+#ifndef MPGI_ASAN
+#define MPGI_ASAN 0
+#endif
+#ifndef MPGI_TSAN
+#define MPGI_TSAN 0
+#endif
 /* Entry stubs: the only runtime code that runs on a goroutine's stack.  The
  * signal handler treats a PC in here as "in the runtime". */
 #define MPGI_RT_TEXT __attribute__((section("mpg_rt_text"), noinline))
@@ -72,6 +84,9 @@ struct mpgi_context {
   struct mpgi_xsave *xsave;     /* extended state while async-preempted */
   struct mpgi_segment *dynamic; /* memory of alloca beyond the segment, newest
                                    first (stack/dynamic.c) */
+#if MPGI_TSAN
+  void *fiber; /* common/sanitize.h */
+#endif
 };
 
 /* Extended-state buffer: 64-byte aligned, zeroed when made; links a free list

@@ -33,10 +33,6 @@ extern const char mpgi_noroot_start[] __asm__("__start_mpg_noroot")
 extern const char mpgi_noroot_stop[] __asm__("__stop_mpg_noroot")
     __attribute__((visibility("hidden")));
 
-/* Functions that read other code's stacks and data word by word. */
-#define MPGI_NO_SANITIZE \
-  __attribute__((no_sanitize("address", "thread", "undefined")))
-
 static inline uint64_t mpgi_load(const _Atomic uint64_t *p) {
   return atomic_load_explicit(p, memory_order_relaxed);
 }

@@ -137,10 +137,8 @@ static void naive_word(uintptr_t word) {
   reach(naive_base(word, &s));
 }
 
-static uintptr_t word_at(uintptr_t at) {
-  uintptr_t word;
-  memcpy(&word, (const void *) at, sizeof word);
-  return word;
+MPGI_NO_SANITIZE static uintptr_t word_at(uintptr_t at) {
+  return *(const volatile uintptr_t *) at;
 }
 
 /* A word of an object. */

@@ -9,7 +9,11 @@
  * return address, saved rbp.  It allocates nothing, takes no lock, reads only
  * tables of loaded objects and words inside [lo, hi) of a stack.
  *
- * What it can't follow (expressions, other encodings, code without tables)
+ * Of expressions it knows what functions with realigned frames have (GCC, for
+ * locals aligned to more than 16 bytes, and ASan's):
+ *   the CFA   the word at reg + offset        breg, deref
+ *   rbp       saved at reg + offset           breg
+ * What it can't follow (other expressions and encodings, code without tables)
  * is MPGI_STEP_UNKNOWN, never a guess.
  *
  * Source: DWARF 5 section 6.4; the search table and the encodings are those
@@ -32,14 +36,20 @@ struct cursor {
   bool bad; /* read past the end, or something we don't know */
 };
 
-enum saved { SAVED_SAME, SAVED_AT, SAVED_LOST };
+enum saved {
+  SAVED_SAME,
+  SAVED_AT,       /* CFA + rbp_offset */
+  SAVED_FROM_RBP, /* rbp + rbp_offset */
+  SAVED_LOST
+};
 
 struct row {
   uint32_t cfa_reg;
   int64_t cfa_offset;
+  bool cfa_loaded; /* it is the word there */
   enum saved rbp;
-  int64_t rbp_offset; /* from the CFA */
-  bool ra_undefined;  /* outermost frame */
+  int64_t rbp_offset;
+  bool ra_undefined; /* outermost frame */
 };
 
 struct program {
@@ -161,6 +171,41 @@ static void recall(struct program *p, struct cursor *c) {
 static void set_cfa(struct program *p, uint64_t reg, int64_t offset) {
   p->row.cfa_reg = (uint32_t) reg;
   p->row.cfa_offset = offset;
+  p->row.cfa_loaded = false;
+}
+
+#define OP_BREG0 0x70
+#define OP_DEREF 0x06
+
+/* The expression that follows: breg reg, offset, and deref when that is
+ * wanted.  False: it is another. */
+static bool expression(struct cursor *c, bool deref, uint64_t *reg,
+                       int64_t *offset) {
+  uint64_t bytes = uleb(c);
+  struct cursor e = *c;
+  skip(c, bytes);
+  if (c->bad || bytes == 0) return false;
+  e.end = c->at;
+  uint64_t op = get(&e, 1);
+  if (op < OP_BREG0 || op > OP_BREG0 + 31) return false;
+  *reg = op - OP_BREG0;
+  *offset = sleb(&e);
+  return (!deref || get(&e, 1) == OP_DEREF) && !e.bad && e.at == e.end;
+}
+
+static void cfa_expression(struct program *p, struct cursor *c) {
+  uint64_t reg = 0;
+  int64_t offset = 0;
+  bool known = expression(c, true, &reg, &offset);
+  set_cfa(p, known ? reg : UINT32_MAX, offset);
+  p->row.cfa_loaded = known;
+}
+
+static void saved_expression(struct program *p, struct cursor *c) {
+  uint64_t saved = uleb(c), reg = 0;
+  int64_t offset = 0;
+  bool known = expression(c, false, &reg, &offset) && reg == REG_RBP;
+  rule(p, saved, known ? SAVED_FROM_RBP : SAVED_LOST, offset);
 }
 
 /* The operations with an operand byte of their own; false: target passed. */
@@ -190,12 +235,9 @@ static bool run_extended(struct program *p, struct cursor *c, unsigned op) {
     return true;
   case 0x0d: set_cfa(p, uleb(c), p->row.cfa_offset); return true;
   case 0x0e: set_cfa(p, p->row.cfa_reg, (int64_t) uleb(c)); return true;
-  case 0x0f: /* def_cfa_expression */
-    set_cfa(p, UINT32_MAX, 0);
-    skip(c, uleb(c));
-    return true;
-  case 0x10:
-  case 0x16: /* (val_)expression */
+  case 0x0f: cfa_expression(p, c); return true;   /* def_cfa_expression */
+  case 0x10: saved_expression(p, c); return true; /* expression */
+  case 0x16:                                      /* val_expression */
     rule(p, uleb(c), SAVED_LOST, 0);
     skip(c, uleb(c));
     return true;
@@ -294,10 +336,31 @@ static bool find_row(const unsigned char *hdr, uintptr_t pc, struct row *row) {
 
 /* ---- the step ---- */
 
-static bool load(uintptr_t at, uintptr_t lo, uintptr_t hi, uintptr_t *out) {
+MPGI_NO_SANITIZE static bool load(uintptr_t at, uintptr_t lo, uintptr_t hi,
+                                  uintptr_t *out) {
   if ((at & 7) || at < lo || at > hi - 8) return false;
   *out = *(const uintptr_t *) at;
   return true;
+}
+
+static bool find_cfa(const struct mpgi_frame *f, const struct row *row,
+                     uintptr_t lo, uintptr_t hi, uintptr_t *cfa) {
+  if (row->cfa_reg != REG_RSP && row->cfa_reg != REG_RBP) return false;
+  uintptr_t base = row->cfa_reg == REG_RSP ? f->sp : f->fp;
+  *cfa = base + (uintptr_t) row->cfa_offset;
+  return !row->cfa_loaded || load(*cfa, lo, hi, cfa);
+}
+
+static bool find_fp(const struct mpgi_frame *f, const struct row *row,
+                    uintptr_t lo, uintptr_t hi, uintptr_t cfa, uintptr_t *fp) {
+  *fp = f->fp;
+  switch (row->rbp) {
+  case SAVED_SAME: return true;
+  case SAVED_AT: return load(cfa + (uintptr_t) row->rbp_offset, lo, hi, fp);
+  case SAVED_FROM_RBP:
+    return load(f->fp + (uintptr_t) row->rbp_offset, lo, hi, fp);
+  default: return false;
+  }
 }
 
 enum mpgi_step mpgi_cfi_step(struct mpgi_frame *f, uintptr_t lo, uintptr_t hi) {
@@ -306,18 +369,9 @@ enum mpgi_step mpgi_cfi_step(struct mpgi_frame *f, uintptr_t lo, uintptr_t hi) {
   uintptr_t pc = f->is_return ? f->pc - 1 : f->pc;
   if (!find_row(mpgi_text_eh_hdr(pc), pc, &row)) return MPGI_STEP_UNKNOWN;
   if (row.ra_undefined) return MPGI_STEP_END;
-  uintptr_t cfa;
-  if (row.cfa_reg == REG_RSP)
-    cfa = f->sp + (uintptr_t) row.cfa_offset;
-  else if (row.cfa_reg == REG_RBP)
-    cfa = f->fp + (uintptr_t) row.cfa_offset;
-  else
-    return MPGI_STEP_UNKNOWN;
-  uintptr_t ra, fp = f->fp;
-  if (cfa <= f->sp || !load(cfa - 8, lo, hi, &ra)) return MPGI_STEP_UNKNOWN;
-  if (row.rbp == SAVED_LOST ||
-      (row.rbp == SAVED_AT &&
-       !load(cfa + (uintptr_t) row.rbp_offset, lo, hi, &fp)))
+  uintptr_t cfa, ra, fp;
+  if (!find_cfa(f, &row, lo, hi, &cfa) || cfa <= f->sp ||
+      !load(cfa - 8, lo, hi, &ra) || !find_fp(f, &row, lo, hi, cfa, &fp))
     return MPGI_STEP_UNKNOWN;
   *f = (struct mpgi_frame){.pc = ra, .sp = cfa, .fp = fp, .is_return = true};
   return MPGI_STEP_UP;

@@ -255,6 +255,7 @@ struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
     mpgi_g_free(pp, gp);
     return NULL;
   }
+  mpgi_san_new(&gp->ctx);
   mpgi_arch_context_init(&gp->ctx, gp->ctx.seg, fn, arg);
   gp->fn = fn;
   gp->goid = 0;
@@ -319,6 +320,7 @@ static void stack_free(struct mpg_p *pp, struct mpg_g *gp) {
 /* gp is dead and off its stack; give back what it holds but the block. */
 void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
   MPG_ASSERT(mpgi_g_status(gp) == MPGI_G_DEAD);
+  mpgi_san_dead(&gp->ctx);
   if (gp->name) {
     mpgi_fixmem_free(gp->name, strlen(gp->name) + 1, 1);
     gp->name = NULL;

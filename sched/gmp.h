@@ -23,6 +23,7 @@
 #include <arch/common/histogram.h>
 #include <arch/common/mutex.h>
 #include <arch/common/options.h>
+#include <arch/common/sanitize.h>
 #include <arch/os.h>
 #include <arch/tls.h>
 #include <gc/gc.h>
@@ -179,7 +180,8 @@ struct mpg_g {
   uintptr_t syscall_regs[6]; /* callee-saved registers at mpg_syscall_enter */
   struct mpgi_segment seg0;  /* record of the first segment */
 };
-_Static_assert(sizeof(struct mpg_g) <= 576, "G leaves too little stack");
+_Static_assert(sizeof(struct mpg_g) <= 576 + 16 * MPGI_TSAN,
+               "G leaves too little stack");
 
 /* A movable goroutine (g.c, move.c). */
 struct mpgi_movable {

@@ -141,6 +141,7 @@ MPGI_HOT void mpgi_hot_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
   MPG_ASSERT_INTERNAL(mp->curg == gp && gp->m == mp);
   MPG_ASSERT_INTERNAL(!mpgi_tls_libc());
   mpgi_hot_fpu_leave(mp, gp);
+  mpgi_san_leave();
   mp->curg = NULL;
   gp->m = NULL;
   if (MPGI_UNLIKELY(mpgi_opt.stackmove)) mp->move_wanted |= gp->movable;

@@ -119,6 +119,7 @@ static void m_thread_init(struct mpg_m *mp) {
   mp->guard = mpgi_arch_guard_addr();
   int err = mpgi_os_stack_bounds(&mp->g0_lo, &mp->g0_hi);
   MPG_VERIFY(err == 0);
+  mpgi_san_thread(mp->g0_lo, mp->g0_hi);
   err = mpgi_os_sigaltstack((char *) mp->gsignal + mpgi_os_page_bytes,
                             MPGI_GSIGNAL_BYTES);
   MPG_VERIFY(err == 0);
@@ -176,6 +177,7 @@ void mpgi_thread_gone(void) {
 void mpgi_m_exit(struct mpg_m *mp) {
   MPG_ASSERT(atomic_load(&mpgi_sched.exiting));
   if (mp->attached) mpgi_attached_block(mp);
+  mpgi_san_leave();
   mpgi_tls_cache_set(NULL);
   mpgi_arch_g0_leave(mp->g0_base);
 }

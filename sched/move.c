@@ -109,8 +109,9 @@ static bool is_own(const struct mpg_g *gp, uintptr_t w) {
 }
 
 /* Concurrent: markers visit different ranges. */
-void mpgi_move_words(enum mpgi_pin why, const struct mpg_g *owner,
-                     const void *lo, const void *hi) {
+MPGI_NO_SANITIZE void mpgi_move_words(enum mpgi_pin why,
+                                      const struct mpg_g *owner, const void *lo,
+                                      const void *hi) {
   const uintptr_t *w =
       (const uintptr_t *) (((uintptr_t) lo + 7) & ~(uintptr_t) 7);
   for (; w + 1 <= (const uintptr_t *) hi; w++) {

@@ -188,7 +188,8 @@ struct tls_move {
   size_t left; /* bytes still to search */
 };
 
-static void tls_move_words(void *arg, const void *lo, const void *hi) {
+MPGI_NO_SANITIZE static void tls_move_words(void *arg, const void *lo,
+                                            const void *hi) {
   struct tls_move *t = arg;
   size_t n = (size_t) ((const char *) hi - (const char *) lo);
   if (n > t->left) n = t->left;

@@ -45,7 +45,8 @@
 /* ---- are the frames below user code? ---- */
 
 /* Without tables for this PC: words at the top count as return addresses. */
-static bool top_is_user(const struct mpgi_segment *seg, uintptr_t sp) {
+MPGI_NO_SANITIZE static bool top_is_user(const struct mpgi_segment *seg,
+                                         uintptr_t sp) {
   for (int i = 0; i < TOP_WORDS && sp + 8 <= seg->hi; i++, sp += 8)
     if (mpgi_text_is_foreign(*(const uintptr_t *) sp)) return false;
   return true;
@@ -67,8 +68,8 @@ static bool top_frame(const struct mpgi_frame *f,
  * address, at rising addresses in a segment, then in older segments.  In a
  * frame of __morestack the function's caller is at [fp+16]: a comparator that
  * grew its stack under qsort is recognised by nothing else. */
-static bool chain_is_user(const struct mpgi_segment *seg,
-                          const struct mpgi_frame *f) {
+MPGI_NO_SANITIZE static bool chain_is_user(const struct mpgi_segment *seg,
+                                           const struct mpgi_frame *f) {
   uintptr_t floor = f->sp, fp = f->fp;
   bool grown = mpgi_arch_pc_in_morestack(f->pc);
   for (int i = 0; i < FRAMES_MAX; i++) {
@@ -111,7 +112,8 @@ bool mpgi_frames_are_user(const struct mpg_g *gp, struct mpgi_frame f) {
 
 /* A PC in user text; or in a leaf whose return address (at SP) is: then f is
  * the caller's frame. */
-static bool pc_is_safe(const struct mpgi_sigregs *r, struct mpgi_frame *f) {
+MPGI_NO_SANITIZE static bool pc_is_safe(const struct mpgi_sigregs *r,
+                                        struct mpgi_frame *f) {
   *f = (struct mpgi_frame){.pc = r->pc, .sp = r->sp, .fp = r->fp};
   if (mpgi_text_is_user(r->pc)) return true;
   if (!mpgi_text_is_leaf(r->pc)) return false;
@@ -197,6 +199,17 @@ static bool is_ours(const siginfo_t *info) {
   return info->si_code == SI_TKILL && info->si_pid == getpid();
 }
 
+/* TSan's run-time library takes locks at any access, and this handler too, if
+ * it goes on, makes accesses: not on top of one.  (This file is built without
+ * TSan.)  Whoever sent the signal sends it again. */
+static bool in_sanitizer(const void *ucontext) {
+  if (!MPGI_TSAN) return false;
+  struct mpgi_sigregs r;
+  mpgi_arch_sigregs(ucontext, &r);
+  return !mpgi_text_is_user(r.pc) && !mpgi_arch_pc_in_rt(r.pc) &&
+         !mpgi_arch_in_syscall(ucontext);
+}
+
 static void on_sigurg(int sig, void *siginfo, void *ucontext) {
   struct mpg_m *mp = mpgi_tls_m();
   if (!mp && mpgi_is_loose() && is_ours(siginfo)) return; /* a late one */
@@ -204,6 +217,7 @@ static void on_sigurg(int sig, void *siginfo, void *ucontext) {
     mpgi_os_signal_chain(sig, siginfo, ucontext);
     return;
   }
+  if (in_sanitizer(ucontext)) return;
   if (mpgi_dying_sig(mp, ucontext)) return;
   struct mpg_g *gp = mp->curg;
   if (!gp) return;

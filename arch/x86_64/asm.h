@@ -33,4 +33,37 @@
 /* reg = the thread's offset of mpgi_tls; use as %fs:TLS_x(reg). */
 #define TLS_BASE(reg) mov mpgi_tls@gottpoff(%rip), reg
 
+/* Sanitizer builds are told of every stack switch (common/sanitize.h); on g0,
+ * aligned.  Arguments are kept, and so is the result, rax. */
+    .macro sanitizer_on_g0
+#ifdef MPGI_SANITIZE_SWITCHES
+    .hidden mpgi_san_on_g0
+    push %rdi
+    push %rsi
+    push %rdx
+    push %rcx
+    push %r8
+    push %r9
+    call mpgi_san_on_g0
+    pop %r9
+    pop %r8
+    pop %rcx
+    pop %rdx
+    pop %rsi
+    pop %rdi
+#endif
+    .endm
+
+    .macro sanitizer_back ctx
+#ifdef MPGI_SANITIZE_SWITCHES
+    .hidden mpgi_san_back
+    push %rax
+    push %rax
+    mov \ctx, %rdi
+    call mpgi_san_back
+    pop %rax
+    pop %rax
+#endif
+    .endm
+
 #endif /* MPGI_ASM_H */

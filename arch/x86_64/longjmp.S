@@ -13,6 +13,9 @@
  *
  * The target: glibc keeps SP in word 6 of a jmp_buf, rotated left by 17 after
  * xor with the word at %fs:0x30 (sysdeps/x86_64, PTR_MANGLE).
+ *
+ * In sanitizer builds it is libc's, or the sanitizer's, always: no goroutine
+ * has more than one segment there.
  */
 #include <arch/x86_64/asm.h>
 
@@ -34,6 +37,9 @@
 /* _Noreturn void longjmp(jmp_buf env, int value) */
 HIDDEN_FUNCTION(longjmp)
     .cfi_startproc
+#ifdef MPGI_SANITIZE_SWITCHES
+    jmp *_longjmp@GOTPCREL(%rip)
+#endif
     TLS_BASE(%r11)
     mov %fs:TLS_G(%r11), %rax
     test %rax, %rax

@@ -82,6 +82,7 @@ HIDDEN_FUNCTION(mpg_async_preempt)
     mov %rax, CTX_PC(%rbx)
     mov %fs:TLS_G0_SP(%r11), %rsp
     mov %rbx, %rdi
+    sanitizer_on_g0
     call mpgi_async_preempted
     ud2
     .cfi_endproc

@@ -5,6 +5,19 @@
  */
 #include <arch/x86_64/asm.h>
 
+/* Before a jump to the stack of the context in rdi, in a function called on
+ * g0. */
+    .macro sanitizer_enter
+#ifdef MPGI_SANITIZE_SWITCHES
+    .hidden mpgi_san_enter
+    push %rdi
+    .cfi_adjust_cfa_offset 8
+    call mpgi_san_enter
+    pop %rdi
+    .cfi_adjust_cfa_offset -8
+#endif
+    .endm
+
     RT_TEXT
     .hidden mpgi_tls
 
@@ -17,6 +30,7 @@
 HIDDEN_FUNCTION(mpgi_arch_resume)
     .cfi_startproc
     .cfi_undefined %rip
+    sanitizer_enter
     TLS_BASE(%r11)
     mov %fs:TLS_M(%r11), %rsi
     mov CTX_MXCSR(%rdi), %rax
@@ -68,6 +82,7 @@ END_FUNCTION(mpgi_resume_thunk)
 HIDDEN_FUNCTION(mpgi_arch_leave)
     .cfi_startproc
     .cfi_undefined %rip
+    sanitizer_enter
     TLS_BASE(%r11)
     xor %eax, %eax
     mov %rax, %fs:TLS_G(%r11)

@@ -57,10 +57,12 @@
     mov %rsp, CTX_SP(%rax)
     mov %rax, %rbx
     mov %fs:TLS_G0_SP(%r11), %rsp
+    sanitizer_on_g0
     call \impl
     cmpl $0, CTX_PREEMPT(%rbx)
     jne 2f
-1:  TLS_BASE(%r11)
+1:  sanitizer_back %rbx
+    TLS_BASE(%r11)
     mov CTX_SP(%rbx), %rsp
     mov %rbx, %fs:TLS_G(%r11)
     pop %r15
@@ -115,6 +117,7 @@ HIDDEN_FUNCTION(mpgi_goexit_entry)
     mov %rsp, CTX_SP(%rdi)
     mov %fs:TLS_G0_SP(%r11), %rsp
     .cfi_undefined %rip
+    sanitizer_on_g0
     call mpgi_goexit_g0
     ud2
     .cfi_endproc

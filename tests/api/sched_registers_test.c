@@ -164,6 +164,7 @@ __asm__(
     ".text\n\t.p2align 4\n\t.type spin_general, @function\n"
     "spin_general:\n\t.cfi_startproc\n\t"
     "push %rbp\n\t.cfi_adjust_cfa_offset 8\n\t"
+    ".cfi_offset %rbp, -16\n\t"
     "mov %rsp, %rbp\n\t.cfi_def_cfa_register %rbp\n\t"
     "push %rbx\n\tpush %r12\n\tpush %r13\n\tpush %r14\n\tpush %r15\n\t"
     "push $200000\n\tpush %rdi\n\t"

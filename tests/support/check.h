@@ -97,7 +97,14 @@ static __attribute__((unused)) void *check_watch(void *arg) {
   return NULL;
 }
 
+#if defined(MPG_SANITIZED)
+enum { CHECK_PATIENCE = 8 };
+#else
+enum { CHECK_PATIENCE = 1 };
+#endif
+
 static inline void check_watchdog(int seconds) {
+  seconds *= CHECK_PATIENCE;
   static bool started;
   pthread_t t;
   atomic_store(&check_deadline,

@@ -295,6 +295,30 @@ static void tables_find_the_caller(void **state) {
   assert_true(s.up.pc == (uintptr_t) __builtin_return_address(0));
 }
 
+/* GCC realigns its frame, and the tables have expressions. */
+static __attribute__((noinline)) void look_aligned(struct seen *s) {
+  _Alignas(64) volatile char room[256];
+  room[0] = (char) ((uintptr_t) room & 63);
+  s->here = (struct mpgi_frame){0};
+  HERE(s->here);
+  s->up = s->here;
+  s->step = mpgi_cfi_step(&s->up, s->here.sp, stack_end(s->here.sp));
+  s->ret = (uintptr_t) __builtin_return_address(0);
+  s->caller_fp = *(uintptr_t *) __builtin_frame_address(0);
+  assert_int_equal(room[0], 0);
+}
+
+static void tables_find_the_caller_of_a_realigned_frame(void **state) {
+  (void) state;
+  struct seen s;
+  look_aligned(&s);
+  assert_int_equal(s.step, MPGI_STEP_UP);
+  assert_true(s.up.pc == s.ret && s.up.fp == s.caller_fp && s.up.is_return);
+  uintptr_t sp = s.up.sp;
+  assert_int_equal(mpgi_cfi_step(&s.up, sp, stack_end(sp)), MPGI_STEP_UP);
+  assert_true(s.up.pc == (uintptr_t) __builtin_return_address(0));
+}
+
 static void tables_read_only_the_given_stack(void **state) {
   (void) state;
   struct seen s;
@@ -362,6 +386,7 @@ int main(void) {
       CASE(the_chain_never_returns_to_a_newer_segment),
       CASE(an_entry_may_be_on_the_older_segment),
       CASE(tables_find_the_caller),
+      CASE(tables_find_the_caller_of_a_realigned_frame),
       CASE(tables_read_only_the_given_stack),
       CASE(tables_end_at_the_first_function),
       CASE(no_tables_is_unknown),

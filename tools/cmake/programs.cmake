@@ -14,7 +14,9 @@ function(mpg_add_program name sources flavour)
   # assert() in tests and benches must stay alive in every build type.
   target_compile_options(${name} PRIVATE
     -O2 -g -UNDEBUG ${mpg_program_warnings})
-  if(flavour STREQUAL "split")
+  if(MPG_SANITIZE_SWITCHES) # fixed stacks, whatever the flavour
+    target_link_libraries(${name} PRIVATE mpg_static)
+  elseif(flavour STREQUAL "split")
     target_link_libraries(${name} PRIVATE mpg_static)
   elseif(flavour STREQUAL "shared")
     target_link_libraries(${name} PRIVATE mpg_shared)

@@ -1,0 +1,98 @@
+/* sanitize.c - the sanitizers' side of sanitize.h.
+ *
+ * Their interfaces, declared in LLVM's sanitizer/common_interface_defs.h,
+ * asan_interface.h and tsan_interface.h, are repeated here: GCC doesn't
+ * install all of them.
+ */
+#include <arch/common/sanitize.h>
+
+#include <stddef.h>
+
+#if MPGI_ASAN
+
+void __sanitizer_start_switch_fiber(void **fake_stack_save, const void *bottom,
+                                    size_t bytes);
+void __sanitizer_finish_switch_fiber(void *fake_stack_save,
+                                     const void **bottom_old, size_t *bytes);
+void __asan_unpoison_memory_region(const volatile void *p, size_t bytes);
+
+static _Thread_local uintptr_t lo_of_g0, hi_of_g0;
+
+/* Nothing between the two looks at SP. */
+static void switch_to(uintptr_t lo, uintptr_t hi) {
+  __sanitizer_start_switch_fiber(NULL, (const void *) lo, hi - lo);
+  __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
+}
+
+void mpgi_san_thread(uintptr_t g0_lo, uintptr_t g0_hi) {
+  lo_of_g0 = g0_lo;
+  hi_of_g0 = g0_hi;
+}
+
+void mpgi_san_on_g0(void) { switch_to(lo_of_g0, hi_of_g0); }
+
+void mpgi_san_back(const struct mpgi_context *ctx) {
+  switch_to(ctx->lo, ctx->hi);
+}
+
+void mpgi_san_enter(const struct mpgi_context *ctx) { mpgi_san_back(ctx); }
+
+void mpgi_san_new(struct mpgi_context *ctx) {
+  __asan_unpoison_memory_region((const void *) ctx->lo, ctx->hi - ctx->lo);
+}
+
+void mpgi_san_leave(void) {}
+void mpgi_san_adopt(struct mpgi_context *ctx) { (void) ctx; }
+void mpgi_san_dead(struct mpgi_context *ctx) { (void) ctx; }
+
+#elif MPGI_TSAN
+
+void *__tsan_get_current_fiber(void);
+void *__tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void *fiber);
+void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+
+/* sysmon and whoever stops the world look at words of Ps and Ms while their
+ * owners write them (whose P it is, what runs, shall it go), and are prepared
+ * for any of the values.  In these files only, which never touch the program's
+ * data.  Weak: a program may have its own. */
+const char *__tsan_default_suppressions(void);
+__attribute__((weak, visibility("default"))) const char *
+__tsan_default_suppressions(void) {
+  return "race:sched/p.c\nrace:sched/proc.c\nrace:sched/stw.c\n"
+         "race:sched/sysmon.c\nrace:sched/compensate.c\n"
+         "race:sched/timer.c\nrace:sched/syscall.c\nrace:sched/m.c\n"
+         "race:sched/hot.h\n";
+}
+
+static _Thread_local void *own; /* the thread's */
+
+void mpgi_san_thread(uintptr_t g0_lo, uintptr_t g0_hi) {
+  (void) g0_lo, (void) g0_hi;
+  own = __tsan_get_current_fiber();
+}
+
+void mpgi_san_leave(void) {
+  if (__tsan_get_current_fiber() != own) __tsan_switch_to_fiber(own, 0);
+}
+
+void mpgi_san_enter(const struct mpgi_context *ctx) {
+  if (__tsan_get_current_fiber() != ctx->fiber)
+    __tsan_switch_to_fiber(ctx->fiber, 0);
+}
+
+void mpgi_san_new(struct mpgi_context *ctx) {
+  ctx->fiber = __tsan_create_fiber(0);
+}
+
+void mpgi_san_adopt(struct mpgi_context *ctx) { ctx->fiber = own; }
+
+void mpgi_san_dead(struct mpgi_context *ctx) {
+  if (ctx->fiber && ctx->fiber != own) __tsan_destroy_fiber(ctx->fiber);
+  ctx->fiber = NULL;
+}
+
+void mpgi_san_on_g0(void) {}
+void mpgi_san_back(const struct mpgi_context *ctx) { (void) ctx; }
+
+#endif

@@ -1,0 +1,54 @@
+/* sanitize.h - telling AddressSanitizer and ThreadSanitizer whose stack a
+ * thread is on.
+ *
+ * The sanitizers take a thread's stack for the one it was born with.  The
+ * hooks of sanitizer builds (nothing is left of them in others):
+ *
+ *   mpgi_san_thread  the calling thread's g0 is [lo, hi)
+ *   mpgi_san_on_g0   it came to g0 from a goroutine's stack (entry thunks)
+ *   mpgi_san_back    the thunk returns to the goroutine's stack
+ *   mpgi_san_leave   it leaves its goroutine for good (mpgi_drop_g), or ends
+ *   mpgi_san_enter   it is about to jump to a goroutine's stack (switch.S)
+ *   mpgi_san_new     a goroutine gets its first stack
+ *   mpgi_san_adopt   a goroutine stands for the calling thread, on its stack
+ *   mpgi_san_dead    the goroutine is dead
+ *
+ * ASan poisons what surrounds local variables until their function returns.
+ * Where one doesn't return (_Noreturn) it takes the poison away from SP to the
+ * top of the stack, whose bounds it must know: at every moment.  Its fake
+ * stacks (detect_stack_use_after_return=1) are not for mpg: the collector
+ * doesn't look at them.
+ *
+ * TSan keeps a "fiber" for each goroutine, a history of its own, which the
+ * runtime's calls on g0 for the goroutine belong to.  Goroutines that one
+ * thread runs one after the other are ordered for it: it sees races between
+ * threads only.  Functions of the runtime must not note entry and exit
+ * (CMakeLists.txt): their frames are abandoned.
+ */
+#ifndef MPGI_SANITIZE_H
+#define MPGI_SANITIZE_H
+
+#include <stdint.h>
+
+#include <arch/arch.h>
+
+#if MPGI_ASAN || MPGI_TSAN
+MPGI_HIDDEN void mpgi_san_thread(uintptr_t g0_lo, uintptr_t g0_hi);
+MPGI_HIDDEN void mpgi_san_on_g0(void);
+MPGI_HIDDEN void mpgi_san_back(const struct mpgi_context *ctx);
+MPGI_HIDDEN void mpgi_san_leave(void);
+MPGI_HIDDEN void mpgi_san_enter(const struct mpgi_context *ctx);
+MPGI_HIDDEN void mpgi_san_new(struct mpgi_context *ctx);
+MPGI_HIDDEN void mpgi_san_adopt(struct mpgi_context *ctx);
+MPGI_HIDDEN void mpgi_san_dead(struct mpgi_context *ctx);
+#else
+static inline void mpgi_san_thread(uintptr_t g0_lo, uintptr_t g0_hi) {
+  (void) g0_lo, (void) g0_hi;
+}
+static inline void mpgi_san_leave(void) {}
+static inline void mpgi_san_new(struct mpgi_context *ctx) { (void) ctx; }
+static inline void mpgi_san_adopt(struct mpgi_context *ctx) { (void) ctx; }
+static inline void mpgi_san_dead(struct mpgi_context *ctx) { (void) ctx; }
+#endif
+
+#endif /* MPGI_SANITIZE_H */
