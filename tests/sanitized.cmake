@@ -42,6 +42,21 @@ foreach(sanitizer address thread)
   not_under(${sanitizer} api.gc_overshoot_test.fixed
     "the sanitizer's own globals are roots, and raise the goal")
 endforeach()
+# TSan: the tests of what synchronises.  To it a goroutine is a thread, of
+# which it has some thousands at a megabyte each, so tests that start many are
+# not for it; nor are those of preemption and of the collector, which is
+# exempt.  (sched_go_test and time_timer_test hang there.)
+if(MPG_SANITIZE STREQUAL "thread")
+  set(synchronising chan select sync sync_cond sync_rwmutex time io
+    sched_local sched_syscall sched_lock_thread)
+  list(TRANSFORM synchronising REPLACE "(.+)" "api.\\1_test.fixed")
+  foreach(test IN LISTS sanitized_tests)
+    if(test MATCHES "^(api|crash|stress)\\." AND NOT test IN_LIST synchronising)
+      not_under(thread ${test} "see above")
+    endif()
+  endforeach()
+endif()
+
 not_under(address api.gc_finalizer_test.fixed
   "instrumented code leaves copies of dead pointers in its frames")
 
