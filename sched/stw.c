@@ -45,6 +45,9 @@
 
 struct mpgi_stw mpgi_stw;
 
+/* Who is asked, and runs, arrives soon.  Who doesn't run may be waiting for the
+ * very CPU that we spin on: then it is quicker to yield it. */
+#define YIELD_AFTER_NS (5 * 1000)
 #define SPIN_NS (50 * 1000)
 #define RESEND_NS (50 * 1000)
 #define RESEND_MAX_NS (1000 * 1000)
@@ -224,6 +227,7 @@ static void wait_arrivals(void) {
     if (now >= w.thaw_at && !w.thawing) thaw_again(&w, now);
     if (now >= w.ask_at) ask_again(&w, now);
     if (now - begin < SPIN_NS) {
+      if (now - begin > YIELD_AFTER_NS) mpgi_os_yield();
       for (int i = 0; i < 16 && !all_stopped(); i++) mpgi_arch_relax();
     } else if (!all_stopped()) {
       mpgi_os_futex_wait(&mpgi_stw.arrived, seen, w.ask_at - now);

@@ -391,7 +391,11 @@ void mpgi_sysmon_main(void *arg) {
     s.now = mpgi_os_now();
     sleep_deeply(&s);
     mpgi_dying_serve();
-    round_of_duty(&s);
+    if (mpgi_stw_waiting()) /* nobody to look after; the stopper wants the CPU
+                             */
+      s.idle++;
+    else
+      round_of_duty(&s);
   }
   mpgi_thread_gone();
 }
