@@ -44,13 +44,18 @@ static bool fits(const struct mpgi_cell *cell, size_t bytes) {
          (bytes >= usable / 2 || usable <= 2 * MPGI_GRANULE_BYTES);
 }
 
-/* The object in cell has got its size. */
-static void *settle(const struct mpgi_cell *cell, size_t bytes) {
-  void *p = (void *) cell->base;
-  size_t usable = mpgi_cell_usable(cell);
-  if (is_scanned(cell) && bytes < usable)
-    memset((char *) p + bytes, 0, usable - bytes);
-  if (zone_bytes() != 0) mpgi_redzone_set(p, bytes);
+/* The object in cell, of which `usable` bytes could be used, has got its size.
+ */
+static void *settle(const struct mpgi_cell *cell, size_t usable, size_t bytes) {
+  char *p = (char *) cell->base;
+  if (zone_bytes() != 0) {
+    if (is_scanned(cell) && bytes > usable)
+      memset(p + usable, 0, bytes - usable); /* there was the zone */
+    mpgi_redzone_set(p, bytes);
+    return p;
+  }
+  usable = mpgi_cell_usable(cell);
+  if (is_scanned(cell)) memset(p + bytes, 0, usable - bytes);
   return p;
 }
 
@@ -162,7 +167,8 @@ void *mpgi_realloc_g0(void *p, size_t bytes) {
         "mpg_realloc of a pointer that is not the start of a live object");
   if (zone_bytes() != 0) mpgi_redzone_check(&cell, "mpg_realloc");
   bool small = cell.span->class != MPGI_CLASS_LARGE;
+  size_t usable = mpgi_cell_usable(&cell);
   if (small ? fits(&cell, bytes) : fit_pages(&cell, bytes))
-    return settle(&cell, bytes);
+    return settle(&cell, usable, bytes);
   return move(&cell, bytes);
 }
