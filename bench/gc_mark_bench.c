@@ -10,6 +10,7 @@
 #define HEAP_NEW(bytes) mpg_alloc(bytes)
 #define HEAP_DROP(p) ((void) (p))
 #define HEAP_COLLECT() mpg_gc()
+#define HEAP_SLEEP(ns) mpg_sleep(ns)
 #define HEAP_AUTOMATIC(on) ((void) mpg_gc_percent((on) ? 100 : -1))
 
 static void heap_pauses_begin(void) { mpg_metric_reset(MPG_METRIC_PAUSE); }

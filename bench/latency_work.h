@@ -12,6 +12,8 @@
  *
  *   sleep     n sleeps of us beside loops that never call anything: how late
  *   fair      n yields of main beside such loops: the wait of each
+ *   share     tasks tasks count for ms: how evenly they got the CPUs, as Jain's
+ *             index (1: all the same) and the least over the mean
  *   blocking  tasks tasks in a system call of 10 ms each, and a busy one:
  *             ms altogether, longest gap of the busy one
  */
@@ -53,6 +55,36 @@ static void fair_work(void) {
   }
   work_print_samples("wait", &wait, 1e6);
   work_check((uint64_t) n);
+}
+
+/* ---- shares ---- */
+
+struct counter {
+  volatile uint64_t n;
+  char pad[120]; /* no neighbour in its cache lines */
+};
+
+static void count_for_ever(void *arg) {
+  struct counter *c = arg;
+  for (;;) c->n++;
+}
+
+static void share_work(void) {
+  long tasks = work_arg("tasks", 8);
+  struct counter *c = calloc((size_t) tasks, sizeof *c);
+  double sum = 0, squares = 0, least = 0;
+  if (!c) work_fail("out of memory");
+  for (long i = 0; i < tasks; i++) TASK_START(count_for_ever, &c[i]);
+  TASK_SLEEP(work_arg("ms", 30000) * 1000000);
+  for (long i = 0; i < tasks; i++) {
+    double n = (double) c[i].n;
+    sum += n;
+    squares += n * n;
+    if (i == 0 || n < least) least = n;
+  }
+  work_print("index", sum * sum / ((double) tasks * squares));
+  work_print("least", least * (double) tasks / sum);
+  work_check((uint64_t) tasks);
 }
 
 /* ---- system calls ---- */

@@ -3,6 +3,7 @@
  * The includer defines HEAP_NEW, HEAP_DROP and HEAP_COLLECT as for gc_work.h,
  * and
  *   HEAP_AUTOMATIC(on)   forbid (0) or allow (1) automatic collections
+ *   HEAP_SLEEP(ns)       sleep
  *   heap_pauses_begin()  forget the pauses so far
  *   heap_pauses_print()  pause_p50 and so on, in ms
  *
@@ -10,7 +11,8 @@
  *          objects marked a second
  *   live   mib of live records, of which percent are replaced, so that every
  *          collector must collect: pauses, thousand replacements a second,
- *          resident MiB at the most
+ *          resident MiB at the most, CPU time.  With rate no faster than so
+ *          many MiB a second
  */
 #ifndef BENCH_MARK_WORK_H
 #define BENCH_MARK_WORK_H
@@ -115,21 +117,43 @@ static double peak_rss_mib(void) {
   return (double) use.ru_maxrss / 1024;
 }
 
+static double used_ms(void) {
+  struct rusage use;
+  getrusage(RUSAGE_SELF, &use);
+  return (double) (use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1e3 +
+         (double) (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e3;
+}
+
+#define PACE_RECORDS 256 /* between two looks at the clock */
+
+/* At rate MiB a second, so many records are done: sleep while that is early. */
+static void keep_pace(int64_t start, long replaced, long rate) {
+  if (rate == 0 || replaced % PACE_RECORDS != 0) return;
+  double bytes = (double) replaced * 3 * sizeof(struct record);
+  int64_t due = start + (int64_t) (bytes / (double) rate / 1048576 * 1e9);
+  int64_t early = due - work_now();
+  if (early > 0) HEAP_SLEEP(early);
+}
+
 static void live_work(void) {
   long n = work_arg("mib", 64) * 1048576 / (3 * (long) sizeof(struct record));
   long replaced = n * work_arg("percent", 200) / 100;
+  long rate = work_arg("rate", 0);
   uint64_t seed = 1, wrong = 0;
   records = heap_new((size_t) n * sizeof *records);
   for (long i = 0; i < n; i++) records[i] = record_new((uint64_t) i);
   heap_pauses_begin();
+  double used = used_ms();
   int64_t start = work_now();
   for (long i = 0; i < replaced; i++) {
+    keep_pace(start, i, rate);
     uint64_t at = work_random(&seed) % (uint64_t) n;
     wrong += record_end(records[at]) != at;
     records[at] = record_new(at);
   }
   int64_t ns = work_now() - start;
   work_print("kops_s", (double) replaced * 1e6 / (double) ns);
+  work_print("cpu_percent", (used_ms() - used) * 1e8 / (double) ns);
   heap_pauses_print();
   work_print("peak_mib", peak_rss_mib());
   work_check(wrong);

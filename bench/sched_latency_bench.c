@@ -52,9 +52,8 @@ static void syscall_work(void) {
 }
 
 static const struct work works[] = {
-    {"sleep", sleep_work},
-    {"fair", fair_work},
-    {"blocking", blocking_work},
+    {"sleep", sleep_work},     {"fair", fair_work},
+    {"share", share_work},     {"blocking", blocking_work},
     {"syscall", syscall_work},
 };
 

@@ -3,6 +3,8 @@
  *   yield     tasks goroutines yield n times altogether: ns each
  *   spawn     n goroutines that only finish, 64 at a time: ns each
  *   pingpong  n round trips over two unbuffered channels: ns each
+ *   trace     rounds of pingpong and of sort, with a trace and without in turn:
+ *             how much longer they take, per cent
  *   stream    n elements from one to another, capacity cap: ns each
  *   select    n elements received from arms channels, one sender each: ns each
  *   skynet    a tree of goroutines, ten children each, n leaves: ms
@@ -79,19 +81,28 @@ static void ponger(void *arg) {
   }
 }
 
-static void pingpong_work(void) {
-  long n = work_arg("n", 500000);
+/* Returns: ms. */
+static double pingpong(long n, uint64_t *sum) {
+  uint64_t x = 0;
   there = bench_chan(sizeof(uint64_t), 0);
   back = bench_chan(sizeof(uint64_t), 0);
   bench_go(ponger, NULL);
-  uint64_t x = 0;
   int64_t start = work_now();
   for (long i = 0; i < n; i++) {
     mpg_chan_send(there, &x);
     mpg_chan_recv(back, &x);
   }
-  work_print("ns", ms_since(start) * 1e6 / (double) n);
-  work_check(x);
+  double ms = ms_since(start);
+  mpg_chan_close(there);
+  *sum += x;
+  return ms;
+}
+
+static void pingpong_work(void) {
+  long n = work_arg("n", 500000);
+  uint64_t sum = 0;
+  work_print("ns", pingpong(n, &sum) * 1e6 / (double) n);
+  work_check(sum);
 }
 
 static void streamer(void *arg) {
@@ -343,19 +354,59 @@ static void sort_part(void *arg) {
   mpg_waitgroup_done(&done);
 }
 
-static void sort_work(void) {
-  long n = work_arg("n", 10000000);
+/* Returns: ms. */
+static double sort(long n, uint64_t *sum) {
   uint32_t *v = mpg_alloc_noscan((size_t) n * sizeof *v);
   if (!v) work_fail("out of memory");
-  uint64_t seed = 1, sum = 0;
+  uint64_t seed = 1;
   for (long i = 0; i < n; i++) v[i] = work_random(&seed);
   struct part all = {v, v + n};
   int64_t start = work_now();
   mpg_waitgroup_add(&done, 1);
   sort_part(&all);
   mpg_waitgroup_wait(&done);
-  work_print("ms", ms_since(start));
-  for (long i = 0; i < n; i++) sum = sum * 31 + v[i];
+  double ms = ms_since(start);
+  for (long i = 0; i < n; i++) *sum = *sum * 31 + v[i];
+  return ms;
+}
+
+static void sort_work(void) {
+  uint64_t sum = 0;
+  work_print("ms", sort(work_arg("n", 10000000), &sum));
+  work_check(sum);
+}
+
+/* ---- what a trace costs ---- */
+
+/* A round with a trace, or without.  Returns: ms. */
+static double trace_round(double (*work)(long n, uint64_t *sum), long n,
+                          bool traced, uint64_t *sum) {
+  char path[] = "/tmp/mpg-bench-XXXXXX";
+  int fd = traced ? mkstemp(path) : -1;
+  if (traced && (fd < 0 || mpg_trace_start(path) != 0)) work_fail("no trace");
+  double ms = work(n, sum);
+  if (!traced) return ms;
+  if (mpg_trace_stop() != 0) work_fail("the trace is broken");
+  close(fd);
+  unlink(path);
+  return ms;
+}
+
+static void trace_print(const char *name, double (*work)(long n, uint64_t *sum),
+                        long n, uint64_t *sum) {
+  struct work_samples with = {0}, without = {0};
+  trace_round(work, n, false, sum); /* warms up */
+  for (long i = work_arg("rounds", 9); i > 0; i--) {
+    work_add(&without, trace_round(work, n, false, sum));
+    work_add(&with, trace_round(work, n, true, sum));
+  }
+  work_print(name, (work_median(&with) / work_median(&without) - 1) * 100);
+}
+
+static void trace_work(void) {
+  uint64_t sum = 0;
+  trace_print("pingpong_percent", pingpong, work_arg("n", 20000), &sum);
+  trace_print("sort_percent", sort, 10 * work_arg("n", 20000), &sum);
   work_check(sum);
 }
 
@@ -365,7 +416,7 @@ static const struct work works[] = {
     {"select", select_work},     {"skynet", skynet_work},
     {"sieve", sieve_work},       {"fib", fib_work},
     {"park", park_work},         {"mutex", mutex_work},
-    {"sort", sort_work},
+    {"sort", sort_work},         {"trace", trace_work},
 };
 
 BENCH_MAIN(works)

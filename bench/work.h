@@ -139,6 +139,12 @@ static double work_quantile(const struct work_samples *s, double q) {
   return s->v[i < s->n ? i : s->n - 1];
 }
 
+WORK_UNUSED static double work_median(struct work_samples *s) {
+  if (s->n == 0) return 0;
+  qsort(s->v, s->n, sizeof *s->v, work_compare);
+  return work_quantile(s, 0.5);
+}
+
 /* <prefix>_p50, _p99, _max and _curve, when there are samples; unit is what
  * they are divided by. */
 WORK_UNUSED static void work_print_samples(const char *prefix,

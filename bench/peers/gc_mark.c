@@ -20,6 +20,8 @@
 #define HEAP_AUTOMATIC(on) ((void) 0)
 #endif
 
+#define HEAP_SLEEP(ns) usleep((useconds_t) ((ns) / 1000))
+
 static void heap_pauses_begin(void);
 static void heap_pauses_print(void);
 

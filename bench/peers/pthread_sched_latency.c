@@ -40,6 +40,7 @@ static void kernel_sleep(void *ns);
 static const struct work works[] = {
     {"sleep", sleep_work},
     {"fair", fair_work},
+    {"share", share_work},
     {"blocking", blocking_work},
 };
 

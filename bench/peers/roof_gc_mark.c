@@ -18,6 +18,7 @@ static void mark_all(void);
 #define HEAP_NEW(bytes) arena_new(bytes)
 #define HEAP_DROP(p) ((void) (p))
 #define HEAP_COLLECT() mark_all()
+#define HEAP_SLEEP(ns) ((void) (ns))
 #define HEAP_AUTOMATIC(on) ((void) 0)
 static void heap_pauses_begin(void) {}
 static void heap_pauses_print(void) {}

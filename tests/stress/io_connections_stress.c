@@ -1,21 +1,25 @@
-/* io_connections_stress.c - as many connections as descriptors allow (10,000
- * at most), each sending and getting back, with the world stopped every
- * 100 ms.  Every byte is checked.
+/* io_connections_stress.c - 10,000 connections, or as many as descriptors
+ * allow, each sending and getting back, with the world stopped every 100 ms on
+ * both sides, which are processes of their own.  Every byte is checked.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "../support/stress.h"
 
 #define MESSAGE_BYTES 100
+#define STOP_NS (100 * 1000 * 1000)
 
 static struct sockaddr_in at;
 static int listener;
 static mpg_waitgroup clients, servers;
-static _Atomic uint64_t messages, stops;
+static _Atomic uint64_t messages;
+static uint64_t stops; /* of this process, by collections */
+static pid_t client_process;
 
 static void echo(void *arg) {
   int fd = (int) (intptr_t) arg;
@@ -80,31 +84,49 @@ static uint64_t connections(void) {
   CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
   limit.rlim_cur = limit.rlim_max;
   CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
-  uint64_t n = limit.rlim_cur > 20100 ? 10000 : (limit.rlim_cur - 100) / 2;
+  uint64_t n = limit.rlim_cur > 10100 ? 10000 : limit.rlim_cur - 100;
   return stress.seconds < 10 && n > 2000 ? 2000 : n;
 }
 
-static void start(void *arg) {
+static void stop_the_world(void) {
+  mpg_sleep(STOP_NS);
+  mpg_gc();
+  stops++;
+}
+
+static void run_clients(void *arg) {
   (void) arg;
   uint64_t n = connections();
   if (stress.procs) mpg_gomaxprocs((int) stress.procs);
-  open_listener();
-  mpg_waitgroup_add(&servers, 1);
   mpg_waitgroup_add(&clients, (int) n);
-  CHECK_GO(serve, NULL);
   for (uint64_t i = 0; i < n; i++) CHECK_GO(client, (void *) i);
-  while (!stress_over()) {
-    mpg_sleep(100 * 1000 * 1000);
-    mpg_gc();
-    atomic_fetch_add(&stops, 1);
-  }
+  while (!stress_over()) stop_the_world();
   mpg_waitgroup_wait(&clients);
-  CHECK_EQ(mpg_close(listener), 0);
-  mpg_waitgroup_wait(&servers);
   printf("%llu connections, %llu messages, %llu stops\n",
          (unsigned long long) n, (unsigned long long) atomic_load(&messages),
-         (unsigned long long) atomic_load(&stops));
+         (unsigned long long) stops);
   CHECK_GE(atomic_load(&messages), n);
 }
 
-int main(int argc, char **argv) { return stress_main(argc, argv, start); }
+/* Until the clients' process has ended. */
+static void run_server(void *arg) {
+  int status = -1;
+  (void) arg;
+  connections();
+  if (stress.procs) mpg_gomaxprocs((int) stress.procs);
+  mpg_waitgroup_add(&servers, 1);
+  CHECK_GO(serve, NULL);
+  while (waitpid(client_process, &status, WNOHANG) == 0) stop_the_world();
+  CHECK_EQ(status, 0);
+  CHECK_EQ(mpg_close(listener), 0);
+  mpg_waitgroup_wait(&servers);
+  printf("server: %llu stops\n", (unsigned long long) stops);
+}
+
+int main(int argc, char **argv) {
+  open_listener();
+  fflush(stdout);
+  client_process = fork();
+  CHECK_GE(client_process, 0);
+  return stress_main(argc, argv, client_process ? run_server : run_clients);
+}

@@ -11,6 +11,7 @@ import (
 func init() {
 	works["sleep"] = sleepWork
 	works["fair"] = fairWork
+	works["share"] = shareWork
 	works["blocking"] = blockingWork
 	works["syscall"] = syscallWork
 	works["stop"] = stopWork
@@ -57,6 +58,36 @@ func fairWork() {
 	}
 	wait.print("wait", 1e6)
 	check(uint64(n))
+}
+
+type counter struct {
+	n   uint64
+	pad [120]byte
+}
+
+func shareWork() {
+	counters := make([]counter, arg("tasks", 8))
+	for i := range counters {
+		go func(c *counter) {
+			for {
+				atomic.AddUint64(&c.n, 1)
+			}
+		}(&counters[i])
+	}
+	time.Sleep(time.Duration(arg("ms", 30000)) * time.Millisecond)
+	var sum, squares, least float64
+	for i := range counters {
+		n := float64(atomic.LoadUint64(&counters[i].n))
+		sum += n
+		squares += n * n
+		if i == 0 || n < least {
+			least = n
+		}
+	}
+	tasks := float64(len(counters))
+	print("index", sum*sum/(tasks*squares))
+	print("least", least*tasks/sum)
+	check(uint64(len(counters)))
 }
 
 func blockingWork() {

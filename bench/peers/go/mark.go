@@ -120,6 +120,25 @@ func printPauses(before, after *metrics.Float64Histogram) {
 	fmt.Println()
 }
 
+func usedMs() float64 {
+	var use syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &use)
+	return float64(use.Utime.Nano()+use.Stime.Nano()) / 1e6
+}
+
+const paceRecords = 256
+
+// keepPace sleeps while replaced records are early at rate MiB a second.
+func keepPace(start time.Time, replaced, rate int) {
+	if rate == 0 || replaced%paceRecords != 0 {
+		return
+	}
+	due := float64(replaced*3*64) / float64(rate) / 1048576 * 1e3
+	if early := due - msSince(start); early > 0 {
+		time.Sleep(time.Duration(early * 1e6))
+	}
+}
+
 func liveWork() {
 	n := arg("mib", 64) * 1048576 / (3 * 64)
 	replaced := n * arg("percent", 200) / 100
@@ -129,8 +148,10 @@ func liveWork() {
 		records[i] = newRecord(uint64(i))
 	}
 	before := readPauses()
+	used, rate := usedMs(), arg("rate", 0)
 	start := time.Now()
 	for i := 0; i < replaced; i++ {
+		keepPace(start, i, rate)
 		at := uint64(random(&seed)) % uint64(n)
 		r := records[at]
 		if r.number+r.first.number-r.second.number != at {
@@ -138,7 +159,9 @@ func liveWork() {
 		}
 		records[at] = newRecord(at)
 	}
-	print("kops_s", float64(replaced)/msSince(start))
+	ms := msSince(start)
+	print("kops_s", float64(replaced)/ms)
+	print("cpu_percent", (usedMs()-used)*100/ms)
 	printPauses(before, readPauses())
 	var use syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &use)
