@@ -49,6 +49,7 @@ bool mpgi_runq_empty(struct mpg_p *pp) {
 }
 bool mpgi_netpoll_on(void) { return false; }
 bool mpgi_netpoll_waiting(void) { return false; }
+bool mpgi_netpoll_trusts(void) { return false; }
 void mpgi_netpoll_break(void) {}
 void mpgi_gfree_flush(struct mpg_p *pp) { (void) pp; }
 
