@@ -80,6 +80,7 @@ size_t mpgi_release_memory_g0(void) {
   mpgi_alloc_cache("mpg_release_memory"); /* by a goroutine */
   mpgi_gc_collect_fully(MPGI_GC_FORCED);
   size_t bytes = mpgi_heap_release(UINT64_MAX);
+  mpgi_heap_release_tables();
   if (mpgi_gc_world.stack_release != NULL) mpgi_gc_world.stack_release();
   mpgi_fixmem_release();
   return bytes;

@@ -181,6 +181,8 @@ MPGI_HIDDEN void mpgi_heap_pages_free(enum mpgi_sort sort, uint32_t page,
 /* Give up to max bytes of free pages back to the system, high ones first.
  * Returns bytes given back; 0: none are left. */
 MPGI_HIDDEN uint64_t mpgi_heap_release(uint64_t max);
+/* Give the tables of chunks back that hold nothing. */
+MPGI_HIDDEN void mpgi_heap_release_tables(void);
 /* Bytes of free pages that hold memory. */
 MPGI_HIDDEN uint64_t mpgi_heap_idle_bytes(void);
 MPGI_HIDDEN uint64_t mpgi_heap_mapped_bytes(void);

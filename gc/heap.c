@@ -306,6 +306,41 @@ uint64_t mpgi_heap_release(uint64_t max) {
   return done << MPGI_PAGE_LOG2;
 }
 
+/* All of it is free and holds no memory.  Its tables are all zero then
+ * ([span.bits], [span.entry]; a free span's record says nothing that zero
+ * doesn't), and nobody makes a span in it without the lock. */
+static bool chunk_is_empty(uint32_t i) {
+  const struct mpgi_heap *h = &mpgi_heap;
+  if (h->pages[0].level[0][i].max < MPGI_CHUNK_PAGES &&
+      h->pages[1].level[0][i].max < MPGI_CHUNK_PAGES)
+    return false;
+  for (unsigned w = 0; w < MPGI_CHUNK_WORDS; w++)
+    if (h->chunk[i].zero[w] != ~UINT64_C(0)) return false;
+  return true;
+}
+
+static void part_release(enum part part, void *base, uint32_t from,
+                         uint32_t to) {
+  size_t page = mpgi_os_page_bytes;
+  size_t lo = (part_bytes(part, from) + page - 1) & ~(page - 1);
+  size_t hi = part_bytes(part, to) & ~(page - 1);
+  if (lo < hi) mpgi_os_mem_release((char *) base + lo, hi - lo);
+}
+
+void mpgi_heap_release_tables(void) {
+  struct mpgi_heap *h = &mpgi_heap;
+  mpgi_mutex_lock(&h->lock);
+  uint32_t end = (uint32_t) (mpgi_load(&h->used) >> MPGI_CHUNK_LOG2);
+  for (uint32_t from = 0, to; from < end; from = to + 1) {
+    for (to = from; to < end && chunk_is_empty(to);) to++;
+    if (to == from) continue;
+    part_release(PART_PAIR, h->pair, from, to);
+    part_release(PART_SPAN, h->span, from, to);
+    part_release(PART_ENTRY, h->entry, from, to);
+  }
+  mpgi_mutex_unlock(&h->lock);
+}
+
 uint64_t mpgi_heap_idle_bytes(void) {
   mpgi_mutex_lock(&mpgi_heap.lock);
   uint64_t bytes = idle_bytes_locked();

@@ -213,8 +213,8 @@ static void memory_is_given_back_at_once(void *arg) {
     drop_list();
     hide_scrub();
     mpg_release_memory();
-    CHECK_LE(rss(), before + 60 * MIB);
-    CHECK_LE(stats().heap_mapped, 60 * MIB);
+    CHECK_LE(rss(), before + 16 * MIB);
+    CHECK_LE(stats().heap_mapped, 16 * MIB);
   }
   CHECK_LE(mpg_release_memory(), 8 * MIB); /* nothing is left */
 }
