@@ -42,7 +42,7 @@ void mpgi_checkdead_locked(void) {
   if (atomic_load(&mpgi_sched.exiting)) return;
   if (mpgi_sched.nm - mpgi_sched.nmidle - mpgi_sched.nmidle_locked > 0) return;
   if (help_may_come()) return;
-  if (mpgi_sched.runq.n) return; /* sysmon finds a thread for it */
+  if (mpgi_globq_n_locked()) return; /* sysmon finds a thread for it */
   if (thread_may_attach()) {
     atomic_store(&mpgi_sched.deadlock_suspected, 1);
     mpgi_sysmon_wake(); /* it may sleep deeply already */

@@ -211,7 +211,12 @@ struct mpg_p {
   _Atomic uint32_t syscalltick;   /* owner: +1 at every system call */
   _Atomic uint32_t taken; /* sysmon: +1 when it takes it from a system call;
                              owner: 0 when it gets it back (syscall.c) */
-  _Atomic uint32_t woken; /* owner: somebody made ready waits in the queue */
+  /* Who waits here was woken [fair.woken]: */
+  _Atomic uint32_t woken;      /* owner: runnext's */
+  _Atomic uint32_t woken_tail; /* owner: up to there in the ring, some */
+  _Atomic uint32_t turn; /* sysmon: a whole slice is over, the global queue has
+                            its turn; owner: 0 when it had it */
+  bool global_ran;       /* owner: the last from there has not made up for it */
   bool retire;   /* stopper: beyond gomaxprocs; the owner lets go of it */
   bool attached; /* sched.lock: belongs to an attached thread (attach.c) */
 
@@ -343,7 +348,10 @@ struct mpgi_gqueue {
 struct mpgi_sched {
   struct mpgi_mutex lock;
   struct mpgi_gqueue runq;    /* lock */
-  _Atomic uint32_t runq_size; /* written under lock, read without */
+  struct mpgi_gqueue spent;   /* lock: used up their slices (runq.c) */
+  uint32_t spent_passed;      /* lock: so often runq went before */
+  bool spent_turn;            /* lock: who is first in the next fair look */
+  _Atomic uint32_t runq_size; /* of both; written under lock, read without */
   struct mpg_p *idle_p;       /* lock */
   _Atomic int32_t npidle;     /* written under lock */
   struct mpg_m *idle_m;       /* lock */
@@ -448,6 +456,7 @@ MPGI_HIDDEN struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from,
                                           bool steal_next);
 MPGI_HIDDEN bool mpgi_runq_empty(struct mpg_p *pp);
 MPGI_HIDDEN uint32_t mpgi_runq_size(struct mpg_p *pp);
+MPGI_HIDDEN bool mpgi_runq_has_woken(struct mpg_p *pp); /* any thread */
 /* Everything of pp to the global queue; any thread.  What an owner puts at
  * the same time stays. */
 MPGI_HIDDEN void mpgi_runq_drain_locked(struct mpg_p *pp);
@@ -459,7 +468,12 @@ MPGI_HIDDEN void mpgi_globq_put_locked(struct mpg_g *gp);
 MPGI_HIDDEN void mpgi_globq_put_batch_locked(struct mpgi_gqueue *q);
 /* Woken by somebody without a P. */
 MPGI_HIDDEN void mpgi_globq_put_woken_locked(struct mpgi_gqueue *q);
-/* A fair batch into pp's queue; returns one of them. max 0: no limit. */
+MPGI_HIDDEN void mpgi_globq_put_spent_locked(struct mpg_g *gp);
+static inline uint32_t mpgi_globq_n_locked(void) {
+  return mpgi_sched.runq.n + mpgi_sched.spent.n;
+}
+/* A fair batch into pp's queue; returns one of them.  max 1: that one only, and
+ * who used up slices has as good a chance as others; 0: no limit. */
 MPGI_HIDDEN struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max);
 
 /* g.c */
@@ -519,6 +533,9 @@ MPGI_HIDDEN bool mpgi_work_anywhere(void);
 /* wakep when there is such work, or nobody sleeps for the timers and
  * descriptors there are. */
 MPGI_HIDDEN void mpgi_wake_if_wanted(void);
+/* It was woken by somebody without a P, or came out of a system call: it is
+ * runnable, and may not have to wait for slices to end. */
+MPGI_HIDDEN void mpgi_ready_globally(struct mpg_g *gp);
 /* Put the running gp at the back and schedule. */
 MPGI_HIDDEN _Noreturn void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp,
                                         bool global);

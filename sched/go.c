@@ -47,7 +47,7 @@ static int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
     mpgi_mutex_unlock(&mpgi_sched.lock);
     mpgi_wakep();
   } else {
-    mpgi_hot_put_next_and_wake(mp->p, gp);
+    mpgi_hot_put_next_and_wake(mp->p, gp, false);
   }
   return 0;
 }

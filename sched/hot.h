@@ -75,13 +75,24 @@ MPGI_HOT void mpgi_hot_runq_put_tail(struct mpg_p *pp, struct mpg_g *gp) {
   atomic_store_explicit(&pp->runq_tail, tail + 1, memory_order_release);
 }
 
+/* Those put last were woken [fair.woken]. */
+MPGI_HOT void mpgi_hot_runq_mark_woken(struct mpg_p *pp) {
+  uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
+  atomic_store_explicit(&pp->woken_tail, tail, memory_order_relaxed);
+}
+
 /* True: somebody was kicked to the tail.  If not, a full fence came after the
  * put [wake.fence]. */
-MPGI_HOT bool mpgi_hot_runq_put_next(struct mpg_p *pp, struct mpg_g *gp) {
+MPGI_HOT bool mpgi_hot_runq_put_next(struct mpg_p *pp, struct mpg_g *gp,
+                                     bool woken) {
   struct mpg_g *old = atomic_exchange(&pp->runnext, gp);
   mpgi_arch_fence_after_rmw();
+  uint32_t was = atomic_load_explicit(&pp->woken, memory_order_relaxed);
+  if (was != woken)
+    atomic_store_explicit(&pp->woken, woken, memory_order_relaxed);
   if (!old) return false;
   mpgi_hot_runq_put_tail(pp, old);
+  if (was) mpgi_hot_runq_mark_woken(pp);
   return true;
 }
 
@@ -125,8 +136,10 @@ MPGI_HOT void mpgi_hot_wake_fenced(void) {
 }
 
 /* Into runnext, which is somebody's whom gp's waker wants to run soon. */
-MPGI_HOT void mpgi_hot_put_next_and_wake(struct mpg_p *pp, struct mpg_g *gp) {
-  if (mpgi_hot_runq_put_next(pp, gp)) atomic_thread_fence(memory_order_seq_cst);
+MPGI_HOT void mpgi_hot_put_next_and_wake(struct mpg_p *pp, struct mpg_g *gp,
+                                         bool woken) {
+  if (mpgi_hot_runq_put_next(pp, gp, woken))
+    atomic_thread_fence(memory_order_seq_cst);
   mpgi_hot_wake_fenced();
 }
 

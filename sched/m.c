@@ -359,7 +359,7 @@ void mpgi_m_handoff(struct mpg_p *pp) {
     return;
   }
   mpgi_mutex_lock(&mpgi_sched.lock);
-  bool work = mpgi_sched.runq.n != 0;
+  bool work = mpgi_globq_n_locked() != 0;
   if (!work) mpgi_p_idle_put_locked(pp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   if (work)

@@ -46,6 +46,7 @@ struct mpgi_sched mpgi_sched = {
 
 #define GLOBAL_FIRST_EVERY 61
 #define TIMERS_EVERY 8
+#define WOKEN_FIRST_EVERY 2
 #ifndef STEAL_ROUNDS /* models have fewer */
 #define STEAL_ROUNDS 4
 #endif
@@ -62,11 +63,19 @@ void mpgi_wakep(void) {
   mpgi_m_start(NULL, true);
 }
 
-static __attribute__((noinline)) void ready_globally(struct mpg_g *gp) {
+static void woken_globally(struct mpgi_gqueue *q) {
   mpgi_mutex_lock(&mpgi_sched.lock);
-  mpgi_globq_put_locked(gp);
+  mpgi_globq_put_woken_locked(q);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_wakep();
+  if (atomic_load_explicit(&mpgi_sched.npidle, memory_order_relaxed) == 0)
+    mpgi_sysmon_due(mpgi_os_now()); /* to preempt for them */
+}
+
+void mpgi_ready_globally(struct mpg_g *gp) {
+  struct mpgi_gqueue q = {0};
+  mpgi_gqueue_push(&q, gp);
+  woken_globally(&q);
 }
 
 static bool poller_wanted(void) {
@@ -85,7 +94,7 @@ static bool finds_next(const struct mpg_m *mp) {
 }
 
 static void ready_here(struct mpg_m *mp, struct mpg_g *gp) {
-  mpgi_runq_put(mp->p, gp, true);
+  mpgi_hot_runq_put_next(mp->p, gp, true);
   if (poller_wanted()) mpgi_wakep();
 }
 
@@ -98,18 +107,17 @@ void mpgi_ready(struct mpg_g *gp) {
   mpgi_hot_status_set(gp, MPGI_G_WAITING, MPGI_G_RUNNABLE);
   MPGI_TRACE_READY(mp, G_WAKE, gp);
   if (MPGI_UNLIKELY(!mp || !mp->p || mp->attached)) {
-    ready_globally(gp);
+    mpgi_ready_globally(gp);
     return;
   }
   if (MPGI_UNLIKELY(++mp->fastrand % LATENCY_SAMPLE_EVERY == 0)) {
     gp->tracked = 1;
     gp->ready_at = mpgi_os_now();
   }
-  atomic_store_explicit(&mp->p->woken, 1, memory_order_relaxed);
   if (MPGI_UNLIKELY(finds_next(mp)))
     ready_here(mp, gp);
   else
-    mpgi_hot_put_next_and_wake(mp->p, gp);
+    mpgi_hot_put_next_and_wake(mp->p, gp, true);
 }
 
 /* Attached threads wake by themselves; the rest stays in q, runnable. */
@@ -134,16 +142,13 @@ void mpgi_ready_batch(struct mpgi_gqueue *q) {
   batch_runnable(mp, q);
   if (!q->n) return;
   if (pp) {
-    atomic_store_explicit(&pp->woken, 1, memory_order_relaxed);
     for (struct mpg_g *gp; (gp = mpgi_gqueue_pop(q));)
       mpgi_runq_put(pp, gp, false);
+    mpgi_hot_runq_mark_woken(pp);
+    mpgi_wakep();
   } else {
-    mpgi_mutex_lock(&mpgi_sched.lock);
-    mpgi_globq_put_woken_locked(q);
-    mpgi_mutex_unlock(&mpgi_sched.lock);
-    mpgi_sysmon_due(mpgi_os_now()); /* to preempt for them */
+    woken_globally(q);
   }
-  mpgi_wakep();
 }
 
 static void spinning_begin(struct mpg_m *mp) {
@@ -214,7 +219,6 @@ static __attribute__((noinline)) void tls_migrate(struct mpg_g *gp,
 static void new_slice(struct mpg_p *pp) {
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
   atomic_store_explicit(&pp->schedtick, tick + 1, memory_order_relaxed);
-  atomic_store_explicit(&pp->woken, 0, memory_order_relaxed);
 }
 
 /* What few goroutines need before they go on. */
@@ -494,6 +498,24 @@ static void move_now(struct mpg_m *mp) {
   mpgi_gc_collect(MPGI_GC_FORCED);
 }
 
+/* The end of a whole slice [fair.turn]. */
+static inline bool its_turn(struct mpg_p *pp) {
+  return atomic_load_explicit(&pp->turn, memory_order_relaxed) != 0;
+}
+static bool took_turn(struct mpg_p *pp) {
+  if (!its_turn(pp)) return false;
+  atomic_store_explicit(&pp->turn, 0, memory_order_relaxed);
+  bool local = pp->global_ran; /* [fair.turn] */
+  pp->global_ran = false;
+  return !local;
+}
+
+/* Somebody waits in the global queue who was woken: as good as one of ours. */
+static inline bool some_woken_globally(uint32_t tick) {
+  return tick % WOKEN_FIRST_EVERY == 0 &&
+         atomic_load_explicit(&mpgi_sched.runq_woken, memory_order_relaxed);
+}
+
 /* The next one when nothing else is due: no stop, no timer, no look at the
  * global queue or the network; NULL: look at everything.  Who is handed the P
  * by runnext goes on with the slice, so that only new ones are counted. */
@@ -502,14 +524,16 @@ static inline __attribute__((always_inline)) struct mpg_g *next_quick(
   struct mpg_p *pp = mp->p;
   *inherit = false;
   if (MPGI_UNLIKELY(mpgi_stw_waiting() || mp->spinning || mp->move_wanted ||
-                    pp->retire || mpgi_timers_overdue() || timer_is_due(pp)))
+                    pp->retire || mpgi_timers_overdue() || timer_is_due(pp) ||
+                    its_turn(pp)))
     return NULL;
   struct mpg_g *gp = mpgi_hot_runq_take_next(pp);
   *inherit = gp != NULL;
   if (gp) return gp;
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
   if (MPGI_UNLIKELY(tick % GLOBAL_FIRST_EVERY == 0 ||
-                    (tick % TIMERS_EVERY == 0 && has_timers(pp))))
+                    (tick % TIMERS_EVERY == 0 && has_timers(pp)) ||
+                    some_woken_globally(tick)))
     return NULL;
   return mpgi_hot_runq_take_head(pp);
 }
@@ -524,10 +548,12 @@ static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
   if (MPGI_UNLIKELY(mp->move_wanted)) move_now(mp);
   look_at_overdue_timers();
   if (tick % TIMERS_EVERY == 0 || timer_is_due(pp)) mpgi_timers_run(pp, 0);
-  if (tick % GLOBAL_FIRST_EVERY == 0) {
+  if (took_turn(pp) || tick % GLOBAL_FIRST_EVERY == 0) {
     gp = global_one(pp, 1);
     /* Otherwise they would keep the local queue from ever running empty. */
     if (!gp) poll_ready();
+  } else if (some_woken_globally(tick)) {
+    gp = global_one(pp, 0);
   }
   if (!gp) gp = mpgi_runq_get(pp, inherit);
   if (!gp) gp = find_runnable(mp, inherit);
@@ -595,17 +621,45 @@ void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
   mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_WAITING);
 }
 
-static inline __attribute__((always_inline)) _Noreturn void requeue(
-    struct mpg_m *mp, struct mpg_g *gp, bool global) {
+/* Take the running gp off; it is runnable, on no queue yet. */
+MPGI_HOT void make_way(struct mpg_m *mp, struct mpg_g *gp) {
   if (MPGI_UNLIKELY(mpgi_opt.lockcheck))
     mpgi_lockcheck_leave(gp, "is switched out");
   mpgi_hot_drop_g(mp, gp);
   mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_RUNNABLE);
+}
+
+static __attribute__((noinline)) void put_globally(struct mpg_g *gp) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_globq_put_locked(gp);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  mpgi_wakep();
+}
+
+MPGI_HOT _Noreturn void requeue(struct mpg_m *mp, struct mpg_g *gp,
+                                bool global) {
+  make_way(mp, gp);
   if (global || MPGI_UNLIKELY(mp->p->retire))
-    ready_globally(gp);
+    put_globally(gp);
   else
     mpgi_hot_runq_put_tail(mp->p, gp);
   schedule(mp);
+}
+
+/* gp was preempted.  Whoever comes next has a slice of its own; after a whole
+ * slice that is somebody from the global queue, before gp itself is there. */
+static _Noreturn void requeue_spent(struct mpg_m *mp, struct mpg_g *gp) {
+  struct mpg_p *pp = mp->p;
+  make_way(mp, gp);
+  new_slice(pp);
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  if (took_turn(pp)) mp->picked = mpgi_globq_get_locked(pp, 1);
+  mpgi_globq_put_spent_locked(gp);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  mpgi_wakep();
+  if (!mp->picked) schedule(mp);
+  mp->inherits = true;
+  mpgi_arch_g0_restart(mp->g0_sp, schedule_on_g0, mp);
 }
 
 MPGI_HOT_END void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp,
@@ -677,7 +731,7 @@ void mpgi_async_preempted(struct mpgi_context *ctx) {
   if (why & MPGI_PREEMPT_SLICE) {
     record_preempted(gp);
     MPGI_TRACE(mp, G_PREEMPT, gp, tier, 0);
-    mpgi_requeue(mp, gp, true);
+    requeue_spent(mp, gp);
   }
   mpgi_fpu_leave(mp, gp);
   errno = gp->saved_errno;
@@ -699,7 +753,7 @@ void mpgi_thunk_preempted(struct mpgi_context *ctx) {
       ctx->pc = (uintptr_t) mpgi_resume_thunk;
       record_preempted(gp);
       MPGI_TRACE(mp, G_PREEMPT, gp, 1, 0);
-      mpgi_requeue(mp, gp, true);
+      requeue_spent(mp, gp);
     }
   }
   /* The word first, then the flag, as in mpgi_arch_resume: a request in

@@ -130,7 +130,7 @@ static int make_idle_gc(struct mpg_p *pp) {
 
 static void reset_state(void) {
   struct mpgi_sched *s = &mpgi_sched;
-  s->runq = (struct mpgi_gqueue){0};
+  s->runq = s->spent = (struct mpgi_gqueue){0};
   atomic_store(&s->runq_size, 0);
   atomic_store(&s->runq_woken, 0);
   s->idle_p = NULL;

@@ -17,7 +17,25 @@
  * what waits behind a stuck thread, and what one busy P has too many of
  * (sysmon.c).
  *
- * Global queue: a list under sched.lock.
+ * Global queue: two lists under sched.lock.  In runq wait those that were
+ * woken, started, or moved on from a local ring; in spent those that were
+ * preempted, because they used up a slice or, after a fair while, because
+ * somebody waited.  Otherwise a goroutine that the network wakes would wait for
+ * a slice of each of them.  [runq.spent] runq goes first, but
+ *   - a look for one only (the 61st slice, the end of a whole slice) takes from
+ *     each list in turn;
+ *   - of other looks every SPENT_EVERYth takes from spent.
+ * So neither starves.  Of spent one is taken at a time: in a local ring it
+ * would be before whoever is woken there.
+ *
+ * [fair.turn] Of the global queue and the local one, the other has its turn
+ * when whoever came from one has run a whole slice (sysmon says so: turn).  A
+ * local queue whose goroutines wake each other never runs empty, and in
+ * runnext's inherited slice nobody counts.
+ *
+ * [fair.woken] In favour of those that were woken sysmon ends slices after a
+ * fair while: runnext when woken is set, and in the ring those before
+ * woken_tail (some of which may not have been: they profit).
  *
  * Model-checked by tests/model/runq_model.c.  Source: Go proc.go (runqput,
  * runqgrab).
@@ -50,9 +68,24 @@ struct mpg_g *mpgi_gqueue_pop(struct mpgi_gqueue *q) {
   return gp;
 }
 
+#define SPENT_EVERY 16
+
 static void globq_size_publish(void) {
-  atomic_store_explicit(&mpgi_sched.runq_size, mpgi_sched.runq.n,
+  atomic_store_explicit(&mpgi_sched.runq_size, mpgi_globq_n_locked(),
                         memory_order_relaxed);
+}
+
+void mpgi_globq_put_spent_locked(struct mpg_g *gp) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  mpgi_gqueue_push(&mpgi_sched.spent, gp);
+  globq_size_publish();
+}
+
+/* Both lists have some: is it spent's turn? */
+static bool spent_turn_locked(uint32_t max) {
+  struct mpgi_sched *s = &mpgi_sched;
+  if (max == 1) return s->spent_turn = !s->spent_turn;
+  return ++s->spent_passed % SPENT_EVERY == 0;
 }
 
 void mpgi_globq_put_locked(struct mpg_g *gp) {
@@ -81,6 +114,14 @@ void mpgi_globq_put_woken_locked(struct mpgi_gqueue *q) {
   mpgi_globq_put_batch_locked(q);
 }
 
+bool mpgi_runq_has_woken(struct mpg_p *pp) {
+  uint32_t tail = atomic_load_explicit(&pp->woken_tail, memory_order_relaxed);
+  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_relaxed);
+  return tail - head - 1 < MPGI_RUNQ_SLOTS ||
+         (atomic_load_explicit(&pp->woken, memory_order_relaxed) &&
+          atomic_load_explicit(&pp->runnext, memory_order_relaxed));
+}
+
 static struct mpg_g *globq_pop_locked(void) {
   struct mpg_g *gp = mpgi_gqueue_pop(&mpgi_sched.runq);
   if (MPGI_UNLIKELY(gp->woken_globally)) {
@@ -93,7 +134,14 @@ static struct mpg_g *globq_pop_locked(void) {
 struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
   struct mpgi_gqueue *q = &mpgi_sched.runq;
+  if (mpgi_sched.spent.n && (!q->n || spent_turn_locked(max))) {
+    struct mpg_g *gp = mpgi_gqueue_pop(&mpgi_sched.spent);
+    globq_size_publish();
+    pp->global_ran = true;
+    return gp;
+  }
   if (!q->n) return NULL;
+  pp->global_ran = true;
   uint32_t procs =
       (uint32_t) atomic_load_explicit(&mpgi_sched.procs, memory_order_relaxed);
   uint32_t n = q->n / procs + 1;
@@ -144,7 +192,7 @@ void mpgi_runq_put_full(struct mpg_p *pp, struct mpg_g *gp) {
 void mpgi_runq_put(struct mpg_p *pp, struct mpg_g *gp, bool next) {
   MPG_ASSERT(mpgi_g_status(gp) == MPGI_G_RUNNABLE);
   if (next)
-    mpgi_hot_runq_put_next(pp, gp);
+    mpgi_hot_runq_put_next(pp, gp, false);
   else
     mpgi_hot_runq_put_tail(pp, gp);
 }

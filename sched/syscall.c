@@ -96,10 +96,7 @@ static void exit_without_p(struct mpg_m *mp, struct mpg_g *gp) {
   mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNABLE);
   MPGI_TRACE_READY(mp, G_WAKE, gp);
-  mpgi_mutex_lock(&mpgi_sched.lock);
-  mpgi_globq_put_locked(gp);
-  mpgi_mutex_unlock(&mpgi_sched.lock);
-  mpgi_wakep(); /* a P may have become idle meanwhile */
+  mpgi_ready_globally(gp); /* a P may have become idle meanwhile */
   if (!mp->locked_g) mpgi_m_stop(mp);
   mpgi_schedule(mp);
 }

@@ -23,6 +23,7 @@
 #define ASK_MIN_NS (100 * 1000)
 #define ASK_MAX_NS (1000 * 1000)
 #define CPU_EVERY_NS (MPGI_FAIR_NS / 2)
+#define LOOK_NS (MPGI_FAIR_NS / 2)
 #define SUSPECT_EVERY_NS (100 * 1000 * 1000)
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
 #define STARVED_NS (INT64_C(5) * 1000 * 1000 * 1000)
@@ -30,8 +31,9 @@
 
 struct sysmon {
   int64_t now, delay;
-  uint32_t idle;      /* rounds in which nothing happened */
-  int64_t next_trace; /* INT64_MAX: off */
+  int64_t looked, before; /* this look at every P, and the one before */
+  uint32_t idle;          /* rounds in which nothing happened */
+  int64_t next_trace;     /* INT64_MAX: off */
   int64_t next_text, next_suspect;
   int64_t next_balance, next_doubt;
   int64_t starved_since; /* 0: nobody starves */
@@ -81,7 +83,7 @@ static void sleep_until(int64_t when) {
 
 /* Work that waits, for want of a thread, is retried by sysmon (retry_wake). */
 static bool everybody_idle_locked(void) {
-  return !mpgi_stw_waiting() && mpgi_sched.runq.n == 0 &&
+  return !mpgi_stw_waiting() && mpgi_globq_n_locked() == 0 &&
          atomic_load(&mpgi_sched.npidle) == atomic_load(&mpgi_sched.procs);
 }
 
@@ -109,15 +111,21 @@ static void sleep_deeply(struct sysmon *s) {
   s->delay = TICK_MIN_NS;
 }
 
+/* Somebody may want a P before long, and a slice may have to be known to be old
+ * enough by then. */
+static bool somebody_soon(int64_t now) {
+  return mpgi_netpoll_waiting() || mpgi_timers_first() < now + TICK_MAX_NS;
+}
+
 static void sleep_tick(struct sysmon *s) {
   if (s->idle == 0)
     s->delay = TICK_MIN_NS;
   else if (s->idle > TICKS_BEFORE_BACKOFF && s->delay < TICK_MAX_NS)
     s->delay *= 2;
   if (s->delay > TICK_MAX_NS) s->delay = TICK_MAX_NS;
-  if (s->delay > MPGI_FAIR_NS && mpgi_netpoll_waiting() && nobody_free())
-    s->delay = MPGI_FAIR_NS;
-  int64_t until = mpgi_os_now() + s->delay;
+  int64_t now = mpgi_os_now(), delay = s->delay;
+  if (delay > LOOK_NS && nobody_free() && somebody_soon(now)) delay = LOOK_NS;
+  int64_t until = now + delay;
   if (s->next_trace < until) until = s->next_trace;
   sleep_until(until);
 }
@@ -150,7 +158,7 @@ static bool slice_is_over(const struct sysmon *s, struct mpg_p *pp) {
   int64_t ran = s->now - pp->mon_schedwhen;
   if (ran >= MPGI_SLICE_NS) return true;
   if (ran < MPGI_FAIR_NS || !nobody_free()) return false;
-  return atomic_load(&pp->woken) || atomic_load(&pp->timer_first) <= s->now ||
+  return mpgi_runq_has_woken(pp) || atomic_load(&pp->timer_first) <= s->now ||
          mpgi_timers_overdue() || atomic_load(&mpgi_sched.runq_woken);
 }
 
@@ -160,8 +168,10 @@ static bool slice_is_over(const struct sysmon *s, struct mpg_p *pp) {
  * one, which the kernel knows. */
 static void watch_cpu(struct sysmon *s, struct mpg_p *pp) {
   struct mpg_m *mp = pp->m;
+  /* For the first time at once, unless slices may be that short. */
+  bool first = pp->mon_cpu < 0 && s->now - s->before >= CPU_EVERY_NS / 4;
   int64_t since = pp->mon_cpu < 0 ? pp->mon_schedwhen : pp->mon_cpuwhen;
-  if (!mp || s->now - since < CPU_EVERY_NS) return;
+  if (!mp || (!first && s->now - since < CPU_EVERY_NS)) return;
   int64_t cpu = mpgi_os_clock_read(mp->cpu_clock);
   if (pp->mon_cpu >= 0) {
     /* our own signals cost it some per cent */
@@ -184,11 +194,17 @@ static bool ask_now(const struct sysmon *s, const struct mpg_p *pp) {
   return s->now - pp->mon_asked >= pace;
 }
 
+/* A new slice, seen now: it began since the last look.  The earlier, the better
+ * for who waits for its end; but half of a fair while must be true. */
+static int64_t slice_began(const struct sysmon *s) {
+  return s->now - s->before <= LOOK_NS ? s->before : s->now;
+}
+
 static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
   uint32_t tick = atomic_load(&pp->schedtick);
   if (pp->mon_schedtick != tick) {
     pp->mon_schedtick = tick;
-    pp->mon_schedwhen = s->now;
+    pp->mon_schedwhen = slice_began(s);
     pp->mon_cpu = -1;
     pp->mon_asked = 0;
     pp->mon_burns = pp->mon_stuck = false;
@@ -204,6 +220,8 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
       !ask_now(s, pp))
     return pp->mon_stuck || pp->mon_asked != 0;
   pp->mon_asked = s->now;
+  if (s->now - pp->mon_schedwhen >= MPGI_SLICE_NS)
+    atomic_store_explicit(&pp->turn, 1, memory_order_relaxed);
   MPGI_TRACE_EVERYBODY(PREEMPT_ASK, (uint64_t) pp->id, 0);
   mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
   return true;
@@ -354,6 +372,8 @@ static void trace(struct sysmon *s) {
 
 static void round_of_duty(struct sysmon *s) {
   s->now = mpgi_os_now();
+  s->before = s->looked;
+  s->looked = s->now;
   atomic_store_explicit(&mpgi_sched.coarse_now, s->now, memory_order_relaxed);
   s->idle = retake(s) ? 0 : s->idle + 1;
   find_overdue(s);

@@ -213,7 +213,7 @@ static void setup_spinner_has_work(void) {
 /* As mpg_go does it (go.c). */
 static void start_one(void) {
   struct mpg_m *mp = model_m();
-  mpgi_hot_put_next_and_wake(mp->p, &g[submitted++]);
+  mpgi_hot_put_next_and_wake(mp->p, &g[submitted++], true);
 }
 
 /* As whoever has polled does it (mpgi_ready_batch). */

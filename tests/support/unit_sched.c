@@ -33,7 +33,9 @@ void unit_sched_setup(void) {
     gs[i].goid = (uint64_t) i + 1;
     atomic_store(&gs[i].status, MPGI_G_RUNNABLE);
   }
-  s->runq = (struct mpgi_gqueue){0};
+  s->runq = s->spent = (struct mpgi_gqueue){0};
+  s->spent_passed = 0;
+  s->spent_turn = false;
   atomic_store(&s->runq_size, 0);
   s->nallp = UNIT_PS;
   atomic_store(&s->procs, UNIT_PS);

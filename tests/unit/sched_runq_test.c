@@ -7,6 +7,8 @@
 
 #include <tests/support/unit_sched.h>
 
+#include <sched/hot.h>
+
 static int fresh(void **state) {
   (void) state;
   unit_sched_setup();
@@ -144,6 +146,71 @@ static void woken_ones_wait_in_line_and_are_counted(void **state) {
     assert_int_equal(atomic_load(&mpgi_sched.runq_woken), left);
   }
   assert_int_equal(global_get(0, 1), -1);
+}
+
+static void spent_put(int g) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_globq_put_spent_locked(unit_g(g));
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+}
+
+/* Of 16 looks one is for those that used up their slices. */
+static void others_go_before_spent_ones(void **state) {
+  (void) state;
+  atomic_store(&mpgi_sched.procs, 64); /* one at a time */
+  for (int i = 0; i < 3; i++) spent_put(i);
+  for (int i = 0; i < 60; i++) global_put(100 + i);
+  assert_int_equal(atomic_load(&mpgi_sched.runq_size), 63);
+  int spent = 0, other = 100;
+  for (int look = 1; look <= 48; look++)
+    assert_int_equal(global_get(0, 0), look % 16 ? other++ : spent++);
+  assert_int_equal(spent, 3);
+}
+
+static void a_fair_look_takes_from_each_in_turn(void **state) {
+  (void) state;
+  for (int i = 0; i < 3; i++) {
+    spent_put(i);
+    global_put(100 + i);
+  }
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(global_get(0, 1), i);
+    assert_int_equal(global_get(0, 1), 100 + i);
+  }
+  assert_int_equal(global_get(0, 1), -1);
+}
+
+/* They would be before whoever is woken there. */
+static void spent_ones_are_not_taken_in_batches(void **state) {
+  (void) state;
+  atomic_store(&mpgi_sched.procs, 1);
+  for (int i = 0; i < 10; i++) spent_put(i);
+  for (int i = 0; i < 10; i++) {
+    assert_int_equal(global_get(0, 0), i);
+    assert_int_equal(mpgi_runq_size(unit_p(0)), 0);
+  }
+}
+
+static bool has_woken(void) { return mpgi_runq_has_woken(unit_p(0)); }
+
+static void woken_ones_are_known_as_long_as_they_wait(void **state) {
+  (void) state;
+  struct mpg_p *pp = unit_p(0);
+  put(0, 0, false);
+  put(0, 1, true); /* started, not woken */
+  assert_false(has_woken());
+  mpgi_hot_runq_put_next(pp, unit_g(2), true);
+  assert_true(has_woken());
+  mpgi_hot_runq_put_next(pp, unit_g(3), false); /* 2 goes to the ring */
+  assert_true(has_woken());
+  put(0, 4, false);
+  assert_int_equal(get(0), 3);
+  assert_int_equal(get(0), 0);
+  assert_int_equal(get(0), 1);
+  assert_true(has_woken());
+  assert_int_equal(get(0), 2);
+  assert_false(has_woken());
+  assert_int_equal(get(0), 4);
 }
 
 static void global_batch_leaves_room(void **state) {
@@ -371,6 +438,10 @@ int main(void) {
       cmocka_unit_test_setup(steal_takes_runnext_only_when_told, fresh),
       cmocka_unit_test_setup(global_batch_is_a_fair_share, fresh),
       cmocka_unit_test_setup(woken_ones_wait_in_line_and_are_counted, fresh),
+      cmocka_unit_test_setup(others_go_before_spent_ones, fresh),
+      cmocka_unit_test_setup(a_fair_look_takes_from_each_in_turn, fresh),
+      cmocka_unit_test_setup(spent_ones_are_not_taken_in_batches, fresh),
+      cmocka_unit_test_setup(woken_ones_are_known_as_long_as_they_wait, fresh),
       cmocka_unit_test_setup(global_batch_leaves_room, fresh),
       cmocka_unit_test_setup(global_queue_empties, fresh),
       cmocka_unit_test_setup(drain_moves_all_to_the_global_queue, fresh),

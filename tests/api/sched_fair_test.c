@@ -1,0 +1,192 @@
+/* sched_fair_test.c - nobody waits for everybody else's slices, nobody starves.
+ *
+ * One P, loops that never give it up, and somebody who is woken.  What counts
+ * is how often the P goes from one loop to another meanwhile, not the time.
+ */
+#include "../support/check.h"
+
+#define LOOPS 6
+#define ROUNDS 20
+
+static _Atomic int runs_now; /* the loop that has the P */
+static _Atomic long changes; /* how often that was another one */
+static _Atomic long turns[LOOPS + 1];
+static _Atomic bool quit;
+static mpg_waitgroup done;
+
+static long waited; /* changes while a woken one was ready */
+static _Atomic long at_wake;
+static _Atomic int asked;
+
+static void loop(void *arg) {
+  int me = (int) (intptr_t) arg;
+  while (!atomic_load_explicit(&quit, memory_order_relaxed)) {
+    if (atomic_load_explicit(&runs_now, memory_order_relaxed) == me) continue;
+    atomic_store(&runs_now, me);
+    atomic_fetch_add(&changes, 1);
+    atomic_fetch_add(&turns[me], 1);
+  }
+  mpg_waitgroup_done(&done);
+}
+
+/* Every one has run, so that all but one have used up a slice. */
+static void start_loops(int n) {
+  mpg_gomaxprocs(1);
+  atomic_store(&quit, false);
+  atomic_store(&asked, 0);
+  waited = 0;
+  for (int i = 1; i <= n; i++) atomic_store(&turns[i], 0);
+  mpg_waitgroup_add(&done, n);
+  for (intptr_t i = 1; i <= n; i++) CHECK_GO(loop, (void *) i);
+  for (int i = 1; i <= n; i++) CHECK_EVENTUALLY(atomic_load(&turns[i]) > 0);
+}
+
+static void end_loops(void) {
+  atomic_store(&quit, true);
+  mpg_waitgroup_wait(&done);
+}
+
+/* ---- woken by somebody who has no P ---- */
+
+static void count_wait(void) {
+  waited += atomic_load(&changes) - atomic_load(&at_wake);
+}
+
+/* In turn it would be LOOPS - 1 each time.  Now and then it is a loop's turn
+ * all the same, and preemptall=1 changes all the time. */
+static void check_waited(long most) {
+  const char *debug = getenv("MPG_DEBUG");
+  if (!debug || !strstr(debug, "preemptall")) CHECK_LE(waited, most);
+}
+
+static mpg_chan *to_main;
+static int ends[2];
+
+static void wait_until_asked(int i) {
+  while (atomic_load(&asked) <= i) usleep(100);
+  usleep(300); /* main waits by now */
+  atomic_store(&at_wake, atomic_load(&changes));
+}
+
+static void *sends(void *arg) {
+  (void) arg;
+  CHECK_EQ(mpg_thread_attach(), 0);
+  for (int i = 0; i < ROUNDS; i++) {
+    wait_until_asked(i);
+    mpg_chan_send(to_main, &i);
+  }
+  CHECK_EQ(mpg_thread_detach(), 0);
+  return NULL;
+}
+
+static void woken_by_a_thread(void *arg) {
+  pthread_t t;
+  (void) arg;
+  to_main = mpg_chan_new(sizeof(int), 0);
+  start_loops(LOOPS);
+  CHECK_EQ(pthread_create(&t, NULL, sends, NULL), 0);
+  for (int i = 0; i < ROUNDS; i++) {
+    int x;
+    atomic_fetch_add(&asked, 1);
+    CHECK(mpg_chan_recv(to_main, &x));
+    count_wait();
+    CHECK_EQ(x, i);
+  }
+  end_loops();
+  check_waited(ROUNDS);
+  CHECK_EQ(pthread_join(t, NULL), 0);
+}
+
+static void *writes(void *arg) {
+  (void) arg;
+  for (int i = 0; i < ROUNDS; i++) {
+    wait_until_asked(i);
+    CHECK_EQ(write(ends[1], "x", 1), 1);
+  }
+  return NULL;
+}
+
+static void woken_by_a_descriptor(void *arg) {
+  pthread_t t;
+  (void) arg;
+  CHECK_EQ(pipe(ends), 0);
+  start_loops(LOOPS);
+  CHECK_EQ(pthread_create(&t, NULL, writes, NULL), 0);
+  for (int i = 0; i < ROUNDS; i++) {
+    char x;
+    atomic_fetch_add(&asked, 1);
+    CHECK_EQ(mpg_read(ends[0], &x, 1), 1);
+    count_wait();
+  }
+  end_loops();
+  check_waited(ROUNDS);
+  CHECK_EQ(pthread_join(t, NULL), 0);
+  mpg_close(ends[0]);
+  mpg_close(ends[1]);
+}
+
+/* From when it went to sleep: some loop must have had the P meanwhile. */
+static void woken_by_a_timer(void *arg) {
+  (void) arg;
+  start_loops(LOOPS);
+  for (int i = 0; i < ROUNDS; i++) {
+    atomic_store(&at_wake, atomic_load(&changes));
+    mpg_sleep(1000000);
+    count_wait();
+  }
+  end_loops();
+  check_waited(2 * ROUNDS);
+}
+
+/* ---- loops beside those who are never idle ---- */
+
+static mpg_chan *ring[3];
+
+static void pass_on(void *arg) {
+  intptr_t i = (intptr_t) arg;
+  int token;
+  while (mpg_chan_recv(ring[i], &token) && !atomic_load(&quit))
+    mpg_chan_send(ring[(i + 1) % 3], &token);
+  for (int k = 0; k < 3; k++)
+    if (k != i) mpg_chan_try_send(ring[k], &token);
+  mpg_waitgroup_done(&done);
+}
+
+/* They wake each other, so that the P's queue never runs empty. */
+static void loops_run_beside_a_ring_of_wakers(void *arg) {
+  (void) arg;
+  for (int i = 0; i < 3; i++) ring[i] = mpg_chan_new(sizeof(int), 1);
+  start_loops(2);
+  mpg_waitgroup_add(&done, 3);
+  for (intptr_t i = 0; i < 3; i++) CHECK_GO(pass_on, (void *) i);
+  for (int i = 0; i < 2; i++) mpg_chan_send(ring[i], &i);
+  long before[3];
+  for (int i = 1; i <= 2; i++) before[i] = atomic_load(&turns[i]);
+  for (int i = 1; i <= 2; i++)
+    CHECK_EVENTUALLY(atomic_load(&turns[i]) >= before[i] + 5);
+  end_loops();
+}
+
+/* Somebody always yields: the loops are not in that queue. */
+static void yielders_and_loops_take_turns(void *arg) {
+  (void) arg;
+  start_loops(2);
+  long before[3], yields = 0;
+  for (int i = 1; i <= 2; i++) before[i] = atomic_load(&turns[i]);
+  while (atomic_load(&turns[1]) < before[1] + 3 ||
+         atomic_load(&turns[2]) < before[2] + 3) {
+    mpg_yield();
+    yields++;
+  }
+  CHECK_GT(yields, 0);
+  end_loops();
+}
+
+static const struct check_case cases[] = {
+    INSIDE(woken_by_a_thread),
+    INSIDE(woken_by_a_descriptor),
+    INSIDE(woken_by_a_timer),
+    INSIDE(loops_run_beside_a_ring_of_wakers),
+    INSIDE(yielders_and_loops_take_turns),
+};
+CHECK_MAIN(cases, 20)
