@@ -14,7 +14,7 @@ static _Atomic long turns[LOOPS + 1];
 static _Atomic bool quit;
 static mpg_waitgroup done;
 
-static long waited; /* changes while a woken one was ready */
+static int late; /* rounds with more changes than need be, while ready */
 static _Atomic long at_wake;
 static _Atomic int asked;
 
@@ -34,7 +34,7 @@ static void start_loops(int n) {
   mpg_gomaxprocs(1);
   atomic_store(&quit, false);
   atomic_store(&asked, 0);
-  waited = 0;
+  late = 0;
   for (int i = 1; i <= n; i++) atomic_store(&turns[i], 0);
   mpg_waitgroup_add(&done, n);
   for (intptr_t i = 1; i <= n; i++) CHECK_GO(loop, (void *) i);
@@ -48,15 +48,16 @@ static void end_loops(void) {
 
 /* ---- woken by somebody who has no P ---- */
 
-static void count_wait(void) {
-  waited += atomic_load(&changes) - atomic_load(&at_wake);
+static void count_wait(long most) {
+  late += atomic_load(&changes) - atomic_load(&at_wake) > most;
 }
 
-/* In turn it would be LOOPS - 1 each time.  Now and then it is a loop's turn
- * all the same, and preemptall=1 changes all the time. */
-static void check_waited(long most) {
+/* In turn there would be some LOOPS - 1 changes each time.  Now and then it is
+ * a loop's turn all the same, or the thread that wakes is late itself;
+ * preemptall=1 changes all the time. */
+static void check_late(void) {
   const char *debug = getenv("MPG_DEBUG");
-  if (!debug || !strstr(debug, "preemptall")) CHECK_LE(waited, most);
+  if (!debug || !strstr(debug, "preemptall")) CHECK_LE(late, ROUNDS / 4);
 }
 
 static mpg_chan *to_main;
@@ -89,11 +90,11 @@ static void woken_by_a_thread(void *arg) {
     int x;
     atomic_fetch_add(&asked, 1);
     CHECK(mpg_chan_recv(to_main, &x));
-    count_wait();
+    count_wait(1);
     CHECK_EQ(x, i);
   }
   end_loops();
-  check_waited(ROUNDS);
+  check_late();
   CHECK_EQ(pthread_join(t, NULL), 0);
 }
 
@@ -116,10 +117,10 @@ static void woken_by_a_descriptor(void *arg) {
     char x;
     atomic_fetch_add(&asked, 1);
     CHECK_EQ(mpg_read(ends[0], &x, 1), 1);
-    count_wait();
+    count_wait(1);
   }
   end_loops();
-  check_waited(ROUNDS);
+  check_late();
   CHECK_EQ(pthread_join(t, NULL), 0);
   mpg_close(ends[0]);
   mpg_close(ends[1]);
@@ -132,10 +133,10 @@ static void woken_by_a_timer(void *arg) {
   for (int i = 0; i < ROUNDS; i++) {
     atomic_store(&at_wake, atomic_load(&changes));
     mpg_sleep(1000000);
-    count_wait();
+    count_wait(2);
   }
   end_loops();
-  check_waited(2 * ROUNDS);
+  check_late();
 }
 
 /* ---- loops beside those who are never idle ---- */
