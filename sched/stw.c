@@ -119,12 +119,19 @@ void mpgi_world_give_way(void) {
   if (atomic_load(&mpgi_sched.exiting) && mp && !mp->p) mpgi_m_exit(mp);
 }
 
-static void take_semaphore(void) {
+/* The end of the run goes before everybody: goroutines that collect in turn
+ * would take the semaphore from under the one that has to wake up for it. */
+static _Atomic uint32_t exit_wanted;
+
+static void take_semaphore(bool exit) {
   uint32_t free = 0;
-  while (!atomic_compare_exchange_weak(&mpgi_stw.sema, &free, 1)) {
+  if (exit) atomic_store(&exit_wanted, 1);
+  while ((!exit && atomic_load(&exit_wanted)) ||
+         !atomic_compare_exchange_weak(&mpgi_stw.sema, &free, 1)) {
     free = 0;
     mpgi_world_give_way();
   }
+  if (exit) atomic_store(&exit_wanted, 0);
 }
 
 /* Ps that must arrive. */
@@ -241,7 +248,7 @@ static struct mpg_m *_Atomic reserver;
 void mpgi_world_reserve(void) {
   struct mpg_m *mp = mpgi_tls_m();
   if (!mp) return; /* no stop waits for this thread */
-  take_semaphore();
+  take_semaphore(false);
   atomic_store(&reserver, mp);
 }
 
@@ -288,7 +295,8 @@ static void stop_with_semaphore(enum mpgi_stop_reason reason,
 
 void mpgi_world_stop(enum mpgi_stop_reason reason, unsigned helpers) {
   struct mpg_m *mp = mpgi_tls_m();
-  if (!mp || atomic_load(&reserver) != mp) take_semaphore();
+  if (!mp || atomic_load(&reserver) != mp)
+    take_semaphore(reason == MPGI_STOP_EXIT);
   atomic_store(&reserver, NULL);
   stop_with_semaphore(reason, helpers);
 }
