@@ -263,6 +263,11 @@ def spread(v):
     return f"{number(v['median'])} ({number(v['lo'])} - {number(v['hi'])})"
 
 
+def times(ratio):
+    """How many times better: a thousand times is no two digits better."""
+    return f"{ratio:.2f} ×" if ratio < 100 else f"{ratio:,.0f} ×"
+
+
 def verdict_words(targets):
     words = {True: "met", False: "MISSED", None: "not measured"}
     return "; ".join(f"{t['text']}: {words[t['met']]}" for t in targets) or "-"

@@ -7,6 +7,7 @@ written as text, too (results.md), for docs/benchmarks.md.
 import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,9 @@ table { border-collapse: collapse; font-size: 13px; }
 td, th { border-bottom: 1px solid #ddd; padding: 3px 8px; text-align: left;
          vertical-align: top; }
 td.n { text-align: right; white-space: nowrap; }
+td.row { max-width: 300px; }
+td span { display: inline-block; margin: 0 4px 2px 0; padding: 0 4px;
+          white-space: nowrap; border-radius: 3px; }
 .met { background: #d7f0dc; } .missed { background: #f9d9d4; }
 .none { background: #eee; }
 figure { display: inline-block; margin: 0 1em 1.5em 0; max-width: 640px; }
@@ -120,6 +124,31 @@ def stacks(results):
             "lines", series, ("stacks", "ms"))
 
 
+def messages(results):
+    curves = results.curve("io.echo_loops", "latency_curve")
+    return ("messages", "A message through an echo server and back, beside "
+            "loops on both Ps: the share that takes longer", "steps", curves,
+            ("ms", "share of messages later"))
+
+
+def servers(results):
+    groups = {}
+    for row, label in (("io.echo", "echo, 1 P"), ("io.echox2", "echo, 2 Ps"),
+                       ("io.http", "HTTP, 1 P"), ("io.httpx2", "HTTP, 2 Ps")):
+        groups[label] = results.group(row, "cpu_us")
+    return ("servers", "CPU time of a server for each message or request",
+            "bars", groups, ("µs",))
+
+
+def applications(results):
+    groups = {}
+    for row in results.rows:
+        if row.startswith("app."):
+            groups[row[4:]] = results.group(row, "ms")
+    return ("applications", "Applications: time to run (see the rows for what "
+            "they do)", "bars", groups, ("ms",))
+
+
 def live_heap(results):
     series = {}
     for mib in (16, 64, 256, 512, 2048):
@@ -129,8 +158,8 @@ def live_heap(results):
             "second", "lines", series, ("MiB live", "thousand a second"))
 
 
-PICTURES = [pauses, stops, sizes, marking, wake_ups, goroutine_bytes, stacks,
-            live_heap]
+PICTURES = [pauses, stops, wake_ups, messages, sizes, marking, live_heap,
+            stacks, goroutine_bytes, servers, applications]
 
 
 def draw_svg(picture):
@@ -150,13 +179,19 @@ PLOT_HEAD = """set terminal pngcairo size 900,500 font "sans,11"
 set output "{out}"
 set title "{title}"
 set grid
+set key outside right top Left reverse
 set logscale {scale}
 """
 
 
+def title_of(caption):
+    """A picture's title: the caption without what explains it."""
+    return re.split(r"[:;(]", caption)[0].strip()
+
+
 def plot_lines(picture, out):
     _, caption, kind, data, axes = picture
-    script = PLOT_HEAD.format(out=out, title=caption.split(":")[0], scale="xy")
+    script = PLOT_HEAD.format(out=out, title=title_of(caption), scale="xy")
     script += f'set xlabel "{axes[0]}"\nset ylabel "{axes[1]}"\n'
     style = "steps lw 2" if kind == "steps" else "linespoints lw 2 pt 7"
     plots, blocks = [], []
@@ -172,7 +207,7 @@ def plot_lines(picture, out):
 def plot_bars(picture, out):
     _, caption, _, data, axes = picture
     names = list(dict.fromkeys(n for g in data.values() for n in g))
-    script = PLOT_HEAD.format(out=out, title=caption.split(":")[0], scale="y")
+    script = PLOT_HEAD.format(out=out, title=title_of(caption), scale="y")
     script += (f'set ylabel "{axes[0]}"\nset style data histogram\n'
                "set style fill solid\nset xtics rotate by -20\n$d << EOD\n")
     for label, group in data.items():
@@ -209,32 +244,51 @@ def target_cells(targets):
     return cell("; ".join(t["text"] for t in targets), css)
 
 
-def ratio_cell(ratio):
+def peer_words(name, values, ratio):
+    told = f"{name} {measure.number(values['median'])}"
     if ratio is None:
-        return cell("", "n")
-    css = "n met" if ratio >= 1 else "n missed"
-    return cell(f"{ratio:.2f} ×", css)
+        return f"<span>{html.escape(told)}</span>"
+    css = "met" if ratio >= 1 else "missed"
+    return (f'<span class="{css}">{html.escape(told)} '
+            f"({measure.times(ratio)})</span>")
+
+
+def figure_cells(row, name, values):
+    verdict = row["verdicts"][name]
+    unit = "" if name == verdict["unit"] else f", {verdict['unit']}"
+    peers = [peer_words(p, v, verdict["ratios"].get(p))
+             for p, v in values.items() if p != "mpg"]
+    return (cell(name + unit) + cell(measure.spread(values["mpg"]), "n") +
+            f"<td>{' '.join(peers)}</td>" + target_cells(verdict["targets"]))
+
+
+def table_rows(row):
+    """A row's lines: its title stands beside all its figures."""
+    cells = [figure_cells(row, name, values)
+             for name, values in row["figures"].items() if "mpg" in values]
+    title = (f'<td class="row" rowspan="{len(cells)}">'
+             f'{html.escape(row["title"])}</td>')
+    return [f"<tr>{title if i == 0 else ''}{c}</tr>"
+            for i, c in enumerate(cells)]
 
 
 def table(results):
-    peers = [c for c in svg.COLOURS if c != "mpg" and any(
-        c in v for r in results.rows.values() for v in r["figures"].values())]
-    out = ["<table><tr><th>row<th>figure<th>mpg"]
-    out += [f"<th>{p}<th>ratio" for p in peers] + ["<th>target</tr>"]
+    out, area = [], None
     for row in results.rows.values():
-        for name, values in row["figures"].items():
-            if "mpg" not in values:
-                continue
-            verdict = row["verdicts"][name]
-            unit = "" if name == verdict["unit"] else f", {verdict['unit']}"
-            out.append("<tr>" + cell(row["title"]) + cell(name + unit) +
-                       cell(measure.spread(values["mpg"]), "n"))
-            for p in peers:
-                told = measure.spread(values[p]) if p in values else ""
-                out.append(cell(told, "n") +
-                           ratio_cell(verdict["ratios"].get(p)))
-            out.append(target_cells(verdict["targets"]) + "</tr>")
+        if row["id"].split(".")[0] != area:
+            area = row["id"].split(".")[0]
+            out += ["</table>" if out else "", f"<h3>{area}</h3><table>",
+                    "<tr><th>row<th>figure<th>mpg<th>peers (mpg is better by)"
+                    "<th>target</tr>"]
+        out += table_rows(row)
     return "\n".join(out + ["</table>"])
+
+
+def tally(results):
+    met = [t["met"] for r in results.rows.values()
+           for v in r["verdicts"].values() for t in v["targets"]]
+    return (f"{met.count(True)} targets are met, {met.count(False)} missed, "
+            f"{met.count(None)} not measured.")
 
 
 # ---- the same as text, for docs/benchmarks.md ----
@@ -251,7 +305,8 @@ def peers_words(values, verdict):
         ratio = verdict["ratios"].get(name)
         if name != "mpg":
             out.append(f"{name} {measure.number(v['median'])}" +
-                       (f" ({ratio:.2f} ×)" if ratio is not None else ""))
+                       (f" ({measure.times(ratio)})" if ratio is not None
+                        else ""))
     return ", ".join(out)
 
 
@@ -282,7 +337,8 @@ def heading(results):
             f"{results.all['runs']} runs of each contender, in turn. "
             "Figures are medians (fastest run - slowest run); a ratio says "
             "how many times better mpg is.</p>"
-            f"<p>{html.escape('; '.join(words))}</p>")
+            f"<p>{html.escape('; '.join(words))}</p>"
+            f"<p>{tally(results)}</p>")
 
 
 def write_page(results, pictures, path):

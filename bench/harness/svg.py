@@ -4,7 +4,7 @@ import math
 
 COLOURS = {"mpg": "#1764ab", "go": "#c2571a", "boehm": "#2e8540",
            "jemalloc": "#7b4fa3", "glibc": "#8a6d3b", "pthread": "#5b6770",
-           "roof": "#999999", "p50": "#8fb8de", "p99": "#1764ab"}
+           "roof": "#999999", "epoll": "#0a9396", "p50": "#8fb8de", "p99": "#1764ab"}
 SPARE = ["#1764ab", "#c2571a", "#2e8540", "#7b4fa3", "#8a6d3b", "#5b6770",
          "#b5179e", "#0a9396", "#999999"]
 WIDTH, HEIGHT = 640, 330
@@ -53,6 +53,9 @@ class LogAxis:
 
     def ticks(self):
         n = round(math.log10(self.hi / self.lo))
+        if n <= 2:  # powers of ten alone would be too few
+            return [self.lo * 10 ** i * k for i in range(n)
+                    for k in (1, 2, 5)] + [self.hi]
         step = max(1, -(-n // 8))
         return [self.lo * 10 ** i for i in range(0, n + 1, step)]
 
