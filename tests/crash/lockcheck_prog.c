@@ -1,6 +1,6 @@
 // EXPECT-EXIT: 0
-// EXPECT-STDERR: ^lockcheck: goroutine 2 parks while it holds a pthread mutex \(2 locked
-// EXPECT-STDERR: ^lockcheck: goroutine 3 is switched out while it holds a pthread mutex \(1 locked
+// EXPECT-STDERR: ^lockcheck: goroutine [0-9]+ parks while it holds a pthread mutex \(2 locked
+// EXPECT-STDERR: ^lockcheck: goroutine [0-9]+ is switched out while it holds a pthread mutex \(1 locked
 #include <mpg.h>
 #include <pthread.h>
 #include <stdatomic.h>
