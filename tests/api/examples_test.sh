@@ -112,6 +112,7 @@ wait 2> /dev/null
 # serve <program> <signal> <client in python, which gets the port>
 serve() {
   local program=$1 signal=$2 port said status
+  : > "$scratch/server" # not the port of the server before
   "$examples/$program" --port 0 --procs 2 > "$scratch/server" 2>&1 &
   local server=$!
   for _ in $(seq 100); do
