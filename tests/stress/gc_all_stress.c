@@ -398,6 +398,9 @@ static void start(void *arg) {
     mpg_sleep(2000000);
   }
   mpg_waitgroup_wait(&done);
+  mpg_gc_percent(100); /* what disturb left would make the end slow */
+  mpg_memory_limit(INT64_MAX);
+  mpg_heap_profile_rate(512 << 10);
   for (int i = 0; i < 30; i++) { /* finalizers take a cycle each in a row */
     hide_collect();
     mpg_sleep(2000000);
