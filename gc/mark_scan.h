@@ -9,10 +9,11 @@
  * and are compiled for that level by a target attribute (pragma).
  *
  * Work moves in batches through these stages, each a short loop:
- *   pop      items leave the stack into `grey`; their memory is prefetched
+ *   pop      items leave the stack into `grey`
  *   scan     the words of the batch popped one round before are filtered: is
  *            a word's offset from the heap's start below `used`?  Those that
- *            pass are candidates
+ *            pass are candidates.  Meanwhile the memory of those just popped
+ *            is prefetched, one object's for each that is scanned
  *   mark     the candidates located one round before: is the cell allocated
  *            and not marked yet?  Mark it, push it
  *   locate   page table, class, multiplication: cell and pair of a candidate.
@@ -343,27 +344,28 @@ HOT void object_prefetch(struct extent x, mpgi_item it) {
   __builtin_prefetch((void *) (lo + mpgi_mark_class[mpgi_item_sort(it)].ahead));
 }
 
-/* Take up to MPGI_BATCH items off the stack into `next`. */
-HOT uint32_t pop_batch(struct mpgi_marker *m, struct extent x,
-                       mpgi_item *next) {
+/* Take up to MPGI_BATCH items off the stack into `next`, which has room for
+ * copies of whole vectors. */
+HOT uint32_t pop_batch(struct mpgi_marker *m, mpgi_item *next) {
   struct mpgi_workbuf *b = m->buf;
   uint32_t n = b->n < MPGI_BATCH ? b->n : MPGI_BATCH;
   b->n -= n;
-  const mpgi_item *from = &b->item[b->n];
-  for (uint32_t i = 0; i < n; i++) {
-    next[i] = from[i];
-    object_prefetch(x, next[i]);
-  }
+  memcpy(next, &b->item[b->n], n * sizeof *next);
   return n;
 }
 
-/* Scan the current batch.  For the words of small objects there is room. */
-HOT void scan_batch(struct mpgi_marker *m, struct extent x) {
+/* Scan the current batch.  For the words of small objects there is room.
+ * Between two of them one of the n_next of the next batch is asked for: the
+ * processor can wait for some lines only, and stalls at one more. */
+HOT void scan_batch(struct mpgi_marker *m, struct extent x,
+                    const mpgi_item *next, uint32_t n_next) {
   const mpgi_item *at = m->grey[m->odd], *end = at + m->n_grey;
+  const mpgi_item *next_end = next + n_next;
   uintptr_t *to = m->candidate + m->n_candidates;
   MPG_ASSERT_INTERNAL(m->n_candidates <= MPGI_CANDIDATES_MIN);
   for (; at < end; at++) {
     mpgi_item it = *at;
+    if (MPGI_LIKELY(next < next_end)) object_prefetch(x, *next++);
     unsigned small = mpgi_mark_class[mpgi_item_sort(it)].small;
     uintptr_t lo = x.lo + mpgi_item_offset(it);
     if (MPGI_LIKELY(small > 0)) {
@@ -374,13 +376,14 @@ HOT void scan_batch(struct mpgi_marker *m, struct extent x) {
       to = m->candidate + m->n_candidates;
     }
   }
+  while (next < next_end) object_prefetch(x, *next++);
   m->n_candidates = (uint32_t) (to - m->candidate);
   m->n_grey = 0;
 }
 
 /* Everything that is under way, without overlap. */
 COLD void settle(struct mpgi_marker *m) {
-  scan_batch(m, extent_get());
+  scan_batch(m, extent_get(), NULL, 0);
   locate(m);
   mark_pending(m);
 }
@@ -515,8 +518,9 @@ COLD void step(struct mpgi_marker *m) {
 
 HOT void round_of_batches(struct mpgi_marker *m) {
   const struct extent x = extent_get();
-  uint32_t n_next = pop_batch(m, x, m->grey[!m->odd]);
-  scan_batch(m, x);
+  mpgi_item *next = m->grey[!m->odd];
+  uint32_t n_next = pop_batch(m, next);
+  scan_batch(m, x, next, n_next);
   mark_pending(m);
   locate(m);
   m->odd = !m->odd;
