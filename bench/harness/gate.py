@@ -12,6 +12,7 @@ once more, and the smaller count is taken.
 """
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -76,9 +77,11 @@ def count_all(program, baseline):
         return dict(zip(PATHS, counts))
 
 
-def compiler():
-    return machine.first_line(os.environ.get("CC", "cc").split()[0],
-                              "--version")
+def tools():
+    """What decides on the instructions besides the sources."""
+    return {"compiler": machine.first_line(
+                os.environ.get("CC", "cc").split()[0], "--version"),
+            "libc": " ".join(platform.libc_ver())}
 
 
 def read_baseline():
@@ -86,7 +89,7 @@ def read_baseline():
         with open(BASELINE, encoding="utf-8") as f:
             return json.load(f)
     except FileNotFoundError:
-        return {"compiler": None, "instructions": {}}
+        return {"tools": None, "instructions": {}}
 
 
 def compare(old, new):
@@ -111,14 +114,18 @@ def compare(old, new):
 def write_baseline(counts):
     os.makedirs(os.path.dirname(BASELINE), exist_ok=True)
     with open(BASELINE, "w", encoding="utf-8") as f:
-        json.dump({"compiler": compiler(), "instructions": counts}, f,
-                  indent=1)
+        json.dump({"tools": tools(), "instructions": counts}, f, indent=1)
         f.write("\n")
+
+
+def words(found):
+    return " and ".join(found.values()) if found else "no tools"
 
 
 def main(build, update):
     if not shutil.which("valgrind"):
-        raise SystemExit("bench: gate: valgrind is not installed")
+        print("bench: gate: not judged: valgrind is not installed")
+        return 1 if update else 0
     program = os.path.join(build, "bench", "gate_paths_bench")
     baseline = read_baseline()
     counts = count_all(program, baseline["instructions"])
@@ -129,9 +136,9 @@ def main(build, update):
         write_baseline(counts)
         print("the baseline is written anew")
         return 0
-    if baseline["compiler"] != compiler():
-        print(f"not judged: the baseline is of {baseline['compiler']}, "
-              f"this is {compiler()}")
+    if baseline.get("tools") != tools():
+        print(f"not judged: the baseline is of {words(baseline.get('tools'))}, "
+              f"this is {words(tools())}")
         return 0
     if worse:
         print(f"bench: gate: more than {ALLOWED:.0%} worse: "
