@@ -67,8 +67,9 @@ struct mpgi_segment {
   uintptr_t prev_sp; /* while in use: everything of prev at or above this is
                         live (rbp of __morestack's frame) */
   size_t bytes;      /* what the stack module gave out, this record included */
-  uint32_t order;    /* stack module: class; meaning private to it */
-  uint32_t fixed;    /* 1: a fixed stack with a guard region */
+  uint16_t order;    /* stack module: class; meaning private to it */
+  uint16_t fixed;    /* 1: a fixed stack with a guard region */
+  uint32_t valgrind; /* valgrind's number for it */
 };
 
 struct mpgi_context {
@@ -169,6 +170,21 @@ static inline uintptr_t mpgi_arch_sp(void) {
 /* A full fence behind a sequentially consistent read-modify-write. */
 static inline void mpgi_arch_fence_after_rmw(void) {
   __asm__ volatile("" : : : "memory");
+}
+/* A request to valgrind: instructions that do nothing, which it knows.  0
+ * elsewhere. */
+static inline uintptr_t mpgi_arch_valgrind(uintptr_t request, uintptr_t a,
+                                           uintptr_t b) {
+  volatile uintptr_t args[6] = {request, a, b, 0, 0, 0};
+  uintptr_t result = 0;
+  __asm__ volatile(
+      "rolq $3, %%rdi\n\trolq $13, %%rdi\n\t"
+      "rolq $61, %%rdi\n\trolq $51, %%rdi\n\t"
+      "xchgq %%rbx, %%rbx"
+      : "+d"(result)
+      : "a"(args)
+      : "cc", "memory");
+  return result;
 }
 static inline void mpgi_arch_relax(void) { __builtin_ia32_pause(); }
 /* A steady, process-wide clock that is cheap to read, in a unit of its own

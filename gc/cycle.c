@@ -33,6 +33,7 @@
 #include <string.h>
 
 #include <arch/common/options.h>
+#include <arch/common/sanitize.h>
 #include <arch/common/trace.h>
 #include <arch/os.h>
 #include <gc/gc.h>
@@ -255,7 +256,9 @@ static void stopped_world(struct cycle *c) {
   mpgi_cache_flush_all_stw();
   c->bytes_before = c->bytes_at_mark = mpgi_gc_live_bytes();
   MPGI_TRACE_EVERYBODY(GC_MARK_BEGIN, 0, 0);
+  mpgi_valgrind_mute(1); /* what is scanned may be anything */
   mark_stw(c);
+  mpgi_valgrind_mute(-1);
   MPGI_TRACE_EVERYBODY(GC_MARK_END, c->marked.objects, c->marked.bytes);
   mpgi_add(&gc.mark_cpu_ns, c->marked.cpu_ns);
   survivors_set(c->marked.bytes);
@@ -371,7 +374,11 @@ void mpgi_gc_collect_fully(enum mpgi_gc_cause cause) {
   mpgi_sweep_finish();
 }
 
-void mpgi_gc_help(void) { mpgi_mark_join(); }
+void mpgi_gc_help(void) {
+  mpgi_valgrind_mute(1);
+  mpgi_mark_join();
+  mpgi_valgrind_mute(-1);
+}
 
 /* ---- giving memory back ---- */
 

@@ -43,6 +43,7 @@ static void g_init_block(struct mpg_g *gp) {
   uintptr_t hi = (uintptr_t) gp + MPGI_STACK_BLOCK_BYTES;
   mpgi_stack_block_guard(&lo, &hi);
   mpgi_stack_first(&gp->ctx, &gp->seg0, lo, hi);
+  mpgi_valgrind_add(&gp->seg0); /* for good, like the block */
   gp->signature = MPGI_G_SIGNATURE;
   mpgi_g_status_set(gp, MPGI_G_IDLE, MPGI_G_DEAD);
 }

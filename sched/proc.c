@@ -213,7 +213,9 @@ static __attribute__((noinline)) void tls_migrate(struct mpg_g *gp,
   if (gp->ctx.pc == (uintptr_t) mpgi_resume_thunk &&
       gp->ctx.ret - t.lo <= t.hi - t.lo)
     gp->ctx.ret += t.delta;
+  mpgi_valgrind_mute(1);
   mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, tls_move_words, &t);
+  mpgi_valgrind_mute(-1);
 }
 
 static void new_slice(struct mpg_p *pp) {

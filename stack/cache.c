@@ -25,6 +25,7 @@
 
 #include <arch/common/check.h>
 #include <arch/common/options.h>
+#include <arch/common/sanitize.h>
 #include <arch/os.h>
 #include <stack/stack.h>
 
@@ -42,7 +43,10 @@ static unsigned batch(unsigned order) {
 }
 static unsigned cache_max(unsigned order) { return 2 * batch(order); }
 
-int mpgi_stack_init(void) { return mpgi_stack_arena_init(); }
+int mpgi_stack_init(void) {
+  mpgi_valgrind_init();
+  return mpgi_stack_arena_init();
+}
 
 /* ---- blocks ---- */
 
@@ -101,7 +105,8 @@ static struct mpgi_segment *seg_make(void *lo, size_t bytes, unsigned order) {
                                .hi = hi,
                                .guard = (uintptr_t) lo + MPGI_GUARD_GAP_BYTES,
                                .bytes = bytes,
-                               .order = order};
+                               .order = (uint16_t) order};
+  mpgi_valgrind_add(seg);
   MPG_ASSERT_INTERNAL((seg->hi & 15) == 0 &&
                       mpgi_stack_segment_base(seg) == seg->lo);
   return seg;
@@ -193,8 +198,11 @@ struct mpgi_segment *mpgi_stack_segment_take(struct mpgi_stack_cache *c,
 static void seg_flush(struct mpgi_stack_cache *c, unsigned order,
                       unsigned keep) {
   mpgi_mutex_lock(&mpgi_stack_lock);
-  while (c->nseg[order] > keep)
-    mpgi_stack_arena_give(order, (void *) seg_pop(c, order)->lo);
+  while (c->nseg[order] > keep) {
+    struct mpgi_segment *seg = seg_pop(c, order);
+    mpgi_valgrind_remove(seg);
+    mpgi_stack_arena_give(order, (void *) seg->lo);
+  }
   mpgi_mutex_unlock(&mpgi_stack_lock);
 }
 
@@ -204,11 +212,13 @@ void mpgi_stack_segment_give(struct mpgi_stack_cache *c,
   MPG_VERIFY(mpgi_stack_segment_base(seg) == seg->lo);
   MPG_ASSERT(!seg->fixed);
   if (order == MPGI_ORDER_MAPPED) {
+    mpgi_valgrind_remove(seg);
     mpgi_stack_bytes_sub(seg->bytes);
     mpgi_os_mem_unmap((void *) seg->lo, seg->bytes);
     return;
   }
   if (order == MPGI_ORDER_GUARDED) {
+    mpgi_valgrind_remove(seg);
     mpgi_stack_bytes_sub(seg->bytes);
     mpgi_os_mem_unmap((void *) (seg->lo - MPGI_STACK_GUARD_BYTES),
                       seg->bytes + MPGI_STACK_GUARD_BYTES);
@@ -221,6 +231,7 @@ void mpgi_stack_segment_give(struct mpgi_stack_cache *c,
     seg_push(c, seg);
     return;
   }
+  mpgi_valgrind_remove(seg);
   mpgi_mutex_lock(&mpgi_stack_lock);
   mpgi_stack_arena_give(order, (void *) seg->lo);
   mpgi_mutex_unlock(&mpgi_stack_lock);

@@ -22,6 +22,7 @@
  * Concurrency: slabs under mpgi_stack_lock; a cache by its P's owner.
  */
 #include <arch/common/check.h>
+#include <arch/common/sanitize.h>
 #include <arch/os.h>
 #include <stack/stack.h>
 
@@ -129,8 +130,9 @@ static struct mpgi_segment *seg_make(uintptr_t base, size_t bytes,
   *seg = (struct mpgi_segment){.lo = base + GUARD_BYTES,
                                .hi = hi,
                                .bytes = bytes,
-                               .order = order,
+                               .order = (uint16_t) order,
                                .fixed = 1};
+  mpgi_valgrind_add(seg);
   MPG_ASSERT((seg->hi & 15) == 0);
   MPG_ASSERT(mpgi_stack_segment_base(seg) == base);
   return seg;
@@ -163,6 +165,7 @@ static struct mpgi_segment *slot_alloc(void) {
 static void slot_free(struct mpgi_segment *seg) {
   uintptr_t base = mpgi_stack_segment_base(seg);
   MPG_VERIFY(seg->order == MPGI_ORDER_FIXED && seg->bytes == SLOT_BYTES);
+  mpgi_valgrind_remove(seg);
   /* The record goes with the memory. */
   mpgi_os_mem_release((void *) (base + GUARD_BYTES), SLOT_BYTES - GUARD_BYTES);
   mpgi_mutex_lock(&mpgi_stack_lock);
@@ -198,6 +201,7 @@ void mpgi_stack_fixed_free(struct mpgi_stack_cache *c,
                            struct mpgi_segment *seg) {
   MPG_ASSERT(seg && seg->fixed && !seg->prev && !seg->next);
   if (seg->order == MPGI_ORDER_FIXED_OWN) {
+    mpgi_valgrind_remove(seg);
     mpgi_stack_bytes_sub(CHARGE_BYTES);
     mpgi_os_mem_unmap((void *) mpgi_stack_segment_base(seg), seg->bytes);
     return;

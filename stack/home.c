@@ -29,6 +29,7 @@
 
 #include <arch/common/check.h>
 #include <arch/common/options.h>
+#include <arch/common/sanitize.h>
 #include <arch/os.h>
 #include <stack/stack.h>
 
@@ -121,6 +122,7 @@ bool mpgi_stack_home_take(struct mpgi_context *ctx, struct mpgi_segment *seg) {
                                .guard = lo + MPGI_GUARD_GAP_BYTES,
                                .bytes = MPGI_STACK_HOME_BYTES,
                                .order = MPGI_ORDER_HOME};
+  mpgi_valgrind_add(seg);
   ctx->dynamic = NULL;
   mpgi_stack_attach(ctx, seg);
   mpgi_stack_bytes_add(MPGI_STACK_HOME_BYTES);
@@ -132,6 +134,7 @@ bool mpgi_stack_home_take(struct mpgi_context *ctx, struct mpgi_segment *seg) {
 }
 
 void mpgi_stack_home_give(struct mpgi_segment *seg, bool has_memory) {
+  mpgi_valgrind_remove(seg);
   uint32_t i = index_of(seg);
   if (has_memory) mpgi_stack_bytes_sub(MPGI_STACK_HOME_BYTES);
   mpgi_mutex_lock(&mpgi_stack_lock);

@@ -21,6 +21,7 @@
  */
 #include <arch/common/check.h>
 #include <arch/common/fixmem.h>
+#include <arch/common/sanitize.h>
 #include <arch/os.h>
 #include <errno.h>
 #include <jemalloc/jemalloc.h>
@@ -97,6 +98,7 @@ void *mpgi_fixmem_alloc(size_t bytes, size_t align) {
     p = mallocx(bytes, flags_of(arena, align) | MALLOCX_ZERO);
   known = true;
   errno = saved;
+  if (p) mpgi_san_taken(p);
   if (p) atomic_fetch_add_explicit(&live_bytes, bytes, memory_order_relaxed);
   MPG_ASSERT_INTERNAL(((uintptr_t) p & (align ? align - 1 : 15)) == 0);
   return p;
@@ -109,6 +111,7 @@ void mpgi_fixmem_free(void *p, size_t bytes, size_t align) {
   int flags = flags_of(arena_get(), align);
   MPG_ASSERT(sallocx(p, flags) >= bytes);
   if (MPG_CHECK >= 2) memset(p, 0xdf, bytes); /* dangling uses show */
+  mpgi_san_given(p);
   int saved = errno;
   sdallocx(p, bytes, flags);
   known = true;

@@ -44,6 +44,8 @@ void mpgi_san_new(struct mpgi_context *ctx) {
 void mpgi_san_leave(void) {}
 void mpgi_san_adopt(struct mpgi_context *ctx) { (void) ctx; }
 void mpgi_san_dead(struct mpgi_context *ctx) { (void) ctx; }
+void mpgi_san_given(void *p) { (void) p; }
+void mpgi_san_taken(void *p) { (void) p; }
 
 #elif MPGI_TSAN
 
@@ -51,6 +53,8 @@ void *__tsan_get_current_fiber(void);
 void *__tsan_create_fiber(unsigned flags);
 void __tsan_destroy_fiber(void *fiber);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+void __tsan_acquire(void *p);
+void __tsan_release(void *p);
 
 /* sysmon and whoever stops the world look at words of Ps and Ms while their
  * owners write them (whose P it is, what runs, shall it go), and are prepared
@@ -92,7 +96,44 @@ void mpgi_san_dead(struct mpgi_context *ctx) {
   ctx->fiber = NULL;
 }
 
+void mpgi_san_given(void *p) { __tsan_release(p); }
+void mpgi_san_taken(void *p) { __tsan_acquire(p); }
+
 void mpgi_san_on_g0(void) {}
 void mpgi_san_back(const struct mpgi_context *ctx) { (void) ctx; }
 
 #endif
+
+/* ---- valgrind ---- */
+
+/* Requests, as in valgrind/valgrind.h. */
+#define RUNNING_ON_VALGRIND 0x1001
+#define STACK_REGISTER 0x1501
+#define STACK_DEREGISTER 0x1502
+#define CHANGE_ERR_DISABLEMENT 0x1801
+/* and in valgrind/memcheck.h */
+#define MAKE_MEM_UNDEFINED 0x4d430001
+
+bool mpgi_valgrind;
+
+void mpgi_valgrind_init(void) {
+  mpgi_valgrind = mpgi_arch_valgrind(RUNNING_ON_VALGRIND, 0, 0) != 0;
+}
+
+void mpgi_valgrind_register(struct mpgi_segment *seg) {
+  seg->valgrind =
+      (uint32_t) mpgi_arch_valgrind(STACK_REGISTER, seg->lo, seg->hi);
+}
+
+void mpgi_valgrind_deregister(const struct mpgi_segment *seg) {
+  mpgi_arch_valgrind(STACK_DEREGISTER, seg->valgrind, 0);
+}
+
+void mpgi_valgrind_pushed(uintptr_t lo, uintptr_t hi) {
+  if (mpgi_valgrind) mpgi_arch_valgrind(MAKE_MEM_UNDEFINED, lo, hi - lo);
+}
+
+void mpgi_valgrind_mute(int by) {
+  if (mpgi_valgrind)
+    mpgi_arch_valgrind(CHANGE_ERR_DISABLEMENT, (uintptr_t) (intptr_t) by, 0);
+}

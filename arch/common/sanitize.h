@@ -1,5 +1,5 @@
 /* sanitize.h - telling AddressSanitizer and ThreadSanitizer whose stack a
- * thread is on.
+ * thread is on, and valgrind what is a stack.
  *
  * The sanitizers take a thread's stack for the one it was born with.  The
  * hooks of sanitizer builds (nothing is left of them in others):
@@ -12,6 +12,9 @@
  *   mpgi_san_new     a goroutine gets its first stack
  *   mpgi_san_adopt   a goroutine stands for the calling thread, on its stack
  *   mpgi_san_dead    the goroutine is dead
+ *   mpgi_san_given   memory is free; and
+ *   mpgi_san_taken   is used again, perhaps by another thread (jemalloc is not
+ *                    instrumented)
  *
  * ASan poisons what surrounds local variables until their function returns.
  * Where one doesn't return (_Noreturn) it takes the poison away from SP to the
@@ -28,6 +31,7 @@
 #ifndef MPGI_SANITIZE_H
 #define MPGI_SANITIZE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <arch/arch.h>
@@ -41,6 +45,8 @@ MPGI_HIDDEN void mpgi_san_enter(const struct mpgi_context *ctx);
 MPGI_HIDDEN void mpgi_san_new(struct mpgi_context *ctx);
 MPGI_HIDDEN void mpgi_san_adopt(struct mpgi_context *ctx);
 MPGI_HIDDEN void mpgi_san_dead(struct mpgi_context *ctx);
+MPGI_HIDDEN void mpgi_san_given(void *p);
+MPGI_HIDDEN void mpgi_san_taken(void *p);
 #else
 static inline void mpgi_san_thread(uintptr_t g0_lo, uintptr_t g0_hi) {
   (void) g0_lo, (void) g0_hi;
@@ -49,6 +55,33 @@ static inline void mpgi_san_leave(void) {}
 static inline void mpgi_san_new(struct mpgi_context *ctx) { (void) ctx; }
 static inline void mpgi_san_adopt(struct mpgi_context *ctx) { (void) ctx; }
 static inline void mpgi_san_dead(struct mpgi_context *ctx) { (void) ctx; }
+static inline void mpgi_san_given(void *p) { (void) p; }
+static inline void mpgi_san_taken(void *p) { (void) p; }
 #endif
+
+/* ---- valgrind ----
+ *
+ * It runs ordinary programs, so these are in every build.  It must know a
+ * stack from another: SP that moves within one makes memory valid or invalid,
+ * and a small distance is a push.  So each segment is registered while it
+ * exists.  Elsewhere that is a look at a constant where memory comes from the
+ * arena or the system. */
+MPGI_HIDDEN extern bool mpgi_valgrind; /* it runs this; mpgi_valgrind_init */
+MPGI_HIDDEN void mpgi_valgrind_init(void);
+MPGI_HIDDEN void mpgi_valgrind_register(struct mpgi_segment *seg);
+MPGI_HIDDEN void mpgi_valgrind_deregister(const struct mpgi_segment *seg);
+
+/* memcheck: [lo, hi) of a stack becomes what pushes make of it; and errors of
+ * this thread are not (+1) or again (-1) reported: words are read that may be
+ * anything.  Nest. */
+MPGI_HIDDEN void mpgi_valgrind_pushed(uintptr_t lo, uintptr_t hi);
+MPGI_HIDDEN void mpgi_valgrind_mute(int by);
+
+static inline void mpgi_valgrind_add(struct mpgi_segment *seg) {
+  if (__builtin_expect(mpgi_valgrind, 0)) mpgi_valgrind_register(seg);
+}
+static inline void mpgi_valgrind_remove(const struct mpgi_segment *seg) {
+  if (__builtin_expect(mpgi_valgrind, 0)) mpgi_valgrind_deregister(seg);
+}
 
 #endif /* MPGI_SANITIZE_H */

@@ -24,7 +24,8 @@ install(FILES
   DESTINATION ${mpg_cmake_dir})
 
 # For "source", and where gdb looks by itself when it loads libmpg.so.
-install(FILES tools/mpg-gdb.py DESTINATION ${CMAKE_INSTALL_DATADIR}/mpg)
+install(FILES tools/mpg-gdb.py tools/valgrind.supp
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/mpg)
 if(MPG_BUILD_SHARED)
   install(FILES tools/mpg-gdb.py
     DESTINATION
