@@ -112,7 +112,8 @@ void mpgi_san_back(const struct mpgi_context *ctx) { (void) ctx; }
 #define STACK_DEREGISTER 0x1502
 #define CHANGE_ERR_DISABLEMENT 0x1801
 /* and in valgrind/memcheck.h */
-#define MAKE_MEM_UNDEFINED 0x4d430001
+#define ENABLE_ADDR_ERRORS_IN_RANGE 0x4d43000d
+#define DISABLE_ADDR_ERRORS_IN_RANGE 0x4d43000e
 
 bool mpgi_valgrind;
 
@@ -123,14 +124,12 @@ void mpgi_valgrind_init(void) {
 void mpgi_valgrind_register(struct mpgi_segment *seg) {
   seg->valgrind =
       (uint32_t) mpgi_arch_valgrind(STACK_REGISTER, seg->lo, seg->hi);
+  mpgi_arch_valgrind(DISABLE_ADDR_ERRORS_IN_RANGE, seg->lo, seg->hi - seg->lo);
 }
 
 void mpgi_valgrind_deregister(const struct mpgi_segment *seg) {
+  mpgi_arch_valgrind(ENABLE_ADDR_ERRORS_IN_RANGE, seg->lo, seg->hi - seg->lo);
   mpgi_arch_valgrind(STACK_DEREGISTER, seg->valgrind, 0);
-}
-
-void mpgi_valgrind_pushed(uintptr_t lo, uintptr_t hi) {
-  if (mpgi_valgrind) mpgi_arch_valgrind(MAKE_MEM_UNDEFINED, lo, hi - lo);
 }
 
 void mpgi_valgrind_mute(int by) {

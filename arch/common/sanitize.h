@@ -64,17 +64,18 @@ static inline void mpgi_san_taken(void *p) { (void) p; }
  * It runs ordinary programs, so these are in every build.  It must know a
  * stack from another: SP that moves within one makes memory valid or invalid,
  * and a small distance is a push.  So each segment is registered while it
- * exists.  Elsewhere that is a look at a constant where memory comes from the
+ * exists.  memcheck remembers the current stack for all threads together, so
+ * after it changed threads the next large frame looks like a change of stack
+ * and stays invalid: of segments it is told not to report invalid accesses.
+ * Without valgrind all that is a look at a constant where memory comes from the
  * arena or the system. */
 MPGI_HIDDEN extern bool mpgi_valgrind; /* it runs this; mpgi_valgrind_init */
 MPGI_HIDDEN void mpgi_valgrind_init(void);
 MPGI_HIDDEN void mpgi_valgrind_register(struct mpgi_segment *seg);
 MPGI_HIDDEN void mpgi_valgrind_deregister(const struct mpgi_segment *seg);
 
-/* memcheck: [lo, hi) of a stack becomes what pushes make of it; and errors of
- * this thread are not (+1) or again (-1) reported: words are read that may be
- * anything.  Nest. */
-MPGI_HIDDEN void mpgi_valgrind_pushed(uintptr_t lo, uintptr_t hi);
+/* Errors of this thread are not (+1) or again (-1) reported: words are read
+ * that may be anything.  Nest. */
 MPGI_HIDDEN void mpgi_valgrind_mute(int by);
 
 static inline void mpgi_valgrind_add(struct mpgi_segment *seg) {

@@ -9,7 +9,6 @@
 
 #include <arch/arch.h>
 #include <arch/common/check.h>
-#include <arch/common/sanitize.h>
 
 /* Read by preempt_entry.S. */
 MPGI_HIDDEN uint64_t mpgi_xsave_mask;
@@ -121,8 +120,6 @@ void mpgi_arch_inject_preempt(void *ucontext) {
   ucontext_t *uc = ucontext;
   greg_t *r = uc->uc_mcontext.gregs;
   uintptr_t *sp = (uintptr_t *) (r[REG_RSP] - MPGI_RED_ZONE_BYTES) - 1;
-  mpgi_valgrind_pushed((uintptr_t) r[REG_RSP] - MPGI_INJECT_BYTES,
-                       (uintptr_t) (sp + 1));
   *sp = (uintptr_t) r[REG_RIP];
   r[REG_RSP] = (greg_t) (uintptr_t) sp;
   r[REG_RIP] = (greg_t) (uintptr_t) mpg_async_preempt;
