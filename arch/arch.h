@@ -247,6 +247,8 @@ MPGI_HIDDEN void mpgi_thunk_preempted(struct mpgi_context *gp);
 MPGI_HIDDEN bool mpgi_libc_preempted(struct mpgi_context *gp);
 /* An entry thunk was called from inside the C library. */
 MPGI_HIDDEN _Noreturn void mpgi_libc_misuse(const char *what);
+/* One for goroutines was called on a thread that is none's, nor attached. */
+MPGI_HIDDEN _Noreturn void mpgi_not_attached(const char *what);
 /* gp was async-preempted; its state is saved (pc = mpgi_resume_async). */
 MPGI_HIDDEN _Noreturn void mpgi_async_preempted(struct mpgi_context *gp);
 /* gp's function returned, or mpg_goexit was called. */

@@ -46,10 +46,12 @@ void mpgi_cond_broadcast_slow_g0(mpg_cond *c) {
 }
 
 MPGI_RT_TEXT void mpg_cond_signal(mpg_cond *c) {
+  mpgi_stub_check("mpg_cond_signal");
   if (__atomic_load_n(&c->waiting, __ATOMIC_RELAXED))
     mpgi_thunk_cond_signal_slow(c);
 }
 MPGI_RT_TEXT void mpg_cond_broadcast(mpg_cond *c) {
+  mpgi_stub_check("mpg_cond_broadcast");
   if (__atomic_load_n(&c->waiting, __ATOMIC_RELAXED))
     mpgi_thunk_cond_broadcast_slow(c);
 }

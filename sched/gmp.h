@@ -539,8 +539,6 @@ MPGI_HIDDEN void mpgi_ready_globally(struct mpg_g *gp);
 /* Put the running gp at the back and schedule. */
 MPGI_HIDDEN _Noreturn void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp,
                                         bool global);
-/* attach.c: what was called on a thread without a goroutine, not attached. */
-MPGI_HIDDEN _Noreturn void mpgi_not_attached(const char *what);
 static inline struct mpg_g *mpgi_current_g(const char *what) {
   struct mpg_m *mp = mpgi_tls_m();
   if (MPGI_UNLIKELY(!mp || !mp->curg)) mpgi_not_attached(what);

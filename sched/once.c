@@ -12,6 +12,7 @@
 #include <sched/sync.h>
 
 MPGI_RT_TEXT void mpg_once_do(mpg_once *o, mpg_func fn, void *arg) {
+  mpgi_stub_check("mpg_once_do");
   if (__atomic_load_n(&o->done, __ATOMIC_ACQUIRE)) return;
   mpgi_mutex_fast_lock(&o->running);
   if (__atomic_load_n(&o->done, __ATOMIC_RELAXED)) {

@@ -812,6 +812,11 @@ void mpgi_libc_misuse(const char *what) {
       what + (thunk ? 11 : 4));
 }
 
+void mpgi_stub_misuse(const char *what) {
+  if (mpgi_tls_libc()) mpgi_libc_misuse(what);
+  mpgi_not_attached(what);
+}
+
 bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx, uintptr_t fp) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();

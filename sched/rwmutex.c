@@ -29,11 +29,13 @@ static _Atomic int32_t *leaving_of(mpg_rwmutex *m) {
 /* ---- readers ---- */
 
 MPGI_RT_TEXT void mpg_rwmutex_rdlock(mpg_rwmutex *m) {
+  mpgi_stub_check("mpg_rwmutex_rdlock");
   if (__atomic_add_fetch(&m->readers, 1, __ATOMIC_ACQUIRE) < 0)
     mpgi_thunk_rwmutex_rdlock_slow(m);
 }
 
 MPGI_RT_TEXT bool mpg_rwmutex_tryrdlock(mpg_rwmutex *m) {
+  mpgi_stub_check("mpg_rwmutex_tryrdlock");
   int32_t r = __atomic_load_n(&m->readers, __ATOMIC_RELAXED);
   while (r >= 0)
     if (__atomic_compare_exchange_n(&m->readers, &r, r + 1, true,
@@ -43,6 +45,7 @@ MPGI_RT_TEXT bool mpg_rwmutex_tryrdlock(mpg_rwmutex *m) {
 }
 
 MPGI_RT_TEXT void mpg_rwmutex_rdunlock(mpg_rwmutex *m) {
+  mpgi_stub_check("mpg_rwmutex_rdunlock");
   int32_t r = __atomic_sub_fetch(&m->readers, 1, __ATOMIC_RELEASE);
   if (r < 0) mpgi_thunk_rwmutex_rdunlock_slow(m, r);
 }
@@ -64,12 +67,14 @@ void mpgi_rwmutex_rdunlock_slow_g0(mpg_rwmutex *m, int32_t r) {
 /* ---- writers ---- */
 
 MPGI_RT_TEXT void mpg_rwmutex_lock(mpg_rwmutex *m) {
+  mpgi_stub_check("mpg_rwmutex_lock");
   mpgi_mutex_fast_lock(&m->writers);
   int32_t r = __atomic_sub_fetch(&m->readers, MAX, __ATOMIC_ACQ_REL) + MAX;
   if (r != 0) mpgi_thunk_rwmutex_lock_slow(m, r);
 }
 
 MPGI_RT_TEXT bool mpg_rwmutex_trylock(mpg_rwmutex *m) {
+  mpgi_stub_check("mpg_rwmutex_trylock");
   uint32_t unlocked = 0;
   int32_t none = 0;
   if (!__atomic_compare_exchange_n(&m->writers.state, &unlocked,
@@ -83,6 +88,7 @@ MPGI_RT_TEXT bool mpg_rwmutex_trylock(mpg_rwmutex *m) {
 }
 
 MPGI_RT_TEXT void mpg_rwmutex_unlock(mpg_rwmutex *m) {
+  mpgi_stub_check("mpg_rwmutex_unlock");
   int32_t r = __atomic_add_fetch(&m->readers, MAX, __ATOMIC_RELEASE);
   if (r != 0) mpgi_thunk_rwmutex_unlock_slow(m, r);
   mpgi_mutex_fast_unlock(&m->writers);

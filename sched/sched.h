@@ -111,6 +111,8 @@ MPGI_HIDDEN int mpgi_thunk_thread_attach(void);
 MPGI_HIDDEN int mpgi_thunk_thread_detach(void);
 MPGI_HIDDEN int mpgi_thunk_local_set_slow(uint64_t id, void *value);
 MPGI_HIDDEN void *mpgi_thunk_local_get_slow(uint64_t id);
+/* A stub was called on a thread without a goroutine. */
+MPGI_HIDDEN _Noreturn void mpgi_stub_misuse(const char *what);
 MPGI_HIDDEN void mpgi_thunk_chan_send(mpg_chan *c, const void *elem);
 MPGI_HIDDEN bool mpgi_thunk_chan_recv(mpg_chan *c, void *elem);
 MPGI_HIDDEN int mpgi_thunk_chan_try_send(mpg_chan *c, const void *elem);

@@ -478,7 +478,9 @@ int mpgi_gomaxprocs_g0(int n) {
   if (n > MPGI_PROCS_MAX) n = MPGI_PROCS_MAX;
   if (!atomic_load(&mpgi_sched.running)) return mpgi_procs_want(n);
   int old = atomic_load(&mpgi_sched.procs), partly;
-  if (n < 1 || n == old) return old;
+  if (n < 1) return old;
+  if (!mpgi_tls_m()) mpgi_not_attached("mpg_gomaxprocs");
+  if (n == old) return old;
   if (prepare_ps(n)) return old; /* no memory for more Ps: unchanged */
   int got = resize(n, &old);
   /* Threads attached meanwhile have taken places. */

@@ -33,16 +33,23 @@ static _Atomic uint32_t *sema_of(uint32_t *word) {
 
 /* ---- mutex ---- */
 
-MPGI_RT_TEXT void mpg_mutex_lock(mpg_mutex *m) { mpgi_mutex_fast_lock(m); }
+MPGI_RT_TEXT void mpg_mutex_lock(mpg_mutex *m) {
+  mpgi_stub_check("mpg_mutex_lock");
+  mpgi_mutex_fast_lock(m);
+}
 
 MPGI_RT_TEXT bool mpg_mutex_trylock(mpg_mutex *m) {
+  mpgi_stub_check("mpg_mutex_trylock");
   uint32_t old = __atomic_load_n(&m->state, __ATOMIC_RELAXED);
   return !(old & (LOCKED | STARVING)) &&
          __atomic_compare_exchange_n(&m->state, &old, old | LOCKED, false,
                                      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
-MPGI_RT_TEXT void mpg_mutex_unlock(mpg_mutex *m) { mpgi_mutex_fast_unlock(m); }
+MPGI_RT_TEXT void mpg_mutex_unlock(mpg_mutex *m) {
+  mpgi_stub_check("mpg_mutex_unlock");
+  mpgi_mutex_fast_unlock(m);
+}
 
 static void lock_resumed(struct mpg_g *gp);
 
@@ -139,12 +146,14 @@ static inline bool wg_is_quiet(uint64_t now, int n) {
 }
 
 MPGI_RT_TEXT void mpg_waitgroup_add(mpg_waitgroup *wg, int n) {
+  mpgi_stub_check("mpg_waitgroup_add");
   uint64_t delta = (uint64_t) (int64_t) n << 32;
   uint64_t now = __atomic_add_fetch(&wg->state, delta, __ATOMIC_ACQ_REL);
   if (!wg_is_quiet(now, n)) mpgi_thunk_waitgroup_add_slow(wg, n, now);
 }
 
 MPGI_RT_TEXT void mpg_waitgroup_done(mpg_waitgroup *wg) {
+  mpgi_stub_check("mpg_waitgroup_done");
   uint64_t delta = (uint64_t) -1 << 32;
   uint64_t now = __atomic_add_fetch(&wg->state, delta, __ATOMIC_ACQ_REL);
   if (!wg_is_quiet(now, -1)) mpgi_thunk_waitgroup_add_slow(wg, -1, now);
@@ -178,7 +187,7 @@ void mpgi_waitgroup_wait_g0(mpg_waitgroup *wg) {
 
 /* ---- semaphore ---- */
 
-MPGI_RT_TEXT bool mpg_sem_try_acquire(mpg_sem *s) {
+static inline __attribute__((always_inline)) bool sem_take(mpg_sem *s) {
   uint32_t n = __atomic_load_n(&s->count, __ATOMIC_RELAXED);
   while (n > 0)
     if (__atomic_compare_exchange_n(&s->count, &n, n - 1, true,
@@ -187,8 +196,14 @@ MPGI_RT_TEXT bool mpg_sem_try_acquire(mpg_sem *s) {
   return false;
 }
 
+MPGI_RT_TEXT bool mpg_sem_try_acquire(mpg_sem *s) {
+  mpgi_stub_check("mpg_sem_try_acquire");
+  return sem_take(s);
+}
+
 MPGI_RT_TEXT void mpg_sem_acquire(mpg_sem *s) {
-  if (!mpg_sem_try_acquire(s)) mpgi_thunk_sem_acquire_slow(s);
+  mpgi_stub_check("mpg_sem_acquire");
+  if (!sem_take(s)) mpgi_thunk_sem_acquire_slow(s);
 }
 
 MPGI_RT_TEXT void mpg_sem_release(mpg_sem *s) { mpgi_thunk_sem_wake(s); }

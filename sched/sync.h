@@ -14,7 +14,13 @@ static inline _Atomic uint32_t *mpgi_sema_word(uint32_t *word) {
   return (_Atomic uint32_t *) word;
 }
 
-/* For entry stubs, on the goroutine's stack. */
+/* ---- for entry stubs, on the goroutine's stack ---- */
+
+/* Fatal on a thread that has none and isn't attached. */
+static inline __attribute__((always_inline)) void mpgi_stub_check(
+    const char *what) {
+  if (MPGI_UNLIKELY(!mpgi_tls_g())) mpgi_stub_misuse(what);
+}
 static inline __attribute__((always_inline)) void mpgi_mutex_fast_lock(
     mpg_mutex *m) {
   uint32_t free = 0;

@@ -142,10 +142,7 @@ void mpgi_call_end(struct mpg_m *mp) {
  * and a blocked thread must not look as if it were in the runtime. */
 MPG_API void mpg_blocking(mpg_func fn, void *arg);
 void mpg_blocking(mpg_func fn, void *arg) {
-  if (!mpgi_tls_g()) {
-    fn(arg);
-    return;
-  }
+  if (!mpgi_tls_g()) mpgi_stub_misuse("mpg_blocking");
   mpg_syscall_enter();
   fn(arg);
   mpg_syscall_exit();

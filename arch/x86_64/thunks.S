@@ -13,6 +13,9 @@
  * again after SP was loaded from it, so ctx.sp is never overwritten by a
  * nested thunk while it is needed.
  *
+ * MPGI_THUNK_ATTACHED: on a thread that mpg doesn't know it is a fatal misuse.
+ * (Where the g0 side asks for the calling goroutine, that says so.)
+ *
  * A function called from inside the C library, which runs on g0 (libc_call.S;
  * a callback of fopencookie, say), has no goroutine's stack to leave from:
  * that is a fatal misuse, except for the functions that signal handlers may
@@ -22,8 +25,9 @@
 
 #define MPGI_THUNK(pub, impl) thunk pub, impl, 0
 #define MPGI_THUNK_IN_HANDLERS(pub, impl) thunk pub, impl, 1
+#define MPGI_THUNK_ATTACHED(pub, impl) thunk pub, impl, 2
 
-    .macro thunk pub, impl, anywhere
+    .macro thunk pub, impl, who
     .p2align 4
     .globl \pub
     .type \pub, @function
@@ -33,7 +37,7 @@
     TLS_BASE(%r11)
     mov %fs:TLS_G(%r11), %rax
     test %rax, %rax
-    .if \anywhere
+    .if \who == 1
     jz \impl
     .else
     jz 3f
@@ -80,12 +84,20 @@
     call mpgi_thunk_preempted
     mov CTX_RET(%rbx), %rax
     jmp 1b
-    .ifeq \anywhere
+    .if \who != 1
     .cfi_def_cfa %rsp, 8
     .cfi_restore %rbp
 3:  cmpq $0, %fs:TLS_LIBC(%r11)
-    je \impl
+    .if \who == 2
+    jne 5f
+    cmpq $0, %fs:TLS_M(%r11)
+    jne \impl
     lea 4f(%rip), %rdi
+    jmp mpgi_not_attached
+    .else
+    je \impl
+    .endif
+5:  lea 4f(%rip), %rdi
     jmp mpgi_libc_misuse
     .pushsection .rodata
 4:  .asciz "\pub"
@@ -98,6 +110,7 @@
     RT_TEXT
     .hidden mpgi_thunk_preempted
     .hidden mpgi_libc_misuse
+    .hidden mpgi_not_attached
     .hidden mpgi_tls
 #include <arch/x86_64/thunks.def>
 

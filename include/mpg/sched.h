@@ -113,7 +113,8 @@ MPG_API uint64_t mpg_goid(void);
  * n  from 1, silently capped at 1024; below 1 only reports
  *
  * Returns: the previous value.
- * Context: goroutine (stops the world); before mpg_run, any thread.
+ * Context: goroutine (stops the world); before mpg_run, and to report, any
+ * thread.
  * Since: 0.1.  Source: Go debug.go (GOMAXPROCS).
  */
 MPG_API int mpg_gomaxprocs(int n);
@@ -259,7 +260,7 @@ MPG_API void mpg_syscall_exit(void);
  * arg  passed to fn
  *
  * Owner: arg is a root until fn returns.
- * Context: goroutine; on another thread it just calls fn.
+ * Context: goroutine.
  * Callbacks: fn.
  * Since: 0.1.
  */

@@ -148,6 +148,7 @@ static inline struct mpg_g *model_current_g(const char *what) {
 }
 #define mpgi_current_g(what) model_current_g(what)
 #define mpgi_tls_m() model_m()
+#define mpgi_tls_g() (model_m()->curg)
 #define mpgi_tls_m_set(m) ((void) (m))
 #define mpgi_tls_cache_set(c) ((void) (c))
 #define mpgi_arch_relax() ((void) 0)
