@@ -185,8 +185,11 @@ static void root_job(size_t i, mpgi_visit *fn, void *arg) {
   }
   size_t n = atomic_load(&mpgi_sched.nallg), k = (i - FIXED_JOBS) * ROOT_GROUP;
   v.where = MPGI_PIN_STACK;
-  for (size_t end = k + ROOT_GROUP; k < n && k < end; k++)
-    scan_g(mpgi_allg_get(k), &v);
+  for (size_t end = k + ROOT_GROUP; k < n && k < end; k++) {
+    struct mpg_g *gp = mpgi_allg_get(k);
+    scan_g(gp, &v);
+    if (mpgi_g_status(gp) == MPGI_G_WAITING) mpgi_stack_age(&gp->ctx);
+  }
 }
 
 void mpgi_roots_threads(mpgi_visit *fn, void *arg) {

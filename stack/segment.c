@@ -4,7 +4,7 @@
  *
  * From ctx.seg back to the first, segments are in use; the assembler moves
  * ctx.seg along the chain.  What lies beyond is cached for the next growth
- * and returned by trim (park, collection) or reset (death).
+ * and returned by age (collections), trim or reset (death).
  *
  * Growth doubles up to GROW_MAX_BYTES; one frame that needs more gets what it
  * needs.  The limit counts all segments in use, alloca memory beyond them and
@@ -15,6 +15,9 @@
  *                    (chain_is_valid)
  * [stack.seg.guard]  ctx.guard is seg->guard, or the poison while ctx.dynamic
  *                    is not NULL (chain_is_valid)
+ *
+ * [stack.seg.age]    seg->next->prev_sp is 0 when it was not entered since the
+ *                    last collection that found the goroutine parked
  *
  * Context: g0 of the goroutine's M, or the holder of its status.
  */
@@ -116,6 +119,17 @@ void mpgi_stack_trim(struct mpgi_stack_cache *c, struct mpgi_context *ctx) {
     mpgi_stack_segment_give(c, s);
     s = next;
   }
+}
+
+/* prev_sp of a cached segment means nothing, and entering it writes it: 0 is
+ * the mark of the last look [stack.seg.age]. */
+void mpgi_stack_age(struct mpgi_context *ctx) {
+  struct mpgi_segment *next = ctx->seg->next;
+  if (MPGI_LIKELY(!next)) return;
+  if (next->prev_sp == 0)
+    mpgi_stack_trim(NULL, ctx);
+  else
+    next->prev_sp = 0;
 }
 
 void mpgi_stack_reset(struct mpgi_stack_cache *c, struct mpgi_context *ctx) {

@@ -69,6 +69,9 @@ MPGI_HIDDEN int mpgi_stack_grow(struct mpgi_stack_cache *c,
 /* Return the cached, unused segments beyond the current one. */
 MPGI_HIDDEN void mpgi_stack_trim(struct mpgi_stack_cache *c,
                                  struct mpgi_context *ctx);
+/* For a parked goroutine at each collection, also with the world stopped:
+ * return those that were not used since the last call. */
+MPGI_HIDDEN void mpgi_stack_age(struct mpgi_context *ctx);
 /* Return every segment but the first: the goroutine is dead. */
 MPGI_HIDDEN void mpgi_stack_reset(struct mpgi_stack_cache *c,
                                   struct mpgi_context *ctx);

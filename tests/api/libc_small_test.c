@@ -73,7 +73,47 @@ static void parked_inside_the_c_library_s_callers(void *arg) {
   fclose(null);
 }
 
+/* ---- a segment that is not used any more ---- */
+
+static PLAIN uint64_t descend(int depth, uint64_t sum) {
+  volatile uint64_t here[16];
+  here[depth % 16] = sum + (uint64_t) depth;
+  if (depth == 0) return here[0];
+  return descend(depth - 1, here[depth % 16]) + (here[depth % 16] != 0);
+}
+
+enum { DEPTH = 100, DEEP_ONES = 1000, DEEP_BYTES = 16000 };
+
+static void deep_then_parked(void *arg) {
+  uint64_t sum = descend(DEPTH, (uintptr_t) arg);
+  atomic_fetch_add(&parked, 1);
+  mpg_chan_recv(gate, NULL);
+  if (descend(DEPTH, (uintptr_t) arg) != sum) wrong = 1;
+  atomic_fetch_sub(&parked, 1);
+}
+
+static void an_emptied_segment_goes_back_at_collections(void *arg) {
+  (void) arg;
+  gate = mpg_chan_new(1, 0);
+  uint64_t before = stack_bytes();
+  for (uintptr_t i = 1; i <= DEEP_ONES; i++)
+    CHECK_GO(deep_then_parked, (void *) i);
+  CHECK_EVENTUALLY(atomic_load(&parked) == DEEP_ONES);
+  mpg_sleep(10 * 1000000); /* until the last has parked */
+  uint64_t deep = stack_bytes() - before;
+  for (int i = 0; i < 3; i++) mpg_gc();
+  uint64_t shallow = stack_bytes() - before;
+  if (SMALL_IS_PROMISED) {
+    CHECK_GE(deep / DEEP_ONES, DEEP_BYTES);
+    CHECK_LE(shallow / DEEP_ONES, LIMIT_BYTES);
+  }
+  mpg_chan_close(gate);
+  CHECK_EVENTUALLY(atomic_load(&parked) == 0);
+  CHECK_EQ(wrong, 0);
+}
+
 static const struct check_case cases[] = {
     INSIDE(parked_inside_the_c_library_s_callers),
+    INSIDE(an_emptied_segment_goes_back_at_collections),
 };
 CHECK_MAIN(cases, 50)
