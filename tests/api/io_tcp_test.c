@@ -16,7 +16,7 @@
 
 #define MS INT64_C(1000000)
 #define ROUNDS 300
-#define PROMPT (4000 * MS) /* for ROUNDS; the fallback takes 15000 */
+#define PROMPT (12000 * MS) /* for ROUNDS; the fallback takes 15000 */
 
 static mpg_waitgroup done;
 
