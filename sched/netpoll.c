@@ -272,6 +272,8 @@ static void trust_locked(struct mpgi_pd *pd) {
   if (pd->listed) return;
   pd->listed = true;
   trusted_push(pd);
+  mpgi_sysmon_wake(); /* it may sleep deeply beside an attached thread; pairs
+                         with its look at the list after it said so */
 }
 
 static void doubt(struct mpgi_pd *pd, struct mpgi_gqueue *ready) {

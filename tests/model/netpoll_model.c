@@ -157,6 +157,7 @@ int mpgi_os_fd_set_nonblocking(int fd) {
 
 int64_t mpgi_os_now(void) { return now; }
 void mpgi_sysmon_due(int64_t when) { (void) when; }
+void mpgi_sysmon_wake(void) {}
 void mpgi_wakep(void) {}
 bool mpgi_work_anywhere(void) { return false; }
 void mpgi_call_begin(struct mpg_m *mp) { (void) mp; }
