@@ -131,6 +131,13 @@ static struct mpg_g *globq_pop_locked(void) {
   return gp;
 }
 
+/* Slots that are free in the queue of the caller's P; thieves only add some. */
+static uint32_t room_in(const struct mpg_p *pp) {
+  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+  uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
+  return MPGI_RUNQ_SLOTS - (tail - head);
+}
+
 struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
   struct mpgi_gqueue *q = &mpgi_sched.runq;
@@ -148,6 +155,9 @@ struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
   if (n > q->n) n = q->n;
   if (max && n > max) n = max;
   if (n > MPGI_RUNQ_SLOTS / 2) n = MPGI_RUNQ_SLOTS / 2;
+  /* One that doesn't fit would be put back under the lock that we hold. */
+  uint32_t room = room_in(pp);
+  if (n > room + 1) n = room + 1;
   struct mpg_g *first = globq_pop_locked();
   while (--n) mpgi_runq_put(pp, globq_pop_locked(), false);
   globq_size_publish();

@@ -222,6 +222,17 @@ static void global_batch_leaves_room(void **state) {
   for (int i = 1; i < MPGI_RUNQ_SLOTS / 2; i++) assert_int_equal(get(0), i);
 }
 
+static void global_batch_fits_beside_what_waits(void **state) {
+  (void) state;
+  atomic_store(&mpgi_sched.procs, 1);
+  for (int i = 0; i < 1000; i++) global_put(i);
+  for (int i = 1000; i < 1000 + MPGI_RUNQ_SLOTS - 3; i++) put(0, i, false);
+  assert_int_equal(global_get(0, 0), 0);
+  assert_int_equal(mpgi_runq_size(unit_p(0)), MPGI_RUNQ_SLOTS);
+  assert_int_equal(global_get(0, 0), 4);
+  assert_int_equal(mpgi_runq_size(unit_p(0)), MPGI_RUNQ_SLOTS);
+}
+
 static void global_queue_empties(void **state) {
   (void) state;
   assert_int_equal(global_get(0, 0), -1);
@@ -443,6 +454,7 @@ int main(void) {
       cmocka_unit_test_setup(spent_ones_are_not_taken_in_batches, fresh),
       cmocka_unit_test_setup(woken_ones_are_known_as_long_as_they_wait, fresh),
       cmocka_unit_test_setup(global_batch_leaves_room, fresh),
+      cmocka_unit_test_setup(global_batch_fits_beside_what_waits, fresh),
       cmocka_unit_test_setup(global_queue_empties, fresh),
       cmocka_unit_test_setup(drain_moves_all_to_the_global_queue, fresh),
       cmocka_unit_test_setup(only_runnable_ones_are_queued, fresh),
