@@ -82,10 +82,12 @@ MPG_API int mpg_go_with(const struct mpg_go_options *opt, mpg_func fn,
 #define mpg_go_with(opt, fn, arg) mpg_go_with_segmented((opt), (fn), (arg))
 #endif
 
-/* Let others run; the caller goes to the back of the global queue.
+/* Let others run; the caller goes to the back of its P's queue.  Those in the
+ * global queue, loops that were preempted for example, run before it when it is
+ * their turn: at every 61st switch, or when nobody else is there.
  *
  * Context: goroutine.  A safe point.
- * Since: 0.1.  Source: Go proc.go (Gosched).
+ * Since: 0.1.  Source: Go proc.go (Gosched), which uses the global queue.
  */
 MPG_API void mpg_yield(void);
 

@@ -2,6 +2,7 @@
  * telling anybody: the others go on, on one compensating P for each.
  */
 #include <errno.h>
+#include <sys/wait.h>
 
 #include "../support/check.h"
 
@@ -157,11 +158,75 @@ static void a_pthread_lock_of_another_thread(void *arg) {
   close_pipe();
 }
 
+/* Asleep, and not disturbed as a rule: the signal of a preemption would end it.
+ * (One that was asked for before it slept may, on a busy machine.) */
+static int disturbed;
+static void sleep_raw(void *arg) {
+  const struct timespec t = {0, 60 * 1000 * 1000};
+  (void) arg;
+  atomic_fetch_add(&entered, 1);
+  if (nanosleep(&t, NULL) != 0) {
+    CHECK_EQ(errno, EINTR);
+    disturbed++;
+  }
+  mpg_waitgroup_done(&done);
+}
+
+static pid_t child;
+
+static void wait_raw(void *arg) {
+  int status;
+  (void) arg;
+  atomic_fetch_add(&entered, 1);
+  CHECK_EQ(waitpid(child, &status, 0), child);
+  CHECK(WIFEXITED(status));
+  CHECK_EQ(WEXITSTATUS(status), 7);
+  mpg_waitgroup_done(&done);
+}
+
+/* On the only P: whoever blocks holds it, and main goes on beside. */
+static void go_on_beside(mpg_func fn) {
+  mpg_gomaxprocs(1);
+  atomic_store(&entered, 0);
+  mpg_waitgroup_add(&done, 1);
+  CHECK_GO(fn, NULL);
+  while (atomic_load(&entered) < 1) mpg_yield();
+  for (int i = 0; i < 20; i++) mpg_sleep(100000);
+}
+
+static void asleep_on_one_p(void *arg) {
+  enum { TIMES = 5 };
+  (void) arg;
+  for (int i = 0; i < TIMES; i++) {
+    go_on_beside(sleep_raw);
+    mpg_waitgroup_wait(&done);
+  }
+  CHECK_LE(disturbed, TIMES / 2);
+}
+
+static void waiting_for_a_child_on_one_p(void *arg) {
+  char c;
+  (void) arg;
+  open_pipe();
+  child = fork();
+  CHECK_GE(child, 0);
+  if (child == 0) { /* until main, who goes on, says so */
+    ssize_t n = read(fds[0], &c, 1);
+    _exit(n == 1 ? 7 : 1);
+  }
+  go_on_beside(wait_raw);
+  mpg_gc();
+  release(1);
+  close_pipe();
+}
+
 static const struct check_case cases[] = {
     INSIDE(one_stuck_on_one_p),
     INSIDE(more_stuck_than_ps),
     INSIDE(the_limit_holds_again_afterwards),
     INSIDE(queues_of_stuck_ps_are_emptied),
     INSIDE(a_pthread_lock_of_another_thread),
+    INSIDE(asleep_on_one_p),
+    INSIDE(waiting_for_a_child_on_one_p),
 };
 CHECK_MAIN(cases, 20)

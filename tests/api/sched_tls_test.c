@@ -2,7 +2,7 @@
  *
  * support/tls_user.c, compiled with and without optimisation, for static and
  * position-independent code, by GCC and Clang, as far as there are; the list
- * of ways is made by CMake.
+ * of ways is made by CMake.  With libmpg.so also in libraries.
  */
 #include "../support/check.h"
 
@@ -12,10 +12,18 @@
 #define TLS_WAYS(X) /* X(name) for each */
 #endif
 
+/* In a library of its own; its text is declared below. */
+#ifdef TLS_WAYS_SO
+#define TLS_WAYS_OF_LIBRARIES(X) X(so_O0) X(so_O2)
+#else
+#define TLS_WAYS_OF_LIBRARIES(X)
+#endif
+
 #define X(way)                                                      \
   int tls_leave_##way(void (*leave)(void), int rounds, int *moved); \
   int tls_spin_##way(int rounds, int *moved);
 TLS_WAYS(X)
+TLS_WAYS_OF_LIBRARIES(X)
 #undef X
 
 struct way {
@@ -25,7 +33,7 @@ struct way {
 };
 static const struct way ways[] = {
 #define X(way) {#way, tls_leave_##way, tls_spin_##way},
-    TLS_WAYS(X)
+    TLS_WAYS(X) TLS_WAYS_OF_LIBRARIES(X)
 #undef X
         {NULL, NULL, NULL},
 };
@@ -94,6 +102,9 @@ static void addresses_move_with_system_calls(void *arg) {
 
 static void addresses_move_with_preemptions(void *arg) {
   (void) arg;
+#define X(way) CHECK_EQ(mpg_text_add((const void *) tls_spin_##way), 0);
+  TLS_WAYS_OF_LIBRARIES(X)
+#undef X
   run_all(spin);
 }
 
