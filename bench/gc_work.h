@@ -221,7 +221,11 @@ static void mixed_churn(uint64_t *seed, long n, uint32_t lo) {
   }
 }
 
+/* growth: mpg only, percent between collections; others have their own. */
 static void mixed_part(int part) {
+#ifdef HEAP_GROWTH
+  HEAP_GROWTH((int) work_arg("growth", 100));
+#endif
   long mib = work_arg("mib", 128), churn = work_arg("churn", 5);
   uint64_t seed = 1;
   mixed_n = mib * 1048576 / 300;

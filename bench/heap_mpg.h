@@ -11,6 +11,9 @@
 #define HEAP_COLLECT() mpg_gc()
 #define HEAP_TRIM() ((void) mpg_release_memory())
 
+/* Memory for time: how much the heap may grow between collections. */
+#define HEAP_GROWTH(percent) ((void) mpg_gc_percent(percent))
+
 static void (*together_fn)(int);
 static mpg_waitgroup together_done;
 
