@@ -22,6 +22,7 @@
 #define ROOTS 12
 #define EDGES 3
 #define GRAVES 4096
+#define BACKLOG 10000
 
 enum kind {
   SCAN,  /* edges lead anywhere into their targets */
@@ -45,6 +46,7 @@ struct shadow {
   enum kind kind;
   size_t bytes;
   int edge[EDGES]; /* index of a shadow, or -1 */
+  bool wanted;     /* by a finalizer or the queue */
   bool reached;
 };
 
@@ -70,7 +72,7 @@ static mpg_cleanup_queue *queue;
 static mpg_type *type;
 static mpg_waitgroup done, draining;
 static _Atomic bool drained;
-static _Atomic uint64_t numbers, finalized, cleaned, checked;
+static _Atomic uint64_t numbers, wanted, finalized, cleaned, checked;
 
 static void **edges_of(void *p, size_t bytes) {
   return (void **) ((char *) p + (bytes & ~(size_t) 7)) - EDGES;
@@ -228,12 +230,12 @@ static bool has_cycles(const struct graph *g) { return (g - graphs) % 2; }
 
 static void want(struct graph *g, struct shadow *s, int i, void *p) {
   void *tag = (void *) (s->number * GOROUTINES + (uint64_t) (g - graphs));
-  switch (stress_below(&g->rng, 6) + 2u * has_cycles(g)) {
-  case 0: CHECK_EQ(mpg_finalizer_set(p, finalize, tag), 0); break;
-  case 1: CHECK_EQ(mpg_cleanup_add(queue, p, tag), 0); break;
-  case 2: weaks[g - graphs][i] = mpg_weak_new(p); break;
-  default: break;
-  }
+  uint64_t how = stress_below(&g->rng, 6) + 2u * has_cycles(g);
+  if (how == 0) CHECK_EQ(mpg_finalizer_set(p, finalize, tag), 0);
+  if (how == 1) CHECK_EQ(mpg_cleanup_add(queue, p, tag), 0);
+  if (how == 2) weaks[g - graphs][i] = mpg_weak_new(p);
+  s->wanted = how < 2;
+  atomic_fetch_add(&wanted, s->wanted);
 }
 
 static int free_shadow(const struct graph *g) {
@@ -309,6 +311,7 @@ static __attribute__((noinline)) void free_one(struct graph *g) {
   void *p = unhide(g->shadow[i].addr);
   weaks[g - graphs][i] = NULL;
   g->shadow[i].number = 0;
+  atomic_fetch_sub(&wanted, g->shadow[i].wanted);
   mpg_free(p);
 }
 
@@ -330,6 +333,12 @@ static void step(struct graph *g) {
   }
 }
 
+/* Objects whose finalizer has not run, live ones too.  There is one goroutine
+ * for them, which may fall behind. */
+static uint64_t waiting(void) {
+  return atomic_load(&wanted) - atomic_load(&finalized) - atomic_load(&cleaned);
+}
+
 static void mutate(void *arg) {
   struct graph *g = arg;
   for (uint64_t n = 0; !stress_over(); n++) {
@@ -337,6 +346,7 @@ static void mutate(void *arg) {
     step(g);
     mpg_mutex_unlock(&g->lock);
     if (n % 256 == 0) mpg_yield();
+    while (waiting() > BACKLOG && !stress_over()) mpg_sleep(1000000);
   }
   mpg_mutex_lock(&g->lock);
   settle(g);
