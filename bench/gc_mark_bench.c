@@ -5,11 +5,8 @@
  * Twins: peers/gc_mark.c (Boehm, malloc), peers/roof_gc_mark.c (marking alone),
  * peers/go/mark.go.
  */
-#include "bench.h"
+#include "heap_mpg.h"
 
-#define HEAP_NEW(bytes) mpg_alloc(bytes)
-#define HEAP_DROP(p) ((void) (p))
-#define HEAP_COLLECT() mpg_gc()
 #define HEAP_SLEEP(ns) mpg_sleep(ns)
 #define HEAP_AUTOMATIC(on) ((void) mpg_gc_percent((on) ? 100 : -1))
 

@@ -22,7 +22,7 @@ static void together_one(void *arg) {
   mpg_waitgroup_done(&together_done);
 }
 
-static void heap_together(void (*fn)(int), int n) {
+WORK_UNUSED static void heap_together(void (*fn)(int), int n) {
   together_fn = fn;
   mpg_waitgroup_add(&together_done, n);
   for (int i = 0; i < n; i++) bench_go(together_one, (void *) (intptr_t) i);

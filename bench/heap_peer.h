@@ -44,7 +44,7 @@ static void *together_one(void *arg) {
   return NULL;
 }
 
-static void heap_together(void (*fn)(int), int n) {
+WORK_UNUSED static void heap_together(void (*fn)(int), int n) {
   pthread_t threads[64];
   pthread_attr_t large;
   together_fn = fn;

@@ -61,6 +61,16 @@ static const struct work *work_find(const struct work *works, int n, int argc,
   return NULL;
 }
 
+/* A peer's main that has nothing else to do. */
+#define WORK_MAIN(works)                                                       \
+  int main(int argc, char **argv) {                                            \
+    const struct work *work =                                                  \
+        work_find(works, (int) (sizeof(works) / sizeof *(works)), argc, argv); \
+    if (!work) return 2;                                                       \
+    work->run();                                                               \
+    return 0;                                                                  \
+  }
+
 _Noreturn WORK_UNUSED static void work_fail(const char *what) {
   fprintf(stderr, "%s: %s\n", work_argv[1], what);
   exit(1);

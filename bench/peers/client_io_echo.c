@@ -195,9 +195,4 @@ static void echo_work(void) {
 
 static const struct work works[] = {{"echo", echo_work}};
 
-int main(int argc, char **argv) {
-  const struct work *work = work_find(works, 1, argc, argv);
-  if (!work) return 2;
-  work->run();
-  return 0;
-}
+WORK_MAIN(works)

@@ -2,24 +2,14 @@
  * malloc.  stacks: n ranges of 1 KiB that are scanned as roots, which is what
  * a coroutine library would tell Boehm.
  */
-#include <stdbool.h>
+#include "../heap_peer.h"
 
 #ifdef PEER_BOEHM
-#define GC_THREADS
-#include <gc.h>
 #include <gc/gc_mark.h>
-#define HEAP_NEW(bytes) GC_MALLOC(bytes)
-#define HEAP_DROP(p) ((void) (p))
-#define HEAP_COLLECT() GC_gcollect()
 #define HEAP_AUTOMATIC(on) ((on) ? GC_enable() : GC_disable())
 #else
-#include <stdlib.h>
-#define HEAP_NEW(bytes) calloc(1, bytes)
-#define HEAP_DROP(p) free(p)
-#define HEAP_COLLECT() ((void) 0)
 #define HEAP_AUTOMATIC(on) ((void) 0)
 #endif
-
 #define HEAP_SLEEP(ns) usleep((useconds_t) ((ns) / 1000))
 
 static void heap_pauses_begin(void);
@@ -89,15 +79,4 @@ static const struct work works[] = {{"graph", graph_work}, {"live", live_work}};
 
 #endif
 
-int main(int argc, char **argv) {
-  const struct work *work =
-      work_find(works, sizeof works / sizeof *works, argc, argv);
-  if (!work) return 2;
-#ifdef PEER_BOEHM
-  GC_set_markers_count((unsigned) work_arg("procs", 1));
-  GC_INIT();
-  GC_allow_register_threads();
-#endif
-  work->run();
-  return 0;
-}
+HEAP_MAIN(works)

@@ -69,30 +69,40 @@ static void make_known(int fd[2]) {
   }
 }
 
-/* ---- the end ---- */
-
-/* Bytes and the end come at once, or one after the other. */
-static void the_end_follows_bytes(void *arg) {
-  (void) arg;
+/* Promptly, ROUNDS connections: all that one does, but closing its fd[0]. */
+static void many_times(void (*one)(int i, int fd[2])) {
   open_listener();
   int64_t start = mpg_now();
   for (int i = 0; i < ROUNDS; i++) {
     int fd[2];
     open_pair(fd);
     make_known(fd);
-    CHECK_EQ(mpg_write(fd[1], "bye", 3), 3);
-    if (i % 3 == 0) mpg_sleep(i % 7 * 20000);
-    CHECK_EQ(shutdown(fd[1], SHUT_WR), 0);
-    if (i % 3 == 1) mpg_sleep(i % 7 * 20000);
-    expect(fd[0], "bye");
-    expect(fd[0], "");
-    expect(fd[0], "");
-    CHECK_EQ(mpg_write(fd[0], "still there", 11), 11);
-    expect(fd[1], "still there");
-    close_pair(fd);
+    one(i, fd);
+    CHECK_EQ(mpg_close(fd[0]), 0);
   }
   CHECK_LE(mpg_now() - start, PROMPT);
   CHECK_EQ(mpg_close(listener), 0);
+}
+
+/* ---- the end ---- */
+
+/* Bytes and the end come at once, or one after the other. */
+static void bytes_and_end(int i, int fd[2]) {
+  CHECK_EQ(mpg_write(fd[1], "bye", 3), 3);
+  if (i % 3 == 0) mpg_sleep(i % 7 * 20000);
+  CHECK_EQ(shutdown(fd[1], SHUT_WR), 0);
+  if (i % 3 == 1) mpg_sleep(i % 7 * 20000);
+  expect(fd[0], "bye");
+  expect(fd[0], "");
+  expect(fd[0], "");
+  CHECK_EQ(mpg_write(fd[0], "still there", 11), 11);
+  expect(fd[1], "still there");
+  CHECK_EQ(mpg_close(fd[1]), 0);
+}
+
+static void the_end_follows_bytes(void *arg) {
+  (void) arg;
+  many_times(bytes_and_end);
 }
 
 /* A read that waits while the end comes, without bytes before. */
@@ -101,66 +111,51 @@ static void expect_end(void *fd) {
   mpg_waitgroup_done(&done);
 }
 
+static void end_while_waiting(int i, int fd[2]) {
+  mpg_waitgroup_add(&done, 1);
+  CHECK_GO(expect_end, (void *) (intptr_t) fd[0]);
+  if (i % 2) mpg_sleep(i % 7 * 20000);
+  CHECK_EQ(shutdown(fd[i % 4 == 0], i % 4 == 0 ? SHUT_WR : SHUT_RD), 0);
+  mpg_waitgroup_wait(&done);
+  CHECK_EQ(mpg_close(fd[1]), 0);
+}
+
 static void the_end_of_one_who_waits(void *arg) {
   (void) arg;
-  open_listener();
-  int64_t start = mpg_now();
-  for (int i = 0; i < ROUNDS; i++) {
-    int fd[2];
-    open_pair(fd);
-    make_known(fd);
-    mpg_waitgroup_add(&done, 1);
-    CHECK_GO(expect_end, (void *) (intptr_t) fd[0]);
-    if (i % 2) mpg_sleep(i % 7 * 20000);
-    CHECK_EQ(shutdown(fd[i % 4 == 0], i % 4 == 0 ? SHUT_WR : SHUT_RD), 0);
-    mpg_waitgroup_wait(&done);
-    close_pair(fd);
-  }
-  CHECK_LE(mpg_now() - start, PROMPT);
-  CHECK_EQ(mpg_close(listener), 0);
+  many_times(end_while_waiting);
+}
+
+static void reset(int i, int fd[2]) {
+  (void) i;
+  struct linger now = {.l_onoff = 1};
+  char c;
+  CHECK_EQ(setsockopt(fd[1], SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+  CHECK_EQ(mpg_close(fd[1]), 0);
+  CHECK_EQ(mpg_read(fd[0], &c, 1), -ECONNRESET);
 }
 
 static void a_reset_after_a_short_read(void *arg) {
   (void) arg;
-  open_listener();
-  int64_t start = mpg_now();
-  for (int i = 0; i < ROUNDS; i++) {
-    struct linger now = {.l_onoff = 1};
-    char c;
-    int fd[2];
-    open_pair(fd);
-    make_known(fd);
-    CHECK_EQ(setsockopt(fd[1], SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
-    CHECK_EQ(mpg_close(fd[1]), 0);
-    CHECK_EQ(mpg_read(fd[0], &c, 1), -ECONNRESET);
-    CHECK_EQ(mpg_close(fd[0]), 0);
-  }
-  CHECK_LE(mpg_now() - start, PROMPT);
-  CHECK_EQ(mpg_close(listener), 0);
+  many_times(reset);
 }
 
 /* ---- urgent data ---- */
 
 /* A read ends before the mark though more has come. */
+static void urgent(int i, int fd[2]) {
+  CHECK_EQ(send(fd[1], "ab", 2, 0), 2);
+  CHECK_EQ(send(fd[1], "!", 1, MSG_OOB), 1);
+  CHECK_EQ(send(fd[1], "cd", 2, 0), 2);
+  if (i % 2) mpg_sleep(100000);
+  expect(fd[0], "ab");
+  expect(fd[0], "cd");
+  make_known(fd);
+  CHECK_EQ(mpg_close(fd[1]), 0);
+}
+
 static void bytes_around_urgent_data(void *arg) {
   (void) arg;
-  open_listener();
-  int64_t start = mpg_now();
-  for (int i = 0; i < ROUNDS; i++) {
-    int fd[2];
-    open_pair(fd);
-    make_known(fd);
-    CHECK_EQ(send(fd[1], "ab", 2, 0), 2);
-    CHECK_EQ(send(fd[1], "!", 1, MSG_OOB), 1);
-    CHECK_EQ(send(fd[1], "cd", 2, 0), 2);
-    if (i % 2) mpg_sleep(100000);
-    expect(fd[0], "ab");
-    expect(fd[0], "cd");
-    make_known(fd);
-    close_pair(fd);
-  }
-  CHECK_LE(mpg_now() - start, PROMPT);
-  CHECK_EQ(mpg_close(listener), 0);
+  many_times(urgent);
 }
 
 /* ---- trust that is wrong ---- */
