@@ -33,6 +33,48 @@
 /* reg = the thread's offset of mpgi_tls; use as %fs:TLS_x(reg). */
 #define TLS_BASE(reg) mov mpgi_tls@gottpoff(%rip), reg
 
+/* The frame that an entry thunk leaves on the goroutine's stack, from high to
+ * low, 56 bytes: return address | rbp | rbx | r12 | r13 | r14 | r15 <- SP.
+ * Who looks at it: frames.c, roots.c, switch.S (mpgi_resume_thunk). */
+    .macro push_rbp
+    push %rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset %rbp, -16
+    mov %rsp, %rbp
+    .cfi_def_cfa_register %rbp
+    .endm
+
+    .macro push_callee_saved /* behind push_rbp */
+    push %rbx
+    .cfi_offset %rbx, -24
+    push %r12
+    .cfi_offset %r12, -32
+    push %r13
+    .cfi_offset %r13, -40
+    push %r14
+    .cfi_offset %r14, -48
+    push %r15
+    .cfi_offset %r15, -56
+    .endm
+
+    .macro pop_callee_saved
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbx
+    .endm
+
+    .macro push_thunk_frame
+    push_rbp
+    push_callee_saved
+    .endm
+
+    .macro pop_thunk_frame
+    pop_callee_saved
+    pop %rbp
+    .endm
+
 /* Sanitizer builds are told of every stack switch (common/sanitize.h); on g0,
  * aligned.  Arguments are kept, and so is the result, rax. */
     .macro sanitizer_on_g0

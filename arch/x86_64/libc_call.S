@@ -59,21 +59,7 @@ FUNCTION(\name)
     cmp CTX_HI(%r10), %rsp
     jb 3f
 2:  jmp *%r11
-3:  push %rbp
-    .cfi_def_cfa_offset 16
-    .cfi_offset %rbp, -16
-    mov %rsp, %rbp
-    .cfi_def_cfa_register %rbp
-    push %rbx
-    .cfi_offset %rbx, -24
-    push %r12
-    .cfi_offset %r12, -32
-    push %r13
-    .cfi_offset %r13, -40
-    push %r14
-    .cfi_offset %r14, -48
-    push %r15
-    .cfi_offset %r15, -56
+3:  push_thunk_frame
     mov %r10, %rbx
     TLS_BASE(%r12)
     mov %rbx, %fs:TLS_LIBC(%r12)
@@ -102,12 +88,7 @@ FUNCTION(\name)
     jne 7f
 6:  mov CTX_SP(%rbx), %rsp
     mov %rbx, %fs:TLS_G(%r12)
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbx
-    pop %rbp
+    pop_thunk_frame
     .cfi_remember_state
     .cfi_def_cfa %rsp, 8
     ret
@@ -152,12 +133,7 @@ libc_inject:
     TLS_BASE(%r11)
     mov CTX_SP(%rbx), %rsp
     mov %rbx, %fs:TLS_G(%r11)
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbx
-    pop %rbp
+    pop_thunk_frame
     .cfi_def_cfa %rsp, 8
     pop %r11
     .cfi_def_cfa_offset 0

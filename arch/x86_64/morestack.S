@@ -563,11 +563,7 @@ restore_vectors:
     .set OFF_STACK_ARGS, 1024
 FUNCTION(__morestack_allocate_stack_space)
     .cfi_startproc
-    push %rbp
-    .cfi_def_cfa_offset 16
-    .cfi_offset %rbp, -16
-    mov %rsp, %rbp
-    .cfi_def_cfa_register %rbp
+    push_rbp
     TLS_BASE(%r11)
     mov %fs:TLS_G(%r11), %rax
     test %rax, %rax
@@ -576,16 +572,7 @@ FUNCTION(__morestack_allocate_stack_space)
     jb 1f
     cmp CTX_HI(%rax), %rsp
     jae 1f
-    push %rbx
-    .cfi_offset %rbx, -24
-    push %r12
-    .cfi_offset %r12, -32
-    push %r13
-    .cfi_offset %r13, -40
-    push %r14
-    .cfi_offset %r14, -48
-    push %r15
-    .cfi_offset %r15, -56
+    push_callee_saved
     mov %rax, %rbx
     mov %rdi, %rsi
     mov %rbx, %rdi
@@ -597,11 +584,7 @@ FUNCTION(__morestack_allocate_stack_space)
     TLS_BASE(%r11)
     mov CTX_SP(%rbx), %rsp
     mov %rbx, %fs:TLS_G(%r11)
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbx
+    pop_callee_saved
     .cfi_restore %rbx
     .cfi_restore %r12
     .cfi_restore %r13

@@ -42,21 +42,7 @@
     .else
     jz 3f
     .endif
-    push %rbp
-    .cfi_def_cfa_offset 16
-    .cfi_offset %rbp, -16
-    mov %rsp, %rbp
-    .cfi_def_cfa_register %rbp
-    push %rbx
-    .cfi_offset %rbx, -24
-    push %r12
-    .cfi_offset %r12, -32
-    push %r13
-    .cfi_offset %r13, -40
-    push %r14
-    .cfi_offset %r14, -48
-    push %r15
-    .cfi_offset %r15, -56
+    push_thunk_frame
     movq $0, %fs:TLS_G(%r11)
     mov %rsp, CTX_SP(%rax)
     mov %rax, %rbx
@@ -69,12 +55,7 @@
     TLS_BASE(%r11)
     mov CTX_SP(%rbx), %rsp
     mov %rbx, %fs:TLS_G(%r11)
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbx
-    pop %rbp
+    pop_thunk_frame
     .cfi_remember_state
     .cfi_def_cfa %rsp, 8
     ret
