@@ -371,7 +371,7 @@ struct mpgi_sched {
   _Atomic uint64_t next_goid;
   struct mpg_p *allp[MPGI_ALLP_MAX]; /* stopper */
   int32_t nallp;         /* allp entries that may be looked at; stopper */
-  int32_t nallp_made;    /* entries made; holder of the world semaphore */
+  int32_t nallp_made;    /* entries made; whose turn it is to stop the world */
   _Atomic int32_t procs; /* GOMAXPROCS; stopper */
   _Atomic int32_t procs_wanted;        /* for the next run; 0: default */
   struct mpgi_mutex resize_lock;       /* nallp_made */
@@ -409,7 +409,8 @@ MPGI_HIDDEN extern struct mpgi_sched mpgi_sched;
 
 /* Stop-the-world state (stw.c). */
 struct mpgi_stw {
-  _Atomic uint32_t sema;    /* 1: an initiator is at work */
+  /* [stw.turn]: tickets; next != now: an initiator is at work */
+  _Atomic uint32_t turn_next, turn_now;
   _Atomic uint32_t waiting; /* gcwaiting: everybody must stop */
   _Atomic int32_t stopwait; /* Ps that have not stopped yet */
   _Atomic uint32_t arrived; /* futex: bumped when stopwait reaches 0 */
@@ -632,6 +633,9 @@ MPGI_HIDDEN void mpgi_world_stop(enum mpgi_stop_reason reason,
                                  unsigned helpers);
 /* From any thread: false, and nothing is stopped, while no run is on. */
 MPGI_HIDDEN bool mpgi_world_stop_if_running(enum mpgi_stop_reason reason);
+/* No run is on: `held` turns are taken and not given back. */
+MPGI_HIDDEN void mpgi_turn_reset(uint32_t held);
+MPGI_HIDDEN void mpgi_turn_give(void);
 MPGI_HIDDEN void mpgi_world_start(void);
 MPGI_HIDDEN void mpgi_world_reserve(void); /* as in gc/world.h */
 MPGI_HIDDEN void mpgi_world_unreserve(void);

@@ -122,7 +122,7 @@ static struct mpg_p *p_make(int id) {
   return pp;
 }
 
-/* One caller at a time: holder of the world semaphore. */
+/* One caller at a time: whose turn it is to stop the world [stw.turn]. */
 int mpgi_p_resize_prepare(int n) {
   MPG_ASSERT(n >= 1 && n <= MPGI_ALLP_MAX);
   for (int i = mpgi_sched.nallp_made; i < n; i++) {

@@ -157,7 +157,7 @@ static void reset_state(void) {
   atomic_store(&s->sysmon_until, 0);
   atomic_store(&mpgi_stw.waiting, 0);
   atomic_store(&mpgi_stw.stopwait, 0);
-  atomic_store(&mpgi_stw.sema, 0);
+  mpgi_turn_reset(0);
   mpgi_note_clear(&s->exit_note);
   mpgi_note_clear(&s->sysmon_note);
   mpgi_sema_reset();
@@ -342,11 +342,11 @@ static int run(mpg_func fn, void *arg, bool fixed) {
     mpgi_sigpreempt_init();
     mpgi_fault_init();
     mpgi_quit_init();
-    atomic_store(&mpgi_stw.sema, 1); /* nobody stops a world half made */
+    mpgi_turn_reset(1); /* nobody stops a world half made */
     atomic_store(&mpgi_sched.running, 1);
     err = make_main(&call, fixed);
     if (!err) {
-      atomic_store(&mpgi_stw.sema, 0);
+      mpgi_turn_give();
       wait_end();
       wait_threads();
     }

@@ -1,8 +1,8 @@
 /* stw.c - stopping the world, and starting it again.
  *
  * The initiator, on g0 or on a thread without a P:
- *   1. takes the semaphore (one at a time; a second initiator with a P stops
- *      like everybody else and tries again);
+ *   1. takes its turn (one at a time; a second initiator with a P stops like
+ *      everybody else until it is its turn);
  *   2. under sched.lock sets waiting, counts the Ps that are neither idle nor
  *      dead (stopwait), takes those in system calls by CAS, and those whose
  *      thread is not awake yet [m.handed];
@@ -115,23 +115,38 @@ void mpgi_world_give_way(void) {
     mpgi_stop_here(mp);
   else
     mpgi_os_yield();
-  /* At exit the semaphore is never given back. */
+  /* At exit the turn is never given back. */
   if (atomic_load(&mpgi_sched.exiting) && mp && !mp->p) mpgi_m_exit(mp);
 }
 
-/* The end of the run goes before everybody: goroutines that collect in turn
- * would take the semaphore from under the one that has to wake up for it. */
-static _Atomic uint32_t exit_wanted;
+/* ---- whose turn it is ----
+ *
+ * [stw.turn] One initiator at a time, first come, first served: one that stops
+ * the world again and again is always awake before those whom it stopped, and
+ * would take every turn from under them.  A ticket is never given up: threads
+ * that wait for one leave only at exit, when the last turn is never given back,
+ * and the next run begins anew.  Who takes a turn sees (acquire) what the last
+ * holder did (release). */
 
-static void take_semaphore(bool exit) {
-  uint32_t free = 0;
-  if (exit) atomic_store(&exit_wanted, 1);
-  while ((!exit && atomic_load(&exit_wanted)) ||
-         !atomic_compare_exchange_weak(&mpgi_stw.sema, &free, 1)) {
-    free = 0;
-    mpgi_world_give_way();
-  }
-  if (exit) atomic_store(&exit_wanted, 0);
+void mpgi_turn_reset(uint32_t held) {
+  atomic_store(&mpgi_stw.turn_next, held);
+  atomic_store(&mpgi_stw.turn_now, 0);
+}
+
+void mpgi_turn_give(void) {
+  uint32_t now = atomic_load_explicit(&mpgi_stw.turn_now, memory_order_relaxed);
+  atomic_store(&mpgi_stw.turn_now, now + 1);
+}
+
+static void turn_take(void) {
+  uint32_t ticket = atomic_fetch_add(&mpgi_stw.turn_next, 1);
+  while (atomic_load(&mpgi_stw.turn_now) != ticket) mpgi_world_give_way();
+}
+
+/* Only when nobody has it or waits for it. */
+static bool turn_try(void) {
+  uint32_t now = atomic_load(&mpgi_stw.turn_now);
+  return atomic_compare_exchange_strong(&mpgi_stw.turn_next, &now, now + 1);
 }
 
 /* Ps that must arrive. */
@@ -242,13 +257,13 @@ static void wait_arrivals(void) {
   }
 }
 
-/* Guarded by the semaphore: its holder has taken it ahead of the stop. */
+/* Whose turn it is, and who has not stopped the world yet. */
 static struct mpg_m *_Atomic reserver;
 
 void mpgi_world_reserve(void) {
   struct mpg_m *mp = mpgi_tls_m();
   if (!mp) return; /* no stop waits for this thread */
-  take_semaphore(false);
+  turn_take();
   atomic_store(&reserver, mp);
 }
 
@@ -257,11 +272,10 @@ void mpgi_world_unreserve(void) {
   if (!mp) return;
   MPG_ASSERT(atomic_load(&reserver) == mp);
   atomic_store(&reserver, NULL);
-  atomic_store(&mpgi_stw.sema, 0);
+  mpgi_turn_give();
 }
 
-static void stop_with_semaphore(enum mpgi_stop_reason reason,
-                                unsigned helpers) {
+static void stop_in_turn(enum mpgi_stop_reason reason, unsigned helpers) {
   struct mpg_m *mp = mpgi_tls_m();
   __builtin_unwind_init(); /* callee-saved registers to above stop_sp */
   int64_t requested = mpgi_os_now();
@@ -295,25 +309,32 @@ static void stop_with_semaphore(enum mpgi_stop_reason reason,
 
 void mpgi_world_stop(enum mpgi_stop_reason reason, unsigned helpers) {
   struct mpg_m *mp = mpgi_tls_m();
-  if (!mp || atomic_load(&reserver) != mp)
-    take_semaphore(reason == MPGI_STOP_EXIT);
+  if (!mp || atomic_load(&reserver) != mp) turn_take();
   atomic_store(&reserver, NULL);
-  stop_with_semaphore(reason, helpers);
+  stop_in_turn(reason, helpers);
 }
 
-/* The semaphore is held while a run starts, and from its end on. */
-bool mpgi_world_stop_if_running(enum mpgi_stop_reason reason) {
-  uint32_t free = 0;
-  while (!atomic_compare_exchange_weak(&mpgi_stw.sema, &free, 1)) {
-    free = 0;
+/* Somebody has the turn while a run starts, and from its end on.  A thread that
+ * is no M may be here when the next run begins: it has no ticket. */
+static bool turn_take_if_running(void) {
+  if (mpgi_tls_m()) {
+    turn_take();
+    return true;
+  }
+  while (!turn_try()) {
     if (!atomic_load(&mpgi_sched.running)) return false;
     mpgi_world_give_way();
   }
+  return true;
+}
+
+bool mpgi_world_stop_if_running(enum mpgi_stop_reason reason) {
+  if (!turn_take_if_running()) return false;
   if (!atomic_load(&mpgi_sched.running)) { /* before the first run */
-    atomic_store(&mpgi_stw.sema, 0);
+    mpgi_turn_give();
     return false;
   }
-  stop_with_semaphore(reason, 0);
+  stop_in_turn(reason, 0);
   return true;
 }
 
@@ -353,7 +374,7 @@ void mpgi_world_start(void) {
   MPGI_TRACE_EVERYBODY(STW_END, (uint64_t) pause, 0);
   mpgi_metric_record_stop(mpgi_stw.reason, atomic_load(&mpgi_stw.last_tts),
                           pause);
-  atomic_store(&mpgi_stw.sema, 0);
+  mpgi_turn_give();
   for (struct mpg_p *pp; (pp = orphans);) {
     orphans = pp->link;
     pp->link = NULL;

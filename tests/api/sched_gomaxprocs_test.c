@@ -133,6 +133,31 @@ static void very_many_are_capped(void *arg) {
   meet_on(2);
 }
 
+static _Atomic bool collect;
+
+static void collects(void *arg) {
+  (void) arg;
+  while (atomic_load(&collect)) mpg_gc();
+  mpg_waitgroup_done(&done);
+}
+
+/* Each needs the world to itself; whoever has just had it is awake first
+ * [stw.turn]. */
+static void comes_between_collections(void *arg) {
+  (void) arg;
+  int before = mpg_gomaxprocs(4);
+  atomic_store(&collect, true);
+  mpg_waitgroup_add(&done, 3);
+  for (int i = 0; i < 3; i++) CHECK_GO(collects, NULL);
+  for (int i = 0; i < 50; i++) {
+    CHECK_EQ(mpg_gomaxprocs(i % 2 ? 4 : 5), i % 2 ? 5 : 4);
+    mpg_yield();
+  }
+  atomic_store(&collect, false);
+  mpg_waitgroup_wait(&done);
+  mpg_gomaxprocs(before);
+}
+
 static const struct check_case cases[] = {
     OUTSIDE(set_before_a_run_holds_in_it),
     INSIDE(was_set_before),
@@ -142,5 +167,6 @@ static const struct check_case cases[] = {
     INSIDE(changes_under_load),
     INSIDE(set_in_one_run_holds_in_the_next),
     INSIDE(very_many_are_capped),
+    INSIDE(comes_between_collections),
 };
 CHECK_MAIN(cases, 30)

@@ -236,7 +236,7 @@ static void take_a_p(struct mpg_m *mp) {
 
 /* The last calls of exit_without_p.  Another M would run the goroutine: here
  * it is the same one, when it has a P again. */
-void mpgi_globq_put_locked(struct mpg_g *gp) { (void) gp; }
+void mpgi_ready_globally(struct mpg_g *gp) { (void) gp; }
 void mpgi_drop_g(struct mpg_m *mp, struct mpg_g *gp) { (void) mp, (void) gp; }
 void mpgi_m_stop(struct mpg_m *mp) { take_a_p(mp); }
 static int times_scheduled[THREADS];
@@ -313,7 +313,8 @@ static void name_all(void) {
   static const char *const ps[] = {"P0", "P1", "P2"};
   static const char *const ms[] = {"M0", "M1", "M2", "M3"};
   explore_name(&mpgi_sched.lock, 4, "sched.lock");
-  explore_name(&mpgi_stw.sema, 4, "stw.sema");
+  explore_name(&mpgi_stw.turn_next, 4, "stw.turn_next");
+  explore_name(&mpgi_stw.turn_now, 4, "stw.turn_now");
   explore_name(&mpgi_stw.waiting, 4, "stw.waiting");
   explore_name(&mpgi_stw.stopwait, 4, "stw.stopwait");
   explore_name(&mpgi_stw.arrived, 4, "stw.arrived");
@@ -370,7 +371,8 @@ static void setup_owner_stops(void) {
   m[0].curg = NULL;
 }
 static void at_end(void) {
-  explore_require(mpgi_stw.sema == 0 && mpgi_stw.waiting == 0);
+  explore_require(mpgi_stw.turn_next == mpgi_stw.turn_now);
+  explore_require(mpgi_stw.waiting == 0);
   explore_require(mpgi_stw.stopwait == 0 && !stopped);
 }
 
