@@ -46,6 +46,7 @@
 #define RELEASE_PERIOD_NS (INT64_C(1) * 1000000000)
 #define RELEASE_MIN_BYTES ((uint64_t) 1 << 20)
 #define MARGIN 10 /* 1 / MARGIN of the goal stays at hand */
+#define HOLD_BACK_MAX_NS (20 * 1000000)
 
 struct mpgi_world mpgi_gc_world;
 _Atomic bool mpgi_gc_marking;
@@ -340,12 +341,19 @@ static bool elect(void) {
 }
 
 /* One is on its way.  Its thread may be waiting for a CPU that we keep busy:
- * without this a heap with a goal of 4 MB was seen to grow to 38. */
+ * without this a heap with a goal of 4 MB was seen to grow to 38.  Or for the
+ * dynamic linker's lock, which we may hold (in a callback of dl_iterate_phdr):
+ * so not for ever, and a thread that waited in vain does so once a cycle. */
 static void hold_back(void) {
+  static _Thread_local uint64_t in_vain; /* 1 + cycle; g0 keeps its thread */
   uint64_t begun = mpgi_load(&gc.begun);
+  if (in_vain == begun + 1) return;
+  int64_t until = mpgi_os_now() + HOLD_BACK_MAX_NS;
   while (mpgi_pacer_far_above() && mpgi_load(&gc.begun) == begun &&
-         atomic_load_explicit(&gc.elected, memory_order_relaxed))
+         atomic_load_explicit(&gc.elected, memory_order_relaxed) &&
+         mpgi_os_now() < until)
     mpgi_gc_world.give_way();
+  if (mpgi_os_now() >= until) in_vain = begun + 1;
 }
 
 void mpgi_gc_collect(enum mpgi_gc_cause cause) {

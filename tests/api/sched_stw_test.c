@@ -118,6 +118,33 @@ static void a_frozen_thread_may_have_a_lock(void *arg) {
   mpg_waitgroup_wait(&done);
 }
 
+/* With that lock it allocates more than the heap's goal allows, while a
+ * collection waits for the lock. */
+static int allocate_with_the_lock(struct dl_phdr_info *info, size_t bytes,
+                                  void *arg) {
+  (void) info, (void) bytes, (void) arg;
+  atomic_store(&has_lock, 1);
+  for (int i = 0; i < 3000; i++) CHECK(mpg_alloc(4096) != NULL);
+  return 1;
+}
+
+static void allocate_in_a_callback(void *arg) {
+  (void) arg;
+  for (int i = 0; i < 3; i++) dl_iterate_phdr(allocate_with_the_lock, NULL);
+  mpg_waitgroup_done(&done);
+}
+
+static void allocates_with_the_linkers_lock(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(4);
+  mpg_waitgroup_add(&done, 3);
+  atomic_store(&has_lock, 0);
+  CHECK_GO(allocate_in_a_callback, NULL);
+  CHECK_EVENTUALLY(atomic_load(&has_lock));
+  for (int i = 0; i < 2; i++) CHECK_GO(collect_often, NULL);
+  mpg_waitgroup_wait(&done);
+}
+
 /* On one P the loop is switched out; the collector finds it on a queue. */
 static void on_one_p(void *arg) {
   (void) arg;
@@ -136,6 +163,7 @@ static const struct check_case cases[] = {
     INSIDE(beside_a_syscall),
     INSIDE(several_collect_at_once),
     INSIDE(a_frozen_thread_may_have_a_lock),
+    INSIDE(allocates_with_the_linkers_lock),
     INSIDE(on_one_p),
     INSIDE(beside_several_of_each),
 };
