@@ -19,6 +19,13 @@
  * fetch_sub(acq_rel) orders everything the mutator wrote before everything the
  * stopper reads.
  *
+ * [stw.turn] Initiators come in turn, by tickets: one that stops the world
+ * again and again is always awake before those whom it stopped, and would take
+ * every turn from under them.  A ticket is never given up: threads that wait
+ * for one leave only at exit, when the last turn is never given back, and the
+ * next run begins anew.  Who takes a turn sees what the last holder did
+ * (turn_now).
+ *
  * Start: waiting = 0, P statuses back to running, seq bumped, sleepers woken.
  * An M that sleeps through a start and a further stop sees seq changed,
  * leaves, finds waiting set again at its caller's loop and arrives anew.
@@ -119,14 +126,7 @@ void mpgi_world_give_way(void) {
   if (atomic_load(&mpgi_sched.exiting) && mp && !mp->p) mpgi_m_exit(mp);
 }
 
-/* ---- whose turn it is ----
- *
- * [stw.turn] One initiator at a time, first come, first served: one that stops
- * the world again and again is always awake before those whom it stopped, and
- * would take every turn from under them.  A ticket is never given up: threads
- * that wait for one leave only at exit, when the last turn is never given back,
- * and the next run begins anew.  Who takes a turn sees (acquire) what the last
- * holder did (release). */
+/* ---- whose turn it is [stw.turn] ---- */
 
 void mpgi_turn_reset(uint32_t held) {
   atomic_store(&mpgi_stw.turn_next, held);
