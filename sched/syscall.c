@@ -60,6 +60,7 @@ void mpgi_syscall_enter_g0(void) {
       memory_order_relaxed);
   if (MPGI_UNLIKELY(blocks_often(pp)) && !mp->attached) {
     mp->handed_at = mpgi_os_now();
+    MPGI_TRACE_P(pp, P_RETAKE, 2);
     mpgi_m_handoff(pp); /* it is running, in transit */
     return;
   }

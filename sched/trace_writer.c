@@ -410,6 +410,13 @@ static void on_lost(struct writer *w, const struct seen *s) {
   PUT(w, "}");
 }
 
+static void on_retake(struct writer *w, const struct seen *s) {
+  static const char *const how[] = {"retaken", "taken by a stop", "handed off"};
+  close_all(w, s->row, s->ns);
+  instant(w, s->row, s->ns, how[s->r->a]);
+  PUT(w, "}");
+}
+
 static void on_p_record(struct writer *w, const struct seen *s) {
   switch (mpgi_trace_event_of(s->r->what)) {
   case MPGI_TRACE_G_START: on_resume(w, s); break;
@@ -425,11 +432,7 @@ static void on_p_record(struct writer *w, const struct seen *s) {
   case MPGI_TRACE_P_GO:
     if (close_to(w, s->row, s->ns, SLICE_STOP)) PUT(w, "}");
     break;
-  case MPGI_TRACE_P_RETAKE:
-    close_all(w, s->row, s->ns);
-    instant(w, s->row, s->ns, s->r->a ? "taken by a stop" : "retaken");
-    PUT(w, "}");
-    break;
+  case MPGI_TRACE_P_RETAKE: on_retake(w, s); break;
   case MPGI_TRACE_LOST: on_lost(w, s); break;
   default: close_all(w, s->row, s->ns); /* RUN_END */
   }
