@@ -42,6 +42,11 @@ foreach(sanitizer address thread)
   not_under(${sanitizer} api.gc_overshoot_test.fixed
     "the sanitizer's own globals are roots, and raise the goal")
 endforeach()
+not_under(thread unit.sched_sema_test "parks where there is no g0 to switch to")
+not_under(thread unit.stack_fixed_test
+  "measures resident memory, of which the sanitizer's shadow is a part")
+not_under(thread unit.gc_heap_test
+  "instrumented code leaves copies of dead pointers in its frames")
 # TSan: the tests of what synchronises.  To it a goroutine is a thread, of
 # which it has some thousands at a megabyte each, so tests that start many are
 # not for it; nor are those of preemption and of the collector, which is
