@@ -62,6 +62,8 @@ if(MPG_SANITIZE STREQUAL "thread")
   endforeach()
 endif()
 
+not_under(address api.stack_fixed_test.fixed
+  "measures resident memory, of which the sanitizer's shadow is a part")
 not_under(address api.gc_finalizer_test.fixed
   "instrumented code leaves copies of dead pointers in its frames")
 
