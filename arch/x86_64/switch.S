@@ -64,6 +64,7 @@ HIDDEN_FUNCTION(mpgi_resume_thunk)
     .cfi_offset %r14, -48
     .cfi_offset %r15, -56
     mov CTX_RET(%rdi), %rax
+    movq $0, CTX_RET(%rdi) /* a root: not longer than it is needed */
     mov 40(%rsp), %rbp
     mov 48(%rsp), %rcx
     mov (%rsp), %r15

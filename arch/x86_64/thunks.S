@@ -64,6 +64,7 @@
     mov %rbx, %rdi
     call mpgi_thunk_preempted
     mov CTX_RET(%rbx), %rax
+    movq $0, CTX_RET(%rbx) /* a root: not longer than it is needed */
     jmp 1b
     .if \who != 1
     .cfi_def_cfa %rsp, 8
