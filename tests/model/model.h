@@ -168,4 +168,23 @@ _Noreturn void mpgi_fatal(const char *fmt, ...) {
   explore_failed("fatal: %s", fmt);
 }
 
+/* Under TSO: every one of configs[] passes, every mutant in wrong[] (config,
+ * mutant) fails with a message that has `with` in it. */
+#define MODEL_MAIN_TSO(with)                                        \
+  int main(void) {                                                  \
+    struct explore_config c;                                        \
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) { \
+      c = configs[i];                                               \
+      c.memory = EXPLORE_TSO;                                       \
+      explore_pass(&c);                                             \
+    }                                                               \
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {     \
+      c = configs[wrong[i].config];                                 \
+      c.memory = EXPLORE_TSO;                                       \
+      c.mutant = &wrong[i].mutant;                                  \
+      explore_fail_with(&c, with);                                  \
+    }                                                               \
+    return explore_status();                                        \
+  }
+
 #endif /* TESTS_MODEL_MODEL_H */

@@ -555,18 +555,4 @@ static const struct {
     {13, {"report", EXPLORE_STORE, EXPLORE_SKIP, &chunk[0].telling}},
 };
 
-int main(void) {
-  struct explore_config c;
-  for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
-    c = configs[i];
-    c.memory = EXPLORE_TSO;
-    explore_pass(&c);
-  }
-  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-    c = configs[wrong[i].config];
-    c.memory = EXPLORE_TSO;
-    c.mutant = &wrong[i].mutant;
-    explore_fail_with(&c, "");
-  }
-  return explore_status();
-}
+MODEL_MAIN_TSO("")

@@ -363,18 +363,4 @@ static const struct {
     {6, {"mpgi_m_take_back_locked", EXPLORE_RMW, EXPLORE_SKIP, NULL}},
 };
 
-int main(void) {
-  struct explore_config c;
-  for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
-    c = configs[i];
-    c.memory = EXPLORE_TSO;
-    explore_pass(&c);
-  }
-  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-    c = configs[wrong[i].config];
-    c.memory = EXPLORE_TSO;
-    c.mutant = &wrong[i].mutant;
-    explore_fail_with(&c, "deadlock");
-  }
-  return explore_status();
-}
+MODEL_MAIN_TSO("deadlock")
