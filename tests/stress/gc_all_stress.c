@@ -304,11 +304,13 @@ static __attribute__((noinline)) void free_one(struct graph *g) {
   bool in_slot = r < ROOTS;
   if (referrers(g, i) != in_slot || (!in_slot && g->shadow[i].kind != ROOT))
     return;
+  /* From here on this keeps it: what is found dead with a finalizer queued
+   * must not be freed. */
+  void *p = unhide(g->shadow[i].addr);
   if (in_slot) {
     g->root[r] = -1;
     roots[g - graphs][r] = NULL;
   }
-  void *p = unhide(g->shadow[i].addr);
   weaks[g - graphs][i] = NULL;
   g->shadow[i].number = 0;
   atomic_fetch_sub(&wanted, g->shadow[i].wanted);

@@ -23,9 +23,12 @@ typedef struct {
 #define HIDE_PATTERN ((uintptr_t) 0xa5a5f00dcafe0000)
 
 static inline hidden hide(const void *p) { return (hidden){~(uintptr_t) p}; }
+/* What comes back keeps the object: it isn't computed again later. */
 static inline void *unhide(hidden h) {
   CHECK_OPAQUE(h.bits);
-  return (void *) ~h.bits;
+  void *p = (void *) ~h.bits;
+  CHECK_OPAQUE(p);
+  return p;
 }
 
 /* An object with the pattern of its number i. */
