@@ -267,8 +267,14 @@ struct mpgi_pcs {
 enum mpgi_m_stop {
   MPGI_M_GOING,  /* not stopped */
   MPGI_M_ON_G0,  /* waiting in mpgi_stop_here: can help with marking */
+  MPGI_M_PLACED, /* likewise, amid a goroutine (mpgi_stop_in_place) */
   MPGI_M_FROZEN, /* waiting in a signal handler; frozen_uc is valid */
 };
+
+/* It stopped on g0: between stop_sp and g0_sp is all that it does there. */
+static inline bool mpgi_m_stopped_on_g0(uint32_t stop) {
+  return stop == MPGI_M_ON_G0 || stop == MPGI_M_PLACED;
+}
 
 /* How an M's thread ended (the run is over). */
 enum mpgi_m_gone {
@@ -321,6 +327,7 @@ struct mpg_m {
   void *frozen_uc;                  /* itself, before stop = FROZEN */
   uintptr_t fault_pc, fault_sp, fault_fp; /* itself: where a guard was hit */
   uintptr_t stop_sp; /* itself, before stop = ON_G0: g0 scan from here */
+  bool thawed;       /* the stopper, before it lets the P run [stw.thaw] */
   /* Dying (dying.c); itself, before caught. */
   struct mpg_g *caught_g;
   struct mpgi_pcs caught_pcs; /* where caught_g is */
@@ -642,6 +649,9 @@ MPGI_HIDDEN void mpgi_world_unreserve(void);
 MPGI_HIDDEN void mpgi_world_give_way(void);
 /* On g0 with a P while the world stops: wait in place until it runs again. */
 MPGI_HIDDEN void mpgi_stop_here(struct mpg_m *mp);
+/* The same while the goroutine on whose stack it happens may be in a callback
+ * of a library that holds a lock: returns also when it is thawed. */
+MPGI_HIDDEN void mpgi_stop_in_place(struct mpg_m *mp);
 /* In a signal handler: the same. */
 MPGI_HIDDEN void mpgi_freeze_sig(struct mpg_m *mp, void *ucontext);
 /* A P in idle or syscall was taken by CAS on behalf of the stopper. */

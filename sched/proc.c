@@ -695,15 +695,14 @@ static void record_preempted(struct mpg_g *gp) {
     mpgi_metric_record(MPG_METRIC_PREEMPT_LATENCY, mpgi_os_now() - since);
 }
 
-/* Wait on g0, with gp on its stack, while the world is stopped. */
+/* Wait on g0, with gp on its stack, while the world is stopped; or until we
+ * are thawed: gp may be in a callback under a lock of a library's. */
 static void stop_in_place(struct mpg_m *mp, struct mpg_g *gp) {
   if (!mpgi_stw_waiting()) return;
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_PREEMPTED);
-  while (mpgi_stw_waiting()) {
-    mpgi_stop_here(mp);
-    if (mp->at_edge && atomic_load(&mpgi_sched.exiting))
-      mpgi_attached_cut(mp, &gp->ctx);
-  }
+  mpgi_stop_in_place(mp);
+  if (mp->at_edge && atomic_load(&mpgi_sched.exiting))
+    mpgi_attached_cut(mp, &gp->ctx);
   mpgi_g_status_set(gp, MPGI_G_PREEMPTED, MPGI_G_RUNNING);
 }
 

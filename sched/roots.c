@@ -136,7 +136,7 @@ static void scan_g(const struct mpg_g *gp, struct visit *v) {
 /* On g0 nobody stops while it uses a parked goroutine's stack; what is left
  * of such uses in old frames would pin it for nothing. */
 static void scan_m(const struct mpg_m *mp, struct visit *v) {
-  if (atomic_load(&mp->stop) == MPGI_M_ON_G0)
+  if (mpgi_m_stopped_on_g0(atomic_load(&mp->stop)))
     v->fn(v->arg, (const void *) mp->stop_sp, (const void *) mp->g0_sp);
   if (mp->thread_pointer) mpgi_os_tls_words(mp->thread_pointer, visit_words, v);
 }

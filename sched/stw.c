@@ -10,7 +10,9 @@
  *   4. waits for stopwait to fall to 0, asking again after a back-off: a
  *      signal that found its thread in the runtime had no effect by itself.
  * A running P stops at one of
- *   mpgi_stop_here   on g0: scheduler, entry thunk's way out, async preemption
+ *   mpgi_stop_here   on g0: scheduler, and whoever waits there for something
+ *   mpgi_stop_in_place  on g0, amid a goroutine: entry thunk's way out, growth,
+ *                    async preemption
  *   mpgi_freeze_sig  in the signal handler: foreign code, no safe point, or
  *                    nobody is wanted to help: it is the quickest way
  * [stw.arrive] Each counted P arrives exactly once in an epoch: stop_here and
@@ -32,10 +34,13 @@
  *
  * [stw.thaw] A frozen thread may hold a lock of the C library's, the dynamic
  * linker's or jemalloc's (its malloc and ours share some) that a thread on its
- * way to a stop waits for on g0: then neither would ever arrive.  So when a
- * stop takes long, frozen threads go on for a while, each counted as not
- * arrived again, and are asked anew.  The while doubles: at last it is long
- * enough for the holder to get a CPU and let go of its lock.
+ * way to a stop waits for on g0: then neither would ever arrive.  So may a
+ * goroutine that stopped in place, in a callback.  So when a stop takes long,
+ * both sorts go on for a while, each counted as not arrived again, and are
+ * asked anew.  The while doubles: at last it is long enough for the holder to
+ * get a CPU and let go of its lock.  A goroutine that parks with such a lock is
+ * not helped: its thread stops in the scheduler, where there is nothing to go
+ * on with.
  *
  * Between stop and start the initiator takes no lock that a frozen thread may
  * hold: frozen threads are in user or foreign code, so every lock of the
@@ -96,16 +101,19 @@ void mpgi_stw_arrive(void) {
   mpgi_os_futex_wake(&mpgi_stw.arrived, 1);
 }
 
-static bool is_frozen(const struct mpg_p *pp) {
-  return pp->m && atomic_load(&pp->m->stop) == MPGI_M_FROZEN;
+/* Stopped, or thawed and has not noticed. */
+static bool can_thaw(const struct mpg_p *pp) {
+  if (!pp->m) return false;
+  uint32_t stop = atomic_load(&pp->m->stop);
+  return stop == MPGI_M_FROZEN || stop == MPGI_M_PLACED;
 }
 
-/* Not a thread that was thawed and has not noticed: the signal would wait for
- * its handler's end and freeze it again on the spot. */
+/* Not a thread that was thawed and has not noticed: it would stop again on the
+ * spot, a frozen one because the signal waits for its handler's end. */
 static void ask_all(void) {
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
-    if (atomic_load(&pp->status) == MPGI_P_RUNNING && !is_frozen(pp))
+    if (atomic_load(&pp->status) == MPGI_P_RUNNING && !can_thaw(pp))
       mpgi_preempt_one(pp, MPGI_PREEMPT_STOP);
   }
 }
@@ -183,15 +191,16 @@ void mpgi_stw_take_syscall(struct mpg_p *pp) {
   mpgi_stw_arrive();
 }
 
-/* [stw.thaw] Let frozen threads go on; false: there are none.  Who is frozen
+/* [stw.thaw] Let those go on who can; false: there are none.  Who stopped
  * wrote stop before its P's status.  Its arrival may still be on its way: then
  * it takes back what is added here, and the thread leaves at once. */
 static bool thaw(void) {
   bool any = false;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
-    if (atomic_load(&pp->status) != MPGI_P_GCSTOP || !is_frozen(pp)) continue;
+    if (atomic_load(&pp->status) != MPGI_P_GCSTOP || !can_thaw(pp)) continue;
     atomic_fetch_add(&mpgi_stw.stopwait, 1);
+    pp->m->thawed = true;
     atomic_store(&pp->status, MPGI_P_RUNNING);
     any = true;
   }
@@ -204,8 +213,7 @@ static bool thaw(void) {
 static bool any_thawing(void) {
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     const struct mpg_p *pp = mpgi_sched.allp[i];
-    if (atomic_load(&pp->status) == MPGI_P_RUNNING && is_frozen(pp))
-      return true;
+    if (atomic_load(&pp->status) == MPGI_P_RUNNING && can_thaw(pp)) return true;
   }
   return false;
 }
@@ -405,14 +413,16 @@ static void here_wait(uint32_t seq) {
 
 /* The calls below spill every callee-saved register into frames at or above
  * stop_sp before the world counts as stopped: noinline makes that true. */
-static __attribute__((noinline)) void here_loop(struct mpg_m *mp) {
+static __attribute__((noinline)) void here_loop(struct mpg_m *mp,
+                                                enum mpgi_m_stop how) {
   mp->stop_sp = mpgi_arch_sp();
-  atomic_store_explicit(&mp->stop, MPGI_M_ON_G0, memory_order_release);
+  atomic_store_explicit(&mp->stop, how, memory_order_release);
   MPGI_TRACE_P(mp->p, P_STOP, 0);
   atomic_store(&mp->p->status, MPGI_P_GCSTOP);
   uint32_t seq = atomic_load(&mpgi_stw.seq);
   mpgi_stw_arrive();
-  for (;;) {
+  /* seq moves for help wanted, too; then the P is still stopped. */
+  while (atomic_load(&mp->p->status) == MPGI_P_GCSTOP) {
     if (atomic_load(&mpgi_sched.exiting)) {
       if (mp->at_edge) return; /* attach.c */
       mpgi_m_exit(mp);
@@ -421,10 +431,7 @@ static __attribute__((noinline)) void here_loop(struct mpg_m *mp) {
       mpgi_gc_help();
     else
       here_wait(seq);
-    uint32_t now = atomic_load(&mpgi_stw.seq);
-    /* seq moves for help wanted, too; then the P is still stopped. */
-    if (now != seq && atomic_load(&mp->p->status) == MPGI_P_RUNNING) break;
-    seq = now;
+    seq = atomic_load(&mpgi_stw.seq);
   }
   MPGI_TRACE_P(mp->p, P_GO, 0);
   atomic_store_explicit(&mp->stop, MPGI_M_GOING, memory_order_release);
@@ -433,7 +440,19 @@ static __attribute__((noinline)) void here_loop(struct mpg_m *mp) {
 void mpgi_stop_here(struct mpg_m *mp) {
   MPG_ASSERT(mp->p && mp->p->m == mp);
   __builtin_unwind_init(); /* callee-saved registers to the stack */
-  here_loop(mp);
+  here_loop(mp, MPGI_M_ON_G0);
+}
+
+/* A run's last stop never ends: an attached thread leaves it (attach.c). */
+static bool must_stay(const struct mpg_m *mp) {
+  if (mp->thawed || !mpgi_stw_waiting()) return false;
+  return !(mp->at_edge && atomic_load(&mpgi_sched.exiting));
+}
+
+void mpgi_stop_in_place(struct mpg_m *mp) {
+  MPG_ASSERT(mp->p && mp->p->m == mp);
+  __builtin_unwind_init();
+  for (mp->thawed = false; must_stay(mp);) here_loop(mp, MPGI_M_PLACED);
 }
 
 void mpgi_freeze_sig(struct mpg_m *mp, void *ucontext) {
@@ -465,7 +484,8 @@ unsigned mpgi_stw_recruit(unsigned n) {
   struct mpg_m *self = mpgi_tls_m();
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_m *mp = mpgi_sched.allp[i]->m;
-    if (mp && mp != self && atomic_load(&mp->stop) == MPGI_M_ON_G0) on_g0++;
+    if (mp && mp != self && mpgi_m_stopped_on_g0(atomic_load(&mp->stop)))
+      on_g0++;
   }
   if (n > on_g0) n = on_g0;
   if (n == 0) return 0;

@@ -118,6 +118,61 @@ static void a_frozen_thread_may_have_a_lock(void *arg) {
   mpg_waitgroup_wait(&done);
 }
 
+/* The callback stops by itself, at a call; another thread is on its way to a
+ * stop when it wants the lock (mpg_text_add, on g0). */
+static int step_of_ours(int n) { return n + 1; }
+static int step_of_mpg(int n) { return n + mpg_gomaxprocs(0); }
+
+static int steps_with_the_lock(struct dl_phdr_info *info, size_t bytes,
+                               void *arg) {
+  (void) info, (void) bytes;
+  int64_t until = check_now() + 30 * INT64_C(1000000);
+  atomic_store(&has_lock, 1);
+  int (*fn)(int) = *(int (**)(int)) arg, n = 0;
+  while (check_now() < until)
+    for (int i = 0; i < 1000; i++) n = fn(n);
+  return n != 0;
+}
+
+static void step_with_the_lock(void *arg) {
+  dl_iterate_phdr(steps_with_the_lock, arg);
+  mpg_waitgroup_done(&done);
+}
+
+static void look_for_text(void *arg) {
+  atomic_store(&wants_lock, 1);
+  CHECK_EQ(mpg_text_add(arg), -EINVAL);
+  mpg_waitgroup_done(&done);
+}
+
+static void stops_beside_a_callback(int (*fn)(int)) {
+  int data = 0;
+  for (int i = 0; i < 3; i++) {
+    atomic_store(&has_lock, 0);
+    atomic_store(&wants_lock, 0);
+    mpg_waitgroup_add(&done, 2);
+    CHECK_GO(step_with_the_lock, &fn);
+    CHECK_EVENTUALLY(atomic_load(&has_lock));
+    CHECK_GO(look_for_text, &data);
+    CHECK_EVENTUALLY(atomic_load(&wants_lock));
+    mpg_sleep(2000000); /* most likely it waits for the lock now */
+    mpg_gomaxprocs(3 + i % 2);
+    mpg_waitgroup_wait(&done);
+  }
+}
+
+static void a_callback_in_calls_may_have_a_lock(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(4);
+  stops_beside_a_callback(step_of_ours);
+}
+
+static void a_callback_in_stubs_may_have_a_lock(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(4);
+  stops_beside_a_callback(step_of_mpg);
+}
+
 /* With that lock it allocates more than the heap's goal allows, while a
  * collection waits for the lock. */
 static int allocate_with_the_lock(struct dl_phdr_info *info, size_t bytes,
@@ -163,6 +218,8 @@ static const struct check_case cases[] = {
     INSIDE(beside_a_syscall),
     INSIDE(several_collect_at_once),
     INSIDE(a_frozen_thread_may_have_a_lock),
+    INSIDE(a_callback_in_calls_may_have_a_lock),
+    INSIDE(a_callback_in_stubs_may_have_a_lock),
     INSIDE(allocates_with_the_linkers_lock),
     INSIDE(on_one_p),
     INSIDE(beside_several_of_each),

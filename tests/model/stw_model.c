@@ -8,6 +8,7 @@
  *   idler      lets go of its P and takes an idle one again, on g0
  *   sysmon     retakes a P from a system call and hands it off
  *   holder     is in foreign code and has a lock of its; it can be frozen
+ *   called_back  the same, in a callback, where it stops in place
  *   needer     on g0, waits for that lock
  * While the world is stopped nobody else may take a step of user code; stopwait
  * may not fall below 0 (MPG_VERIFY in mpgi_stw_arrive); everybody comes to
@@ -166,7 +167,7 @@ static void user_step(void) {
 static void async_preempted(struct mpg_m *mp, struct mpg_g *gp) {
   if (!mpgi_stw_waiting()) return;
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_PREEMPTED);
-  while (mpgi_stw_waiting()) mpgi_stop_here(mp);
+  mpgi_stop_in_place(mp);
   mpgi_g_status_set(gp, MPGI_G_PREEMPTED, MPGI_G_RUNNING);
 }
 
@@ -274,6 +275,19 @@ static void foreign_step(int i) {
 static void holder(int i) {
   explore_lock(&foreign_lock);
   foreign_step(i);
+  explore_unlock(&foreign_lock);
+  looper(i);
+}
+
+/* The way out of an entry stub, called by code that the library called. */
+static void called_back(int i) {
+  explore_lock(&foreign_lock);
+  user_step();
+  explore_step("callback");
+  if (signalled[i]) {
+    signalled[i] = false;
+    async_preempted(&m[i], &g[i]);
+  }
   explore_unlock(&foreign_lock);
   looper(i);
 }
@@ -426,6 +440,11 @@ static const struct explore_config configs[] = {
      .thread = {{"stopper", stopper, 1, false},
                 {"holder", holder, 1, false},
                 {"needer", needer, 2, false}}},
+    {.name = "stw.who_stopped_in_place_has_a_lock_that_another_needs",
+     .setup = setup_2,
+     .thread = {{"stopper", stopper, 1, false},
+                {"called_back", called_back, 1, false},
+                {"needer", needer, 2, false}}},
 };
 
 /* ---- what must be noticed ---- */
@@ -446,11 +465,15 @@ static const struct {
      LATE},
     /* Who sleeps through the start misses the second stop. */
     {0, {"mpgi_world_start", EXPLORE_WAKE, EXPLORE_SKIP, NULL}, LATE},
-    {0, {"mpgi_world_start", EXPLORE_RMW, EXPLORE_SKIP, NULL}, LATE},
+    {0, {"mpgi_world_start", EXPLORE_RMW, EXPLORE_SKIP, NULL}, "deadlock"},
     {10,
      {"thaw", EXPLORE_RMW, EXPLORE_SKIP, &mpgi_stw.stopwait},
      "s == MPGI_P_IDLE"},
     {10, {"thaw", EXPLORE_WAKE, EXPLORE_SKIP, NULL}, LATE},
+    {11,
+     {"thaw", EXPLORE_RMW, EXPLORE_SKIP, &mpgi_stw.stopwait},
+     "s == MPGI_P_IDLE"},
+    {11, {"thaw", EXPLORE_WAKE, EXPLORE_SKIP, NULL}, LATE},
 };
 
 int main(void) {
