@@ -41,7 +41,7 @@
 #include <gc/mark_private.h>
 
 #define KEEP_BYTES ((size_t) 1 << 20) /* of buffers, between cycles */
-#define CALL_ITEMS 4096               /* scanned before others are called */
+#define CALL_BUSY 4096                /* work before others are called */
 #define SPINS_BUSY 200
 #define SPINS_YIELD 400
 #define NAP_NS 100000
@@ -205,7 +205,7 @@ static void helpers_call(struct mpgi_marker *m) {
 void mpgi_mark_look(struct mpgi_marker *m) {
   m->look_at = m->busy + MPGI_MARK_LOOK;
   if (m->alone) {
-    if (m->busy >= CALL_ITEMS && phase.wanted > 1) helpers_call(m);
+    if (m->busy >= CALL_BUSY && phase.wanted > 1) helpers_call(m);
   } else if (state_idle(mpgi_load(&phase.state)) > 0 &&
              !mpgi_workbuf_full_any()) {
     share(m);

@@ -88,7 +88,9 @@ MPGI_HIDDEN void mpgi_workbuf_reset(size_t keep);
   128 /* that fit besides a batch of small objects \
        */
 #define MPGI_CANDIDATES (MPGI_CANDIDATES_MIN + MPGI_BATCH * MPGI_SMALL_WORDS)
-#define MPGI_MARK_LOOK 256  /* items between two looks after others */
+/* Work is counted in objects; every so many bytes of one count as another. */
+#define MPGI_BUSY_BYTES 64
+#define MPGI_MARK_LOOK 256  /* work between two looks after others */
 #define MPGI_VECTOR_WORDS 8 /* stores of whole vectors write beyond the end */
 
 /* One marker's state.  Owner: the thread that marks with it. */
@@ -99,7 +101,7 @@ struct mpgi_marker {
   bool interior;          /* mark_exact.c: candidates are a root's words */
   bool alone;             /* no other marker, no mutator: no atomics needed */
   bool odd;               /* which half of `grey` is current */
-  uint64_t busy, look_at; /* items popped; when to look after others */
+  uint64_t busy, look_at; /* work done; when to look after others */
   int clock;              /* CPU clock of the thread; -1: none */
   int64_t clock_start;
   uint64_t objects, bytes;       /* marked; handed over when it goes idle */
@@ -155,7 +157,7 @@ MPGI_HIDDEN extern struct mpgi_mark_class
 MPGI_HIDDEN void mpgi_mark_make_room(struct mpgi_marker *m, uint32_t n);
 MPGI_HIDDEN void mpgi_mark_push(struct mpgi_marker *m, mpgi_item it);
 MPGI_HIDDEN bool mpgi_mark_refill(struct mpgi_marker *m);
-/* Every MPGI_MARK_LOOK items: get help, or give some of the work away. */
+/* Every MPGI_MARK_LOOK of work: get help, or give some of the work away. */
 MPGI_HIDDEN void mpgi_mark_look(struct mpgi_marker *m);
 
 /* ---- a marking phase (mark.c) ---- */

@@ -225,6 +225,22 @@ HOT uintptr_t *filter4(struct extent x, uintptr_t *to, uintptr_t at) {
   _mm256_storeu_si256((void *) to, _mm256_permutevar8x32_epi32(off, order));
   return to + __builtin_popcount(hits);
 }
+
+/* No word of sixteen passes.  Signed numbers are compared: adding 2^63 less
+ * the heap's start takes a word to its offset and to the order of those. */
+HOT bool none16(struct extent x, uintptr_t at) {
+  const __m256i bias =
+      _mm256_set1_epi64x((long long) ((uint64_t) INT64_MIN - x.lo));
+  const __m256i used =
+      _mm256_set1_epi64x((long long) (x.used ^ (uint64_t) INT64_MIN));
+  __m256i hits = _mm256_setzero_si256();
+  for (int i = 0; i < 4; i++) {
+    __m256i word = _mm256_loadu_si256((const void *) (at + (size_t) i * 32));
+    __m256i off = _mm256_add_epi64(word, bias);
+    hits = _mm256_or_si256(hits, _mm256_cmpgt_epi64(used, off));
+  }
+  return _mm256_testz_si256(hits, hits);
+}
 #endif
 
 #if VECTOR == 8
@@ -241,8 +257,8 @@ HOT uintptr_t *filter8(struct extent x, uintptr_t *to, uintptr_t at,
 }
 #endif
 
-/* Filter words, for all of which there is room.  No load goes beyond hi: it
- * might touch a line that nobody asked for. */
+/* Filter a few words, for all of which there is room.  No load goes beyond hi:
+ * it might touch a line that nobody asked for. */
 HOT uintptr_t *filter(struct extent x, uintptr_t *to, uintptr_t lo,
                       uintptr_t hi) {
 #if VECTOR == 8
@@ -258,6 +274,16 @@ HOT uintptr_t *filter(struct extent x, uintptr_t *to, uintptr_t lo,
   return to;
 }
 
+/* Filter many: long stretches are often free of pointers. */
+HOT uintptr_t *filter_many(struct extent x, uintptr_t *to, uintptr_t lo,
+                           uintptr_t hi) {
+#if VECTOR == 4
+  for (; hi - lo >= 128; lo += 128)
+    if (!none16(x, lo)) to = filter(x, to, lo, lo + 128);
+#endif
+  return filter(x, to, lo, hi);
+}
+
 HOT void words(struct mpgi_marker *m, struct extent x, uintptr_t lo,
                uintptr_t hi) {
   const size_t most = MPGI_SCAN_WORDS * sizeof(uintptr_t);
@@ -265,7 +291,7 @@ HOT void words(struct mpgi_marker *m, struct extent x, uintptr_t lo,
     uintptr_t end = hi - lo > most ? lo + most : hi;
     if (m->n_candidates > MPGI_CANDIDATES_MIN - MPGI_SCAN_WORDS) locate(m);
     uintptr_t *to = m->candidate + m->n_candidates;
-    to = filter(x, to, lo, end);
+    to = filter_many(x, to, lo, end);
     m->n_candidates = (uint32_t) (to - m->candidate);
     if (end == hi) return;
     lo = end;
@@ -313,6 +339,7 @@ COLD void scan_large(struct mpgi_marker *m, mpgi_item it) {
   MPG_ASSERT_INTERNAL(cell.base <= lo && lo < end);
   if (hi < end)
     mpgi_mark_push(m, it + (MPGI_MARK_PIECE_BYTES >> MPGI_GRANULE_LOG2));
+  m->busy += (hi - lo) / MPGI_BUSY_BYTES;
   if (mpgi_item_kind(it) == MPGI_KIND_SCAN) {
     words(m, extent_get(), lo, hi);
     return;
@@ -327,6 +354,7 @@ COLD void scan_large(struct mpgi_marker *m, mpgi_item it) {
 HOT void scan_other(struct mpgi_marker *m, struct extent x, mpgi_item it) {
   const struct mpgi_mark_class *c = &mpgi_mark_class[mpgi_item_sort(it)];
   uintptr_t lo = x.lo + mpgi_item_offset(it);
+  m->busy += c->usable / MPGI_BUSY_BYTES;
   if (c->usable > 0)
     words(m, x, lo, lo + c->usable);
   else if (mpgi_item_class(it) == MPGI_CLASS_LARGE)

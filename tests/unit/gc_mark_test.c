@@ -205,18 +205,24 @@ static void random_graph_one_marker(void **state) {
   run(40);
 }
 
-static void random_graph_every_width(void **state) {
-  (void) state;
+static void at_every_width(void (*fn)(void)) {
   const struct mpgi_mark_ops *own = mpgi_mark_ops;
   const struct mpgi_mark_ops *all[] = {&mpgi_mark_scalar, &mpgi_mark_avx2,
                                        &mpgi_mark_avx512};
   for (int i = 0; i < 3; i++) {
     seed = 2 + (uint64_t) i;
     mpgi_mark_ops = all[i];
-    run(8);
+    fn();
     if (all[i] == own) break; /* no wider ones here */
   }
   mpgi_mark_ops = own;
+}
+
+static void run_some(void) { run(8); }
+
+static void random_graph_every_width(void **state) {
+  (void) state;
+  at_every_width(run_some);
 }
 
 static void random_graph_verified(void **state) {
@@ -439,6 +445,58 @@ static void refused_buffers_are_an_overflow(void **state) {
   }
 }
 
+/* ---- objects of many words ---- */
+
+/* In turn each word of an object is the only one that refers; the others just
+ * miss the heap. */
+static void mark_lone_words(void) {
+  enum { WORDS = 75 };
+  mpgi_gc_percent_g0(-1);
+  uintptr_t *p = mpg_alloc(WORDS * sizeof *p);
+  world.root[0] = p;
+  for (size_t at = 0; at <= WORDS; at++) {
+    void *lone = mpg_alloc(40);
+    const uintptr_t miss[] = {mpgi_heap.lo - 1,
+                              mpgi_heap.lo + mpgi_heap_used(),
+                              0,
+                              UINTPTR_MAX,
+                              (uintptr_t) INT64_MIN,
+                              mpgi_heap.lo ^ (uintptr_t) INT64_MIN};
+    for (size_t i = 0; i < WORDS; i++)
+      p[i] = miss[(i + at) % (sizeof miss / sizeof *miss)];
+    if (at < WORDS) p[at] = (uintptr_t) lone;
+    mpgi_gc_g0();
+    assert_int_equal(heap_objects(), at < WORDS ? 2 : 1);
+  }
+  world.root[0] = NULL;
+  mpgi_gc_g0();
+  mpgi_gc_percent_g0(100);
+}
+
+static void lone_words_are_found(void **state) {
+  (void) state;
+  at_every_width(mark_lone_words);
+}
+
+/* Work is measured in bytes: others are called for few objects, too. */
+static void few_large_objects_call_helpers(void **state) {
+  (void) state;
+  struct mpgi_mark_result r;
+  mpgi_gc_percent_g0(-1);
+  mpgi_gc_g0();
+  void **all = mpg_alloc(300 * sizeof *all);
+  world.root[0] = all;
+  for (size_t i = 0; i < 300; i++) all[i] = mpg_alloc(4000);
+  world.parallelism = 2;
+  unsigned before = world.recruits;
+  mark_two_roots(&r);
+  assert_int_equal(world.recruits, before + 1);
+  assert_int_equal(r.objects, 301);
+  world.parallelism = 1;
+  world.root[0] = NULL;
+  mpgi_gc_percent_g0(100);
+}
+
 /* ---- objects of many pieces ---- */
 
 static void large_objects_are_scanned_to_the_last_word(void **state) {
@@ -536,6 +594,8 @@ int main(void) {
       cmocka_unit_test(shapes_by_1_2_and_4_markers),
       cmocka_unit_test(overflow_is_recovered_from),
       cmocka_unit_test(overflow_happens_in_that_test),
+      cmocka_unit_test(lone_words_are_found),
+      cmocka_unit_test(few_large_objects_call_helpers),
       cmocka_unit_test(large_objects_are_scanned_to_the_last_word),
       cmocka_unit_test(typed_arrays_show_named_words_only),
       cmocka_unit_test(verification_sees_wrong_marks),

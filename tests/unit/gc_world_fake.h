@@ -53,21 +53,11 @@ static struct {
   unsigned long stops;
   int64_t stop_time, time_to_stop, pause_total;
   void **root;
-} world = {PTHREAD_MUTEX_INITIALIZER,
-           PTHREAD_COND_INITIALIZER,
-           PTHREAD_MUTEX_INITIALIZER,
-           NULL,
-           0,
-           0,
-           0,
-           0,
-           1,
-           0,
-           0,
-           0,
-           0,
-           0,
-           NULL};
+  unsigned recruits; /* times that helpers were asked for */
+} world = {.lock = PTHREAD_MUTEX_INITIALIZER,
+           .changed = PTHREAD_COND_INITIALIZER,
+           .initiator = PTHREAD_MUTEX_INITIALIZER,
+           .parallelism = 1};
 
 static __thread struct mutator *self UNIT_UNUSED;
 
@@ -151,6 +141,7 @@ static unsigned world_recruit(unsigned n) {
   pthread_mutex_lock(&world.lock);
   unsigned max =
       world.lend < world.stopped_polls ? world.lend : world.stopped_polls;
+  world.recruits++;
   world.helpers = n < max ? n : max;
   n = world.helpers;
   pthread_cond_broadcast(&world.changed);
