@@ -84,6 +84,14 @@ static void mask_for_threads(sigset_t *set) {
     sigdelset(set, open[i]);
 }
 
+/* A program linked in one step calls pthread_create by this name (wrap.c).
+ * Where libc is static the linker's own reference is weak, and wouldn't fetch
+ * it from the archive. */
+extern int __wrap_pthread_create(pthread_t *, const pthread_attr_t *,
+                                 void *(*) (void *), void *);
+static const void *const fetch_wrap __attribute__((used)) =
+    (const void *) __wrap_pthread_create;
+
 /* pthread_create on a detached thread with the stack size; 0 or errno. */
 static int create(struct start *s, size_t stack_bytes) {
   pthread_attr_t attr;

@@ -131,6 +131,9 @@ if command -v pkg-config > /dev/null; then
   run_it "$scratch/two"
   "$cc" -O2 "${cflags[@]}" "$program" -o "$scratch/one" "${libs[@]}"
   run_it "$scratch/one"
+  "$cc" -O2 -static "${cflags[@]}" "$program" -o "$scratch/one_static" \
+    "${libs[@]}" 2> "$scratch/log" || fail "-static: $(cat "$scratch/log")"
+  run_it "$scratch/one_static"
   "$cc" -O2 "${cflags[@]}" -D_GNU_SOURCE "$here/stubs_outside.c" \
     -o "$scratch/stubs" "${libs[@]}"
   says_ok "$scratch/stubs" small

@@ -72,6 +72,9 @@ for linker in lld gold; do
   try "without stubs" large "$cc" $linker plain -O2
   link=(-static)
   try static large "$cc" $linker static -O2
+  # As when compiled and linked in one step, with what mpg.pc adds for it.
+  link=(-static -fsplit-stack -Wl,-u,pthread_create)
+  try "static, one step" large "$cc" $linker static -O2
   link=()
 done
 # Link-time optimisation: GCC's needs gold, Clang's lld; the prologues are
