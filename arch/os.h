@@ -70,6 +70,10 @@ struct mpgi_os_thread {
  * 0, or -EAGAIN, -ENOMEM. */
 MPGI_HIDDEN int mpgi_os_thread_start(void (*fn)(void *), void *arg,
                                      size_t stack_bytes, const char *name);
+/* The calling thread wants the CPU for no longer than this at a time: the
+ * kernel then gives it one the sooner when it wakes up.  A wish.  Returns the
+ * ns before; 0: nothing was done. */
+MPGI_HIDDEN int64_t mpgi_os_thread_slice(int64_t ns);
 MPGI_HIDDEN int mpgi_os_tid(void); /* cached; signal-safe on Ms */
 /* CPU time consumed by a thread, ns, or -1. clock from ..._clock(). */
 MPGI_HIDDEN int mpgi_os_thread_clock(void); /* of the calling thread */

@@ -1,10 +1,11 @@
 /* sysmon.c - the thread without a P that watches everybody.
  *
  * Sleeps 20 us, doubling up to 10 ms while nothing happens, never beyond the
- * next timer; deeply while every P is idle (under sched.lock it sees them all
- * idle and sets sysmon_wait; whoever takes a P off the idle list wakes it).
- * Each round: Ps in long system calls are retaken, long slices are ended,
- * overdue timers get a P, traces are printed, the collector's clock ticks.
+ * next timer or the end of a slice; deeply while every P is idle (under
+ * sched.lock it sees them all idle and sets sysmon_wait; whoever takes a P off
+ * the idle list wakes it). Each round: Ps in long system calls are retaken,
+ * long slices are ended, overdue timers get a P, traces are printed, the
+ * collector's clock ticks.
  *
  * Slices: 10 ms between equals.  When somebody who was woken waits, or a timer
  * is due, and no P is free, a goroutine that has run a fair while (1 ms) must
@@ -19,6 +20,7 @@
 #define TICK_MIN_NS (20 * 1000)
 #define TICK_MAX_NS (10 * 1000 * 1000)
 #define TICKS_BEFORE_BACKOFF 50
+#define KERNEL_SLICE_NS (100 * 1000) /* the least it knows */
 #define POLLER_GRACE_NS (200 * 1000)
 #define ASK_MIN_NS (100 * 1000)
 #define ASK_MAX_NS (1000 * 1000)
@@ -32,6 +34,7 @@
 struct sysmon {
   int64_t now, delay;
   int64_t looked, before; /* this look at every P, and the one before */
+  int64_t slice_end;      /* of the first slice that will be over; INT64_MAX */
   uint32_t idle;          /* rounds in which nothing happened */
   int64_t next_trace;     /* INT64_MAX: off */
   int64_t next_text, next_suspect;
@@ -126,6 +129,7 @@ static void sleep_tick(struct sysmon *s) {
   int64_t now = mpgi_os_now(), delay = s->delay;
   if (delay > LOOK_NS && nobody_free() && somebody_soon(now)) delay = LOOK_NS;
   int64_t until = now + delay;
+  if (s->slice_end > now && s->slice_end < until) until = s->slice_end;
   if (s->next_trace < until) until = s->next_trace;
   sleep_until(until);
 }
@@ -200,6 +204,14 @@ static int64_t slice_began(const struct sysmon *s) {
   return s->now - s->before <= LOOK_NS ? s->before : s->now;
 }
 
+/* The next moment at which pp's slice may be found over. */
+static void slice_end_near(struct sysmon *s, const struct mpg_p *pp) {
+  int64_t fair = pp->mon_schedwhen + MPGI_FAIR_NS;
+  int64_t end = pp->mon_schedwhen + MPGI_SLICE_NS;
+  if (fair > s->now && nobody_free()) end = fair;
+  if (end > s->now && end < s->slice_end) s->slice_end = end;
+}
+
 static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
   uint32_t tick = atomic_load(&pp->schedtick);
   if (pp->mon_schedtick != tick) {
@@ -209,6 +221,7 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
     pp->mon_asked = 0;
     pp->mon_burns = pp->mon_stuck = false;
   }
+  slice_end_near(s, pp);
   watch_cpu(s, pp);
   if (mpgi_opt.preemptall) {
     /* Not if blocked: for the signals it would seem to use the CPU. */
@@ -230,6 +243,7 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
 static bool retake(struct sysmon *s) {
   bool any = false;
   int stuck = 0;
+  s->slice_end = INT64_MAX;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     if (pp->attached) continue;
@@ -398,11 +412,14 @@ static void round_of_duty(struct sysmon *s) {
 
 void mpgi_sysmon_main(void *arg) {
   (void) arg;
-  struct sysmon s = {.now = mpgi_os_now(), .delay = TICK_MIN_NS};
+  struct sysmon s = {
+      .now = mpgi_os_now(), .delay = TICK_MIN_NS, .slice_end = INT64_MAX};
   s.next_trace = mpgi_opt.schedtrace ? s.now + mpgi_opt.schedtrace * 1000 * 1000
                                      : INT64_MAX;
   s.next_text = s.now + TEXT_EVERY_NS;
   if (mpgi_opt.timerslack) mpgi_os_timer_slack_lower();
+  /* It works for some microseconds, and every P may be busy. */
+  mpgi_os_thread_slice(KERNEL_SLICE_NS);
   mpgi_fixmem_outside(); /* no stop waits for sysmon */
   while (!atomic_load(&mpgi_sched.exiting)) {
     sleep_tick(&s);

@@ -9,6 +9,9 @@
  * exists, so that the application's asynchronous signals go to the
  * application's own threads.
  *
+ * A thread whose slice was shortened (mpgi_os_thread_slice) passes that on to
+ * those it starts, in the kernel's view; they go back to what it had before.
+ *
  * Assumptions: the id of a thread's CPU clock is the kernel's encoding,
  * readable by pthread_getcpuclockid [linux.thread.clock]; glibc installs its
  * own handler for SIGSETXID at the first pthread_create
@@ -20,6 +23,7 @@
 #include <arch/os.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -40,9 +44,44 @@ struct start {
   struct start *next; /* constant once in the list */
   void (*fn)(void *); /* the rest: owner is whoever made it busy */
   void *arg;
+  uint64_t slice; /* for the new thread; 0: as inherited */
   char name[NAME_BYTES];
 };
 static struct start *_Atomic starts;
+
+/* ---- slices ----
+ *
+ * struct sched_attr of linux/sched/types.h, which clashes with some versions of
+ * libc's sched.h. */
+struct attr {
+  uint32_t size, policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime, deadline, period;
+};
+
+static _Thread_local uint64_t slice_before; /* 0: as it was */
+
+/* Returns what it was; 0: nothing was done.  Before Linux 6.12 it has no
+ * effect. */
+static uint64_t slice_set(uint64_t ns) {
+  struct attr attr = {.size = sizeof attr};
+  long r = mpgi_sys6(SYS_sched_getattr, 0, (long) &attr, sizeof attr, 0, 0, 0);
+  if (r != 0 || attr.policy != SCHED_OTHER) return 0; /* the program's wish */
+  uint64_t before = attr.runtime;
+  attr.size = sizeof attr;
+  attr.runtime = ns;
+  return mpgi_sys3(SYS_sched_setattr, 0, (long) &attr, 0) == 0 ? before : 0;
+}
+
+int64_t mpgi_os_thread_slice(int64_t ns) {
+  uint64_t before = slice_set((uint64_t) ns);
+  if (!slice_before) slice_before = before;
+  return (int64_t) before;
+}
+
+/* ---- starting ---- */
 
 static struct start *start_get(void) {
   struct start *s = atomic_load_explicit(&starts, memory_order_acquire);
@@ -68,6 +107,7 @@ static void *thread_main(void *record) {
   struct start *s = record;
   void (*fn)(void *) = s->fn;
   void *arg = s->arg;
+  if (s->slice) slice_set(s->slice);
   MPG_ASSERT(fn && s->name[NAME_BYTES - 1] == 0);
   if (s->name[0]) pthread_setname_np(pthread_self(), s->name);
   start_put(s);
@@ -119,6 +159,7 @@ int mpgi_os_thread_start(void (*fn)(void *), void *arg, size_t stack_bytes,
   if (!s) return -ENOMEM;
   s->fn = fn;
   s->arg = arg;
+  s->slice = slice_before;
   memset(s->name, 0, NAME_BYTES);
   if (name) strncpy(s->name, name, NAME_BYTES - 1);
   int saved = errno;

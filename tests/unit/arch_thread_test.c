@@ -18,6 +18,7 @@ static struct {
   int tid, clock, detached;
   char name[16];
   sigset_t mask;
+  int64_t slice;
   uintptr_t lo, hi, sp;
 } seen;
 
@@ -31,6 +32,7 @@ static void look_around(void *arg) {
   pthread_getattr_np(pthread_self(), &attr);
   pthread_attr_getdetachstate(&attr, &seen.detached);
   pthread_attr_destroy(&attr);
+  seen.slice = mpgi_os_thread_slice(3000000);
   mpgi_os_stack_bounds(&seen.lo, &seen.hi);
   seen.sp = mpgi_arch_sp();
   mpgi_note_wake(&seen.done);
@@ -75,6 +77,17 @@ static void thread_blocks_the_applications_signals(void **state) {
   pthread_sigmask(SIG_BLOCK, NULL, &after);
   for (int sig = 1; sig <= 64; sig++)
     assert_int_equal(sigismember(&before, sig), sigismember(&after, sig));
+}
+
+/* 0 or no change where the kernel is older. */
+static void slices_are_a_threads_own(void **state) {
+  (void) state;
+  int64_t before = mpgi_os_thread_slice(200000);
+  int64_t now = mpgi_os_thread_slice(200000);
+  assert_true(now == 200000 || now == before);
+  start_and_wait(NULL);
+  assert_int_equal(seen.slice, before);
+  assert_int_equal(mpgi_os_thread_slice(before), now);
 }
 
 static void failpoint_fails_the_nth_start_only(void **state) {
@@ -175,6 +188,7 @@ int main(void) {
       cmocka_unit_test(thread_runs_detached_with_its_stack),
       cmocka_unit_test(thread_has_its_name),
       cmocka_unit_test(thread_blocks_the_applications_signals),
+      cmocka_unit_test(slices_are_a_threads_own),
       cmocka_unit_test(failpoint_fails_the_nth_start_only),
       cmocka_unit_test(refused_start_is_an_error_and_leaks_nothing),
       cmocka_unit_test(starting_needs_no_memory_later),
