@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "../support/check.h"
+#include "../support/traceback.h"
 
 static mpg_waitgroup done;
 static mpg_chan *gate;
@@ -21,22 +22,6 @@ static void wait_at_gate(void *arg) {
   (void) arg;
   mpg_waitgroup_done(&done);
   mpg_chan_recv(gate, NULL);
-}
-
-/* The traceback of all goroutines, as text. */
-static char *traceback(void) {
-  char path[] = "/tmp/mpg_debug_test.XXXXXX";
-  int fd = mkstemp(path);
-  CHECK_GE(fd, 0);
-  CHECK_EQ(unlink(path), 0);
-  mpg_traceback_all(fd);
-  off_t n = lseek(fd, 0, SEEK_END);
-  CHECK_GT(n, 0);
-  char *text = malloc((size_t) n + 1);
-  CHECK_EQ(pread(fd, text, (size_t) n, 0), n);
-  text[n] = '\0';
-  close(fd);
-  return text;
 }
 
 static int count(const char *text, const char *what) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include "../support/check.h"
+#include "../support/traceback.h"
 
 #define NOINLINE __attribute__((noinline, noclone))
 /* The call before isn't the function's last act. */
@@ -11,21 +12,6 @@
 static mpg_chan *gate;
 static _Atomic int there;
 static _Atomic bool enough;
-
-static char *traceback(void) {
-  char path[] = "/tmp/mpg_traceback_test.XXXXXX";
-  int fd = mkstemp(path);
-  CHECK_GE(fd, 0);
-  CHECK_EQ(unlink(path), 0);
-  mpg_traceback_all(fd);
-  off_t n = lseek(fd, 0, SEEK_END);
-  CHECK_GT(n, 0);
-  char *text = malloc((size_t) n + 1);
-  CHECK_EQ(pread(fd, text, (size_t) n, 0), n);
-  text[n] = '\0';
-  close(fd);
-  return text;
-}
 
 /* The part of the text about the goroutine that was started with this name. */
 static char *about(char *text, const char *name) {

@@ -9,13 +9,12 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "../support/listener.h"
 #include "../support/stress.h"
 
 #define MESSAGE_BYTES 100
 #define STOP_NS (100 * 1000 * 1000)
 
-static struct sockaddr_in at;
-static int listener;
 static mpg_waitgroup clients, servers;
 static _Atomic uint64_t messages;
 static uint64_t stops; /* of this process, by collections */
@@ -41,16 +40,6 @@ static void serve(void *arg) {
   }
   CHECK_EQ(fd, -ECANCELED);
   mpg_waitgroup_done(&servers);
-}
-
-static void open_listener(void) {
-  socklen_t len = sizeof(at);
-  at = (struct sockaddr_in){.sin_family = AF_INET};
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  CHECK_EQ(bind(listener, (struct sockaddr *) &at, sizeof(at)), 0);
-  CHECK_EQ(listen(listener, 4096), 0);
-  CHECK_EQ(getsockname(listener, (struct sockaddr *) &at, &len), 0);
 }
 
 /* One message there and back. */
@@ -124,7 +113,7 @@ static void run_server(void *arg) {
 }
 
 int main(int argc, char **argv) {
-  open_listener();
+  open_listener(4096);
   fflush(stdout);
   client_process = fork();
   CHECK_GE(client_process, 0);

@@ -13,13 +13,12 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "../support/listener.h"
 #include "../support/stress.h"
 
 #define CLIENTS 40
 #define PIECE_MAX 20000
 
-static struct sockaddr_in at;
-static int listener;
 static mpg_waitgroup done, echoes;
 static _Atomic uint64_t bytes, connections;
 
@@ -54,16 +53,6 @@ static void serve(void *arg) {
   while ((fd = mpg_accept(listener, NULL, NULL)) >= 0) start_echo(fd, fd);
   CHECK_EQ(fd, -ECANCELED);
   mpg_waitgroup_done(&echoes);
-}
-
-static void open_listener(void) {
-  socklen_t len = sizeof(at);
-  at = (struct sockaddr_in){.sin_family = AF_INET};
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  CHECK_EQ(bind(listener, (struct sockaddr *) &at, sizeof(at)), 0);
-  CHECK_EQ(listen(listener, 1000), 0);
-  CHECK_EQ(getsockname(listener, (struct sockaddr *) &at, &len), 0);
 }
 
 /* ---- the client's side ---- */
@@ -185,7 +174,7 @@ static void stop_often(void *arg) {
 static void start(void *arg) {
   (void) arg;
   mpg_gomaxprocs(stress.procs ? (int) stress.procs : 4);
-  open_listener();
+  open_listener(1000);
   mpg_waitgroup_add(&done, CLIENTS + 1);
   mpg_waitgroup_add(&echoes, 1);
   CHECK_GO(serve, NULL);
