@@ -56,6 +56,9 @@
 #define MPGI_SPLIT_SLACK_BYTES 256
 #define MPGI_STUB_BYTES 256
 #define MPGI_GUARD_GAP_BYTES (MPGI_SPLIT_SLACK_BYTES + MPGI_STUB_BYTES)
+/* Between guard and hi of every segment that has a guard word: __morestack's
+ * fast way relies on it [stack.seg.least]. */
+#define MPGI_SEGMENT_LEAST_BYTES 624
 /* Stack that a LEAF of linux/libc.def may use below its return address. */
 #define MPGI_LIBC_LEAF_BYTES (MPGI_STUB_BYTES - 8)
 
@@ -73,12 +76,12 @@ struct mpgi_segment {
 };
 
 struct mpgi_context {
-  uintptr_t sp;     /* saved SP; valid while not running on its own stack */
-  uintptr_t pc;     /* where mpgi_arch_resume jumps; knows how to restore */
-  uintptr_t ret;    /* becomes rax for pc = mpgi_resume_thunk */
-  uintptr_t guard;  /* == seg->guard; the guard word while it runs */
-  uintptr_t lo, hi; /* == seg->lo, seg->hi: the signal handler's range test */
-  struct mpgi_segment *seg; /* current segment */
+  uintptr_t sp;    /* saved SP; valid while not running on its own stack */
+  uintptr_t pc;    /* where mpgi_arch_resume jumps; knows how to restore */
+  uintptr_t ret;   /* becomes rax for pc = mpgi_resume_thunk */
+  uintptr_t guard; /* == seg->guard; the guard word while it runs */
+  struct mpgi_segment *seg; /* current segment; one word, so that whoever looks
+                               (the signal handler's range test) sees one */
   _Atomic uint32_t preempt; /* 1: the next safe point must switch or stop */
   uint32_t reserved;
   uint64_t fpu; /* control words, saved at a park: SSE's, x87's from bit 32 */

@@ -119,6 +119,7 @@ static int arm_thread_exit(struct mpg_m *mp) {
 static int set_up(struct mpg_m *mp) {
   int err = mpgi_os_stack_bounds(&mp->stack.lo, &mp->stack.hi);
   if (err) return err;
+  mp->nowhere.prev = &mp->stack;
   mp->attached = true;
   mp->tid = mpgi_os_tid();
   mp->cpu_clock = mpgi_os_thread_clock();
@@ -208,7 +209,7 @@ static int attach(struct mpg_m *mp) {
     mpgi_m_recycle(mp);
     return err;
   }
-  struct mpg_g *gp = mpgi_g_attached(&mp->stack);
+  struct mpg_g *gp = mpgi_g_attached(&mp->nowhere);
   err = gp ? publish(mp, gp) : -ENOMEM;
   if (!err) {
     mpgi_tls_g_set(gp);

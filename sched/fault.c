@@ -49,7 +49,7 @@ static void on_fault(int sig, void *siginfo, void *ucontext) {
     mpgi_fatal(
         "stack overflow: goroutine %lu exceeds its fixed stack of "
         "%zu bytes",
-        (unsigned long) gp->goid, (size_t) (gp->ctx.hi - gp->ctx.lo));
+        (unsigned long) gp->goid, (size_t) (gp->ctx.seg->hi - gp->ctx.seg->lo));
   }
   const struct mpgi_segment *seg =
       gp ? mpgi_stack_guard_of(&gp->ctx, (uintptr_t) info->si_addr) : NULL;

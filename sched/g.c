@@ -140,9 +140,8 @@ struct mpg_g *mpgi_g_attached(struct mpgi_segment *seg) {
   gp->fn = NULL;
   gp->wait_reason = MPGI_WAIT_NONE;
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
-  /* lo and hi 0: for the assembler SP is never on one of our segments. */
   gp->ctx.seg = seg;
-  gp->ctx.lo = gp->ctx.hi = gp->ctx.guard = 0;
+  gp->ctx.guard = 0;
   return gp;
 }
 
@@ -214,8 +213,6 @@ static bool g_fixed_stack(struct mpg_p *pp, struct mpg_g *gp, size_t bytes) {
   struct mpgi_segment *seg = mpgi_stack_fixed_alloc(&pp->stacks, bytes);
   if (!seg) return false;
   gp->ctx.seg = seg;
-  gp->ctx.lo = seg->lo;
-  gp->ctx.hi = seg->hi;
   gp->ctx.guard = seg->guard;
   gp->fixed = 1;
   return true;

@@ -319,7 +319,10 @@ struct mpg_m {
   bool attached;
   bool at_edge;        /* its call is done: it may return when the run ends */
   struct mpg_p *own_p; /* its P, also while it is loose */
-  struct mpgi_segment stack;        /* the thread's own stack */
+  struct mpgi_segment stack; /* the thread's own stack */
+  /* attached: the current segment, [0, 0), whose prev is stack: so for the
+   * assembler SP is never on one of our segments. */
+  struct mpgi_segment nowhere;
   struct mpgi_os_altstack altstack; /* what the application had */
   uint64_t sigmask;                 /* likewise */
   _Atomic uint32_t let_go;          /* the thread and the run that ended */
@@ -497,7 +500,8 @@ MPGI_HIDDEN void mpgi_g_count_end(struct mpg_p *pp);
  * there were at some time lately, or a few more. */
 MPGI_HIDDEN uint64_t mpgi_g_count(void);
 MPGI_HIDDEN void mpgi_gfree_flush(struct mpg_p *pp);
-/* A dead G, on no list, for an attached thread whose stack seg is. */
+/* A dead G, on no list, for an attached thread whose mp->nowhere seg
+ * is. */
 MPGI_HIDDEN struct mpg_g *mpgi_g_attached(struct mpgi_segment *seg);
 MPGI_HIDDEN void mpgi_g_give_back(struct mpg_g *gp); /* it was not used */
 MPGI_HIDDEN struct mpg_g *mpgi_allg_get(size_t i);

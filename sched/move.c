@@ -164,7 +164,8 @@ static void candidate(struct mpgi_movable *mg) {
     pinned(mg, &move.stats.pinned_size);
     return;
   }
-  atomic_store_explicit(note_of(ctx->lo), NOTE_TAKEN, memory_order_relaxed);
+  atomic_store_explicit(note_of(ctx->seg->lo), NOTE_TAKEN,
+                        memory_order_relaxed);
   mg->link = move.first;
   move.first = mg;
 }
@@ -212,7 +213,7 @@ static void swap_out(struct mpgi_movable *mg) {
   mpgi_g_status_set(gp, MPGI_G_WAITING, MPGI_G_COPYSTACK);
   mg->image = mpgi_stack_swap_out(&gp->ctx);
   if (mg->image) {
-    redirect_all(gp, gp->ctx.sp, gp->ctx.hi - gp->ctx.sp,
+    redirect_all(gp, gp->ctx.sp, gp->ctx.seg->hi - gp->ctx.sp,
                  (uintptr_t) mg->image);
     move.stats.swapped_out++;
   }
@@ -226,7 +227,7 @@ static void settle(struct mpgi_movable *mg) {
       [MPGI_PIN_STACK] = &move.stats.pinned_stack,
       [MPGI_PIN_THREAD] = &move.stats.pinned_thread,
   };
-  _Atomic uint8_t *note = note_of(mg->g.ctx.lo);
+  _Atomic uint8_t *note = note_of(mg->g.ctx.seg->lo);
   uint8_t n = atomic_load_explicit(note, memory_order_relaxed);
   atomic_store_explicit(note, NOTE_NONE, memory_order_relaxed);
   if (n >= NOTE_PINNED)
@@ -249,7 +250,8 @@ void mpgi_move_end_stw(void) {
 void mpgi_move_in(struct mpgi_movable *mg) {
   struct mpg_g *gp = &mg->g;
   if (!mg->image) return;
-  redirect_all(gp, (uintptr_t) mg->image, gp->ctx.hi - gp->ctx.sp, gp->ctx.sp);
+  redirect_all(gp, (uintptr_t) mg->image, gp->ctx.seg->hi - gp->ctx.sp,
+               gp->ctx.sp);
   if (!mpgi_stack_swap_in(&gp->ctx, mg->image))
     mpgi_fatal("out of memory: no stack for goroutine %lu",
                (unsigned long) gp->goid);

@@ -791,7 +791,7 @@ bool mpgi_libc_preempted(struct mpgi_context *ctx) {
   struct mpgi_frame f = {frame[6], ctx->sp + 56, frame[5], true};
   bool inject = take_at_call(mpgi_tls_m(), gp, f);
   /* The injected frame needs room below the caller's SP, as in a handler. */
-  if (inject && f.sp - ctx->lo < MPGI_INJECT_BYTES + 64) {
+  if (inject && f.sp - ctx->seg->lo < MPGI_INJECT_BYTES + 64) {
     atomic_fetch_and(&ctx->preempt, ~(uint32_t) MPGI_PREEMPT_SLICE);
     gp->at_call = 0;
     inject = false;

@@ -38,7 +38,7 @@ static void visit_words(void *arg, const void *lo, const void *hi) {
  * stack, a coroutine of the application's) all of it, as far as it exists. */
 static void scan_thread_stack(const struct mpg_g *gp, uintptr_t sp,
                               struct visit *v) {
-  const struct mpgi_segment *s = gp->ctx.seg;
+  const struct mpgi_segment *s = gp->ctx.seg->prev; /* mp->nowhere */
   if (sp < s->lo || sp > s->hi) sp = mpgi_os_mem_mapped_below(s->lo, s->hi);
   sp &= ~(uintptr_t) 7;
   visit_words(v, (const void *) sp, (const void *) s->hi);
@@ -58,14 +58,15 @@ static void scan_frozen(const struct mpg_g *gp, const struct mpg_m *mp,
     visit_words(v, (const void *) (sp & ~(uintptr_t) 7),
                 (const void *) mp->g0_sp);
     sp = gp->ctx.sp;
-  } else if (r.sp <= gp->ctx.lo || r.sp > gp->ctx.hi || sp < gp->ctx.lo) {
+  } else if (r.sp <= gp->ctx.seg->lo || r.sp > gp->ctx.seg->hi ||
+             sp < gp->ctx.seg->lo) {
     /* On another stack (a handler of the application's): all of ours, and
      * what that handler interrupted. */
     if (mpgi_m_on_gsignal(mp, r.sp))
       visit_words(
           v, (const void *) (sp & ~(uintptr_t) 7),
           (const char *) mp->gsignal + mpgi_os_page_bytes + MPGI_GSIGNAL_BYTES);
-    sp = gp->ctx.lo;
+    sp = gp->ctx.seg->lo;
   }
   mpgi_stack_ranges(&gp->ctx, sp, visit_words, v);
 }
@@ -73,8 +74,6 @@ static void scan_frozen(const struct mpg_g *gp, const struct mpg_m *mp,
 static void scan_syscall(const struct mpg_g *gp, struct visit *v) {
   /* Its thread runs: only what was fixed at mpg_syscall_enter may be read. */
   struct mpgi_context at = {.seg = gp->syscall_seg,
-                            .lo = gp->syscall_seg->lo,
-                            .hi = gp->syscall_seg->hi,
                             .dynamic = gp->syscall_dynamic};
   visit_words(v, gp->syscall_regs, gp->syscall_regs + 6);
   if (gp->attached) {
@@ -88,7 +87,7 @@ static void scan_syscall(const struct mpg_g *gp, struct visit *v) {
 static void scan_stack(const struct mpg_g *gp, struct visit *v) {
   const char *image = mpgi_g_image(gp);
   if (image)
-    visit_words(v, image, image + (gp->ctx.hi - gp->ctx.sp));
+    visit_words(v, image, image + (gp->ctx.seg->hi - gp->ctx.sp));
   else
     mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, visit_words, v);
 }

@@ -127,8 +127,8 @@ static bool async_safe_point(const struct mpg_m *mp, const struct mpg_g *gp,
   struct mpgi_frame f;
   return !mpgi_opt.asyncpreemptoff && gp->preempt_off == 0 &&
          mp->xsave_free != NULL && !r->unsaveable &&
-         r->sp - gp->ctx.lo >= MPGI_INJECT_BYTES + 64 && pc_is_safe(r, &f) &&
-         mpgi_frames_are_user(gp, f);
+         r->sp - gp->ctx.seg->lo >= MPGI_INJECT_BYTES + 64 &&
+         pc_is_safe(r, &f) && mpgi_frames_are_user(gp, f);
 }
 
 /* ---- the handler ---- */
@@ -172,7 +172,7 @@ static void sig_running(struct mpg_m *mp, struct mpg_g *gp, void *ucontext) {
     mpgi_freeze_sig(mp, ucontext);
     return;
   }
-  bool on_stack = r.sp > gp->ctx.lo && r.sp <= gp->ctx.hi;
+  bool on_stack = r.sp > gp->ctx.seg->lo && r.sp <= gp->ctx.seg->hi;
   if (on_stack && async_safe_point(mp, gp, &r)) {
     mpgi_arch_inject_preempt(ucontext);
     return;

@@ -166,21 +166,21 @@ void mpgi_stack_home_release(void) {
 /* ---- swapping ---- */
 
 static size_t live_bytes(const struct mpgi_context *ctx) {
-  return ctx->hi - ctx->sp;
+  return ctx->seg->hi - ctx->sp;
 }
 
 bool mpgi_stack_can_swap(const struct mpgi_context *ctx) {
   return ctx->seg->order == MPGI_ORDER_HOME && !ctx->seg->prev &&
-         !ctx->dynamic && ctx->sp >= ctx->lo && ctx->sp <= ctx->hi &&
+         !ctx->dynamic && ctx->sp >= ctx->seg->lo && ctx->sp <= ctx->seg->hi &&
          live_bytes(ctx) <= MPGI_STACK_IMAGE_MAX_BYTES;
 }
 
 /* MPG_DEBUG=stackmove: whoever uses an address of it meets no memory. */
 static void forbid(const struct mpgi_context *ctx) {
   if (mpgi_opt.stackmove)
-    mpgi_os_mem_decommit((void *) ctx->lo, MPGI_STACK_HOME_BYTES);
+    mpgi_os_mem_decommit((void *) ctx->seg->lo, MPGI_STACK_HOME_BYTES);
   else
-    mpgi_os_mem_release((void *) ctx->lo, MPGI_STACK_HOME_BYTES);
+    mpgi_os_mem_release((void *) ctx->seg->lo, MPGI_STACK_HOME_BYTES);
 }
 
 void *mpgi_stack_swap_out(struct mpgi_context *ctx) {
@@ -196,7 +196,7 @@ void *mpgi_stack_swap_out(struct mpgi_context *ctx) {
 
 bool mpgi_stack_peek(const struct mpgi_context *ctx, const void *image) {
   if (mpgi_opt.stackmove &&
-      mpgi_os_mem_commit((void *) ctx->lo, MPGI_STACK_HOME_BYTES))
+      mpgi_os_mem_commit((void *) ctx->seg->lo, MPGI_STACK_HOME_BYTES))
     return false;
   memcpy((void *) ctx->sp, image, live_bytes(ctx));
   return true;

@@ -11,11 +11,12 @@
  * the new one; when doubling would exceed it, the smallest sufficient size is
  * tried before overflow is reported.
  *
- * [stack.seg.chain]  seg->next->prev == seg; ctx.lo, hi equal seg->lo, hi
- *                    (chain_is_valid)
+ * [stack.seg.chain]  seg->next->prev == seg (chain_is_valid)
  * [stack.seg.guard]  ctx.guard is seg->guard, or the poison while ctx.dynamic
  *                    is not NULL (chain_is_valid)
- *
+ * [stack.seg.least]  a segment with a guard has MPGI_SEGMENT_LEAST_BYTES above
+ *                    it: a small frame fits into any next segment, and SP that
+ *                    is too low for one is below hi (chain_is_valid)
  * [stack.seg.age]    seg->next->prev_sp is 0 when it was not entered since the
  *                    last collection that found the goroutine parked
  *
@@ -30,10 +31,16 @@
 
 #define GROW_MAX_BYTES ((size_t) 1 << 20)
 
+_Static_assert(MPGI_STACK_BLOCK_BYTES - sizeof(struct mpgi_segment) >=
+                   MPGI_GUARD_GAP_BYTES + MPGI_SEGMENT_LEAST_BYTES,
+               "stack.seg.least");
+
 static bool chain_is_valid(const struct mpgi_context *ctx) {
   const struct mpgi_segment *seg = ctx->seg;
-  if (!seg || ctx->lo != seg->lo || ctx->hi != seg->hi) return false;
+  if (!seg) return false;
   if (ctx->guard != (ctx->dynamic ? MPGI_GUARD_POISON : seg->guard))
+    return false;
+  if (seg->guard && seg->hi - seg->guard < MPGI_SEGMENT_LEAST_BYTES)
     return false;
   if (seg->prev && seg->prev->next != seg) return false;
   return !seg->next || seg->next->prev == seg;
@@ -41,15 +48,13 @@ static bool chain_is_valid(const struct mpgi_context *ctx) {
 
 void mpgi_stack_attach(struct mpgi_context *ctx, struct mpgi_segment *seg) {
   ctx->seg = seg;
-  ctx->lo = seg->lo;
-  ctx->hi = seg->hi;
   ctx->guard = seg->guard;
 }
 
 void mpgi_stack_first(struct mpgi_context *ctx, struct mpgi_segment *seg,
                       uintptr_t lo, uintptr_t hi) {
   MPG_ASSERT((hi & 15) == 0);
-  MPG_ASSERT(lo + MPGI_GUARD_GAP_BYTES < hi);
+  MPG_ASSERT(hi - lo >= MPGI_GUARD_GAP_BYTES + MPGI_SEGMENT_LEAST_BYTES);
   *seg = (struct mpgi_segment){.lo = lo,
                                .hi = hi,
                                .guard = lo + MPGI_GUARD_GAP_BYTES,
@@ -164,8 +169,6 @@ MPGI_RT_TEXT void mpgi_stack_leave(struct mpgi_context *ctx,
   for (struct mpgi_segment *s = ctx->seg; s != to; s = s->prev)
     dynamic_hand_over(ctx, s, to);
   ctx->seg = to;
-  ctx->lo = to->lo;
-  ctx->hi = to->hi;
   ctx->guard = ctx->dynamic ? MPGI_GUARD_POISON : to->guard;
   mpgi_arch_guard_set(ctx->guard);
   /* Write, then look: morestack.S, "The guard word". */

@@ -146,7 +146,7 @@ MPGI_HIDDEN void mpgi_stack_home_give(struct mpgi_segment *seg,
                                       bool has_memory);
 /* Is the goroutine, off its stack, on its home alone, and little of it live? */
 MPGI_HIDDEN bool mpgi_stack_can_swap(const struct mpgi_context *ctx);
-/* Returns an image of [ctx.sp, ctx.hi), or NULL: no memory for one. */
+/* Returns an image of [ctx.sp, ctx.seg->hi), or NULL: no memory for one. */
 MPGI_HIDDEN void *mpgi_stack_swap_out(struct mpgi_context *ctx);
 /* The image is freed.  False: no memory, nothing changed. */
 MPGI_HIDDEN bool mpgi_stack_swap_in(const struct mpgi_context *ctx,

@@ -7,7 +7,7 @@
  * small for _Unwind_Resume.
  *
  * Until the unwinder has reached a handler it runs below, on a newer segment.
- * The signal handler then finds SP outside [ctx.lo, ctx.hi) and takes the
+ * The signal handler then finds SP outside ctx.seg and takes the
  * thread for one in the runtime: no preemption and no freezing until SP and
  * ctx agree again, so no stack scan sees the state in between.
  *

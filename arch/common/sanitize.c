@@ -32,13 +32,14 @@ void mpgi_san_thread(uintptr_t g0_lo, uintptr_t g0_hi) {
 void mpgi_san_on_g0(void) { switch_to(lo_of_g0, hi_of_g0); }
 
 void mpgi_san_back(const struct mpgi_context *ctx) {
-  switch_to(ctx->lo, ctx->hi);
+  switch_to(ctx->seg->lo, ctx->seg->hi);
 }
 
 void mpgi_san_enter(const struct mpgi_context *ctx) { mpgi_san_back(ctx); }
 
 void mpgi_san_new(struct mpgi_context *ctx) {
-  __asan_unpoison_memory_region((const void *) ctx->lo, ctx->hi - ctx->lo);
+  __asan_unpoison_memory_region((const void *) ctx->seg->lo,
+                                ctx->seg->hi - ctx->seg->lo);
 }
 
 void mpgi_san_leave(void) {}

@@ -54,21 +54,23 @@ FUNCTION(\name)
     mov %fs:TLS_G(%r10), %r10
     test %r10, %r10
     jz 2f
-    cmp CTX_LO(%r10), %rsp
+    mov CTX_SEG(%r10), %r10
+    cmp SEG_LO(%r10), %rsp
     jb 2f
-    cmp CTX_HI(%r10), %rsp
+    cmp SEG_HI(%r10), %rsp
     jb 3f
 2:  jmp *%r11
 3:  push_thunk_frame
-    mov %r10, %rbx
     TLS_BASE(%r12)
+    mov %fs:TLS_G(%r12), %rbx
     mov %rbx, %fs:TLS_LIBC(%r12)
     movq $0, %fs:TLS_G(%r12)
     mov %rsp, CTX_SP(%rbx)
     mov %fs:TLS_G0_SP(%r12), %rsp
     .if \with_args
     lea 16(%rbp), %r13
-    mov CTX_HI(%rbx), %r14
+    mov CTX_SEG(%rbx), %r14
+    mov SEG_HI(%r14), %r14
     sub %r13, %r14
     mov $WINDOW_BYTES, %r15d
     cmp %r15, %r14

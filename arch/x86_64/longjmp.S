@@ -44,9 +44,10 @@ HIDDEN_FUNCTION(longjmp)
     mov %fs:TLS_G(%r11), %rax
     test %rax, %rax
     jz 1f
-    cmp CTX_LO(%rax), %rsp
+    mov CTX_SEG(%rax), %rcx
+    cmp SEG_LO(%rcx), %rsp
     jb 1f
-    cmp CTX_HI(%rax), %rsp
+    cmp SEG_HI(%rcx), %rsp
     jae 1f
     push %rbp
     .cfi_def_cfa_offset 16

@@ -22,7 +22,7 @@
  *   16(%rbp)  return address into its caller
  *    8(%rbp)  return address into its prologue: the ret
  *    0(%rbp)  rbp of the caller
- *   -8  frame bytes | -16 argument bytes | -24 rax | -32 context
+ *   -8  frame bytes | -16 argument bytes | -24 rax       (not on the fast way)
  *   -40 to -80   rdi rsi rdx rcx r8 r9           (slow path only)
  *   -88 to -120  rbx r12 r13 r14 r15             (slow path only)
  *
@@ -37,6 +37,9 @@
  * (64 bytes).
  *
  * Ways through __morestack, in the order in which they are tried:
+ *   fast     hot, for a small frame without stack arguments: nothing is saved
+ *            but rbp, and nothing is compared but what isn't certain for
+ *            small frames (below, FAST_BYTES)
  *   here     not on a goroutine's stack (signal handlers on their own stack,
  *            threads' own stacks, g0): the guard word is somebody else's
  *   slow     preempt is set, or the next segment is missing or too small: on
@@ -54,10 +57,14 @@
  * is visible; whoever poisons also sends a signal, and the handler poisons
  * again when it finds the PC in mpg_rt_text.)
  *
- * ctx.seg, lo, hi and SP change one after the other here.  The signal handler
- * doesn't look at them when the PC is in mpg_rt_text, and code of handlers
- * that run on other stacks only tests that SP is in [lo, hi): it never is,
- * whichever mixture it sees.
+ * ctx.seg, ctx.guard and SP change one after the other here.  The signal
+ * handler doesn't look at them when the PC is in mpg_rt_text, and code of
+ * handlers that run on other stacks only tests that SP is in [lo, hi) of
+ * ctx.seg: it never is, whichever segment that is.
+ *
+ * What the fast way costs is three pairs of call and return instead of one,
+ * and stores: that is why bounds are read through ctx.seg and have no copy in
+ * the context.  Figures: docs/design/stacks.md, "What a boundary costs".
  *
  * Unwinding: rbp-based, so it crosses segments.  It goes straight on to the
  * function's caller, as if the prologue had not called: GCC's tables for C++
@@ -72,7 +79,6 @@
 #define F_FRAME -8
 #define F_ARGS -16
 #define F_RAX -24
-#define F_CTX -32
 #define F_RDI -40
 #define F_RSI -48
 #define F_RDX -56
@@ -91,6 +97,8 @@
 #define STAY_SP -40
 /* Below rbp: STAY_SP, alignment of the arguments, return address. */
 #define STAY_BYTES 112
+/* The largest frame on the fast way [stack.seg.least] */
+#define FAST_BYTES (SEGMENT_LEAST_BYTES - STAY_BYTES)
 /* Below hi of a new segment: alignment of the arguments, return address. */
 #define SWITCH_BYTES 80
 
@@ -135,15 +143,10 @@
     cmp SEG_GUARD(%r10), %rax
     .endm
 
-/* Make r10, the next segment, the current one of r11, all but guard and SP.
- * rax = hi */
+/* Make r10, the next segment, the current one of r11, all but guard and SP. */
     .macro switch_segment
     mov %rbp, SEG_PREV_SP(%r10)
     mov %r10, CTX_SEG(%r11)
-    mov SEG_LO(%r10), %rax
-    mov %rax, CTX_LO(%r11)
-    mov SEG_HI(%r10), %rax
-    mov %rax, CTX_HI(%r11)
     .endm
 
 /* Write the guard word and look at preempt.  Uses rax; ctx in a register. */
@@ -186,6 +189,7 @@
     .hidden mpgi_morestack_start
 mpgi_morestack_start:
 
+    .p2align 6
 FUNCTION(__morestack)
     .cfi_startproc
     .cfi_personality 0x1b, mpgi_morestack_personality
@@ -193,6 +197,77 @@ FUNCTION(__morestack)
     push %rbp
     .cfi_def_cfa_offset 24
     .cfi_offset %rbp, -24
+/* fast: r11 = context, rbp = segment, then the next; SP is this frame's base */
+    test %r11d, %r11d
+    jnz .Lany
+    cmp $FAST_BYTES, %r10
+    ja .Lany
+    mov %r10, F_FRAME(%rsp)
+    TLS_BASE(%r11)
+    mov %fs:TLS_G(%r11), %r11
+    test %r11, %r11
+    jz .Lnot_fast
+    mov CTX_SEG(%r11), %rbp
+    cmpq $0, CTX_DYNAMIC(%r11)
+    jne .Lnot_fast
+    /* SP in [lo, guard + what the body needs)?  Then it is below hi, too. */
+    cmp SEG_LO(%rbp), %rsp
+    jb .Lnot_fast
+    add $STAY_BYTES, %r10
+    add SEG_GUARD(%rbp), %r10
+    cmp %r10, %rsp
+    jae .Lnot_fast
+    mov SEG_NEXT(%rbp), %rbp
+    test %rbp, %rbp
+    jz .Lnot_fast
+    mov SEG_GUARD(%rbp), %r10
+    mov %rsp, SEG_PREV_SP(%rbp)
+    mov %rbp, CTX_SEG(%r11)
+    mov %r10, CTX_GUARD(%r11)
+    mov %r10, %fs:GUARD_OFFSET
+    cmpl $0, CTX_PREEMPT(%r11)
+    jne .Lundo
+    mov SEG_HI(%rbp), %r11
+    mov 8(%rsp), %r10
+    .cfi_remember_state
+    mov %rsp, %rbp
+    .cfi_def_cfa_register %rbp
+    mov %r11, %rsp
+    inc %r10
+    call *%r10
+.Lreturn_switched:
+    /* Live: rax rdx, vector registers 0 and 1, the x87 stack. */
+    TLS_BASE(%rcx)
+    mov %fs:TLS_G(%rcx), %rcx
+    mov CTX_SEG(%rcx), %rsi
+    mov SEG_PREV(%rsi), %rdi
+    cmpq $0, CTX_DYNAMIC(%rcx)
+    jne .Lreturn_dynamic
+    mov SEG_GUARD(%rdi), %r9
+    mov %rdi, CTX_SEG(%rcx)
+    mov %r9, CTX_GUARD(%rcx)
+    mov %r9, %fs:GUARD_OFFSET
+    cmpl $0, CTX_PREEMPT(%rcx)
+    jne .Lpoison_returned
+.Lleave:
+    leave
+    .cfi_def_cfa %rsp, 16
+    .cfi_restore %rbp
+    ret
+    .cfi_restore_state
+
+/* Preemption comes first: back to the segment of before. */
+.Lundo:
+    mov SEG_PREV(%rbp), %rbp
+    mov SEG_GUARD(%rbp), %r10
+    mov %rbp, CTX_SEG(%r11)
+    mov %r10, CTX_GUARD(%r11)
+    movabs $GUARD_POISON, %r10
+    mov %r10, %fs:GUARD_OFFSET
+.Lnot_fast:
+    mov F_FRAME(%rsp), %r10
+    xor %r11d, %r11d
+.Lany:
     mov %rsp, %rbp
     .cfi_def_cfa_register %rbp
     push %r10
@@ -203,14 +278,14 @@ FUNCTION(__morestack)
     mov %fs:TLS_G(%r11), %r11
     test %r11, %r11
     jz .Lhere
-    cmp CTX_LO(%r11), %rsp
+    mov CTX_SEG(%r11), %rax
+    cmp SEG_LO(%rax), %rsp
     jb .Lhere
-    cmp CTX_HI(%r11), %rsp
+    cmp SEG_HI(%rax), %rsp
     jae .Lhere
     push %r11
     cmpl $0, CTX_PREEMPT(%r11)
     jne .Lslow
-    mov CTX_SEG(%r11), %rax
     cmpq $0, CTX_DYNAMIC(%r11)
     jne .Ldynamic
     /* compare_stay and compare_next in one, with what is needed in r10 */
@@ -227,47 +302,20 @@ FUNCTION(__morestack)
     jb .Lslow
 
 /* hot: rax = next segment, r11 = context */
-    mov SEG_LO(%rax), %r10
+    mov SEG_GUARD(%rax), %r10
     mov %rbp, SEG_PREV_SP(%rax)
     mov %rax, CTX_SEG(%r11)
-    mov %r10, CTX_LO(%r11)
-    mov SEG_GUARD(%rax), %r10
-    mov SEG_HI(%rax), %rax
     mov %r10, CTX_GUARD(%r11)
-    mov %rax, CTX_HI(%r11)
     mov %r10, %fs:GUARD_OFFSET
     cmpl $0, CTX_PREEMPT(%r11)
     jne .Lpoison_switched
-.Lenter_switched: /* rax = hi */
-    mov %rax, %rsp
+.Lenter_switched: /* rax = segment */
+    mov SEG_HI(%rax), %rsp
     cmpq $0, F_ARGS(%rbp)
     jne .Lcopy_switched
 .Lcall_switched:
     call_body
-.Lreturn_switched:
-    /* Live: rax rdx, vector registers 0 and 1, the x87 stack. */
-    mov F_CTX(%rbp), %rcx
-    mov CTX_SEG(%rcx), %rsi
-    cmpq $0, CTX_DYNAMIC(%rcx)
-    jne .Lreturn_dynamic
-    mov SEG_PREV(%rsi), %rsi
-    mov SEG_LO(%rsi), %rdi
-    mov SEG_HI(%rsi), %r8
-    mov SEG_GUARD(%rsi), %r9
-    mov %rsi, CTX_SEG(%rcx)
-    mov %rdi, CTX_LO(%rcx)
-    mov %r8, CTX_HI(%rcx)
-    mov %r9, CTX_GUARD(%rcx)
-    mov %r9, %fs:GUARD_OFFSET
-    cmpl $0, CTX_PREEMPT(%rcx)
-    jne .Lpoison_returned
-.Lleave:
-    .cfi_remember_state
-    leave
-    .cfi_def_cfa %rsp, 16
-    .cfi_restore %rbp
-    ret
-    .cfi_restore_state
+    jmp .Lreturn_switched
 
 .Lpoison_switched:
     movabs $GUARD_POISON, %r10
@@ -318,13 +366,14 @@ FUNCTION(__morestack)
     compare_next
     jb .Lslow
     switch_segment
+    mov %r10, %rax
     jmp .Lenter_switched
 
-/* The body returned with alloca memory live, rcx = context, rsi = segment.
- * What this segment owns is dead: hand it to the older one (rule 2). */
+/* The body returned with alloca memory live, rcx = context, rsi = segment,
+ * rdi = the older one.  What this segment owns is dead: hand it to the older
+ * one (rule 2). */
 .Lreturn_dynamic:
     mov CTX_DYNAMIC(%rcx), %r8
-    mov SEG_PREV(%rsi), %rdi
 1:  cmp %rsi, SEG_PREV(%r8)
     jne 2f
     mov %rdi, SEG_PREV(%r8)
@@ -332,11 +381,7 @@ FUNCTION(__morestack)
     mov SEG_NEXT(%r8), %r8
     test %r8, %r8
     jnz 1b
-2:  mov SEG_LO(%rdi), %r8
-    mov SEG_HI(%rdi), %r9
-    mov %rdi, CTX_SEG(%rcx)
-    mov %r8, CTX_LO(%rcx)
-    mov %r9, CTX_HI(%rcx)
+2:  mov %rdi, CTX_SEG(%rcx)
     jmp .Lleave
 
 /* slow: in C, on g0.  r11 = context.  All that a stack scan must see of the
@@ -465,6 +510,7 @@ END_FUNCTION(__morestack)
  * is __morestack for a frame that is 16 KiB larger.  When the guard word is
  * poisoned the comparison fails, so preemption and live alloca memory take
  * the long way; on a fixed stack it is 0. */
+    .p2align 6
 FUNCTION(__morestack_non_split)
     .cfi_startproc
     .cfi_def_cfa_offset 16
@@ -474,17 +520,17 @@ FUNCTION(__morestack_non_split)
     jb 1f
     test %r11, %r11
     jnz 1f
+    mov (%rsp), %r10
     push %rbp
     .cfi_def_cfa_offset 24
     .cfi_offset %rbp, -24
     mov %rsp, %rbp
     .cfi_def_cfa_register %rbp
-    mov 8(%rbp), %r10
-    sub $8, %rsp
     inc %r10
+    push %r10 /* alignment */
     call *%r10
     /* Not leave: SP would wait for the rbp that the body popped. */
-    add $8, %rsp
+    pop %rcx
     .cfi_def_cfa %rsp, 24
     pop %rbp
     .cfi_def_cfa_offset 16
@@ -568,9 +614,10 @@ FUNCTION(__morestack_allocate_stack_space)
     mov %fs:TLS_G(%r11), %rax
     test %rax, %rax
     jz 1f
-    cmp CTX_LO(%rax), %rsp
+    mov CTX_SEG(%rax), %rcx
+    cmp SEG_LO(%rcx), %rsp
     jb 1f
-    cmp CTX_HI(%rax), %rsp
+    cmp SEG_HI(%rcx), %rsp
     jae 1f
     push_callee_saved
     mov %rax, %rbx

@@ -10,8 +10,6 @@ TIE(CTX_SP, struct mpgi_context, sp);
 TIE(CTX_PC, struct mpgi_context, pc);
 TIE(CTX_RET, struct mpgi_context, ret);
 TIE(CTX_GUARD, struct mpgi_context, guard);
-TIE(CTX_LO, struct mpgi_context, lo);
-TIE(CTX_HI, struct mpgi_context, hi);
 TIE(CTX_SEG, struct mpgi_context, seg);
 TIE(CTX_PREEMPT, struct mpgi_context, preempt);
 TIE(CTX_MXCSR, struct mpgi_context, fpu);
@@ -31,6 +29,8 @@ TIE(TLS_CACHE, struct mpgi_tls, cache);
 TIE(TLS_LIBC, struct mpgi_tls, libc);
 TIE(XSAVE_NEXT, struct mpgi_xsave, next);
 TIE(XSAVE_STATE, struct mpgi_xsave, state);
+_Static_assert(SEGMENT_LEAST_BYTES == MPGI_SEGMENT_LEAST_BYTES,
+               "SEGMENT_LEAST_BYTES");
 _Static_assert(GUARD_POISON == (long) MPGI_GUARD_POISON, "GUARD_POISON");
 
 _Thread_local struct mpgi_tls mpgi_tls;

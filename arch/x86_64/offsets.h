@@ -9,14 +9,12 @@
 #define CTX_PC 8
 #define CTX_RET 16
 #define CTX_GUARD 24
-#define CTX_LO 32
-#define CTX_HI 40
-#define CTX_SEG 48
-#define CTX_PREEMPT 56
-#define CTX_MXCSR 64
-#define CTX_FPUCW 68
-#define CTX_XSAVE 72
-#define CTX_DYNAMIC 80
+#define CTX_SEG 32
+#define CTX_PREEMPT 40
+#define CTX_MXCSR 48
+#define CTX_FPUCW 52
+#define CTX_XSAVE 56
+#define CTX_DYNAMIC 64
 
 /* struct mpgi_segment */
 #define SEG_PREV 0
@@ -25,6 +23,7 @@
 #define SEG_HI 24
 #define SEG_GUARD 32
 #define SEG_PREV_SP 40
+#define SEGMENT_LEAST_BYTES 624
 
 /* struct mpgi_tls */
 #define TLS_G 0

@@ -49,8 +49,6 @@ static int fresh(void **state) {
   memset(&g, 0, sizeof g);
   segment_set(&segment[0], newer, NULL, 0);
   g.ctx.seg = &segment[0];
-  g.ctx.lo = segment[0].lo;
-  g.ctx.hi = segment[0].hi;
   return 0;
 }
 
@@ -119,7 +117,7 @@ static void without_tables_two_words_count(void **state) {
   for (int i = 0; i < n; i++)
     if (user >= r[i].lo && user < r[i].hi) pc = r[i].hi - 1;
   struct mpgi_frame f = {.pc = pc, .sp = at(newer, 8)}, probe = f;
-  assert_int_equal(mpgi_cfi_step(&probe, g.ctx.lo, g.ctx.hi),
+  assert_int_equal(mpgi_cfi_step(&probe, g.ctx.seg->lo, g.ctx.seg->hi),
                    MPGI_STEP_UNKNOWN);
   assert_true(mpgi_frames_are_user(&g, f));
   newer[9] = foreign;
@@ -159,7 +157,7 @@ static void sp_must_lie_in_the_stack(void **state) {
   (void) state;
   struct mpgi_frame f = {.pc = (uintptr_t) a_user_function};
   for (int i = 0; i < 2; i++) {
-    f.sp = i ? (uintptr_t) older : g.ctx.hi;
+    f.sp = i ? (uintptr_t) older : g.ctx.seg->hi;
     assert_false(mpgi_frames_are_user(&g, f));
   }
 }
@@ -190,8 +188,6 @@ static void two_segments(void) {
   segment_set(&segment[0], older, NULL, 0);
   segment_set(&segment[1], newer, &segment[0], at(older, 50));
   g.ctx.seg = &segment[1];
-  g.ctx.lo = segment[1].lo;
-  g.ctx.hi = segment[1].hi;
   /* the grown function's frame; __morestack's; its caller's */
   frame(newer, 100, at(older, 50), grown);
   frame(older, 50, at(older, 60), user); /* return into the prologue */
@@ -336,15 +332,18 @@ static void tables_end_at_the_first_function(void **state) {
   struct mpgi_frame f = {.pc = (uintptr_t) mpgi_goroutine_start + 8,
                          .sp = at(newer, 8),
                          .is_return = true};
-  assert_int_equal(mpgi_cfi_step(&f, g.ctx.lo, g.ctx.hi), MPGI_STEP_END);
+  assert_int_equal(mpgi_cfi_step(&f, g.ctx.seg->lo, g.ctx.seg->hi),
+                   MPGI_STEP_END);
 }
 
 static void no_tables_is_unknown(void **state) {
   (void) state;
   struct mpgi_frame f = {.pc = (uintptr_t) newer, .sp = at(newer, 8)};
-  assert_int_equal(mpgi_cfi_step(&f, g.ctx.lo, g.ctx.hi), MPGI_STEP_UNKNOWN);
+  assert_int_equal(mpgi_cfi_step(&f, g.ctx.seg->lo, g.ctx.seg->hi),
+                   MPGI_STEP_UNKNOWN);
   f.pc = 0;
-  assert_int_equal(mpgi_cfi_step(&f, g.ctx.lo, g.ctx.hi), MPGI_STEP_UNKNOWN);
+  assert_int_equal(mpgi_cfi_step(&f, g.ctx.seg->lo, g.ctx.seg->hi),
+                   MPGI_STEP_UNKNOWN);
 }
 
 /* On a fixed stack the tables alone decide: under qsort it is "no". */

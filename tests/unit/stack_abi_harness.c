@@ -92,7 +92,7 @@ void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args) {
 
 bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx, uintptr_t fp) {
   assert_null(mpgi_tls_g());
-  assert_true(fp > ctx->sp && fp < ctx->hi);
+  assert_true(fp > ctx->sp && fp < ctx->seg->hi);
   atomic_store(&ctx->preempt, 0);
   preempted++;
   clobber();
@@ -147,7 +147,7 @@ static void run_case(const struct abi_case *c, long left, enum sweep how) {
   /* As a function does that is entered above the last case.  The sweep jumps
    * to a lower SP without one: then the dead of one case may be there beside
    * the live of the next, which DYNAMIC_MAX has no room for. */
-  mpgi_stack_dynamic_reap(&stack.ctx, stack.ctx.hi);
+  mpgi_stack_dynamic_reap(&stack.ctx, stack.ctx.seg->hi);
   assert_null(stack.ctx.dynamic);
   uint64_t r = unit_stack_call(&stack, left, c->fn, seed);
   if (r != expected)
@@ -226,12 +226,12 @@ static void on_signal(int sig, siginfo_t *info, void *ucontext) {
   storm_signals++;
   if (!ctx) return;
   mpgi_arch_sigregs(ucontext, &r);
-  bool on_stack = r.sp >= ctx->lo && r.sp < ctx->hi;
+  bool on_stack = r.sp >= ctx->seg->lo && r.sp < ctx->seg->hi;
   if (!mpgi_arch_pc_in_rt(r.pc) && !on_stack) return;
   atomic_store(&ctx->preempt, 1);
   mpgi_arch_guard_set(MPGI_GUARD_POISON);
   if (mpgi_arch_pc_in_rt(r.pc)) return;
-  if (r.sp - ctx->lo < MPGI_INJECT_BYTES + UNIT_STACK_WATCH_BYTES) return;
+  if (r.sp - ctx->seg->lo < MPGI_INJECT_BYTES + UNIT_STACK_WATCH_BYTES) return;
   if (storm_signals & 1) return; /* leave it to the next prologue */
   storm_injected++;
   mpgi_arch_inject_preempt(ucontext);

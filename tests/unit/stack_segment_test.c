@@ -38,14 +38,10 @@ static void cross(uintptr_t live_from) {
   assert_non_null(next);
   next->prev_sp = live_from;
   ctx.seg = next;
-  ctx.lo = next->lo;
-  ctx.hi = next->hi;
   ctx.guard = next->guard;
 }
 static void cross_back(void) {
   ctx.seg = ctx.seg->prev;
-  ctx.lo = ctx.seg->lo;
-  ctx.hi = ctx.seg->hi;
   ctx.guard = ctx.seg->guard;
 }
 
@@ -53,8 +49,6 @@ static void first_segment_has_checks(void **state) {
   (void) state;
   assert_ptr_equal(ctx.seg, &first);
   assert_int_equal(ctx.guard, first.lo + MPGI_GUARD_GAP_BYTES);
-  assert_int_equal(ctx.lo, first.lo);
-  assert_int_equal(ctx.hi, first.hi);
 }
 
 static void growth_doubles_up_to_a_mebibyte(void **state) {
@@ -64,7 +58,7 @@ static void growth_doubles_up_to_a_mebibyte(void **state) {
     expected = expected < (1u << 20) ? 2 * expected : 1u << 20;
     assert_int_equal(mpgi_stack_grow(&cache, &ctx, 100, NO_LIMIT), 0);
     assert_int_equal(ctx.seg->next->bytes, expected);
-    cross(ctx.lo);
+    cross(ctx.seg->lo);
   }
 }
 
@@ -94,7 +88,7 @@ static void limit_counts_all_segments(void **state) {
   int r;
   while ((r = mpgi_stack_grow(&cache, &ctx, 100, limit)) == 0) {
     total += ctx.seg->next->bytes;
-    cross(ctx.lo);
+    cross(ctx.seg->lo);
     assert_true(total <= limit + 2048);
   }
   assert_int_equal(r, -EOVERFLOW);
@@ -123,7 +117,7 @@ static void trim_keeps_what_is_in_use(void **state) {
   (void) state;
   for (int i = 0; i < 4; i++) {
     assert_int_equal(mpgi_stack_grow(&cache, &ctx, 100, NO_LIMIT), 0);
-    cross(ctx.lo);
+    cross(ctx.seg->lo);
   }
   cross_back();
   cross_back();
@@ -138,7 +132,7 @@ static void reset_leaves_the_first(void **state) {
   (void) state;
   for (int i = 0; i < 6; i++) {
     assert_int_equal(mpgi_stack_grow(&cache, &ctx, 3000, NO_LIMIT), 0);
-    cross(ctx.lo);
+    cross(ctx.seg->lo);
   }
   mpgi_stack_reset(NULL, &ctx);
   first_segment_has_checks(state);
@@ -150,7 +144,7 @@ static void find_knows_segments_in_use(void **state) {
   assert_int_equal(mpgi_stack_grow(&cache, &ctx, 100, NO_LIMIT), 0);
   struct mpgi_segment *next = ctx.seg->next;
   assert_null(mpgi_stack_find(&ctx, next->lo)); /* cached, not in use */
-  cross(ctx.lo + 600);
+  cross(ctx.seg->lo + 600);
   assert_ptr_equal(mpgi_stack_find(&ctx, next->lo), next);
   assert_ptr_equal(mpgi_stack_find(&ctx, next->hi - 1), next);
   assert_null(mpgi_stack_find(&ctx, next->hi));
@@ -180,29 +174,29 @@ static void ranges_are_the_live_parts(void **state) {
   assert_int_equal(mpgi_stack_grow(&cache, &ctx, 100, NO_LIMIT), 0);
   cross(from[1]);
   struct seen s = {0};
-  mpgi_stack_ranges(&ctx, ctx.hi - 64, see, &s);
+  mpgi_stack_ranges(&ctx, ctx.seg->hi - 64, see, &s);
   assert_int_equal(s.n, 3);
-  assert_int_equal(s.lo[0], ctx.hi - 64);
-  assert_int_equal(s.hi[0], ctx.hi);
+  assert_int_equal(s.lo[0], ctx.seg->hi - 64);
+  assert_int_equal(s.hi[0], ctx.seg->hi);
   assert_int_equal(s.lo[1], from[1]);
   assert_int_equal(s.hi[1], middle->hi);
   assert_int_equal(s.lo[2], from[0]);
   assert_int_equal(s.hi[2], first.hi);
   /* SP at the very top: nothing of the current one.  SP elsewhere: all. */
   memset(&s, 0, sizeof s);
-  mpgi_stack_ranges(&ctx, ctx.hi, see, &s);
+  mpgi_stack_ranges(&ctx, ctx.seg->hi, see, &s);
   assert_int_equal(s.n, 2);
   memset(&s, 0, sizeof s);
   mpgi_stack_ranges(&ctx, 4096, see, &s);
   assert_int_equal(s.n, 3);
-  assert_int_equal(s.lo[0], ctx.lo);
+  assert_int_equal(s.lo[0], ctx.seg->lo);
 }
 
 static void leaving_makes_older_segments_current(void **state) {
   (void) state;
   for (int i = 0; i < 3; i++) {
     assert_int_equal(mpgi_stack_grow(&cache, &ctx, 100, NO_LIMIT), 0);
-    cross(ctx.lo + 800);
+    cross(ctx.seg->lo + 800);
   }
   struct mpgi_segment *second = ctx.seg->prev->prev;
   mpgi_stack_leave_to(&ctx, second->hi);
