@@ -100,8 +100,10 @@ static const struct fpx_sw *fpx_sw(const ucontext_t *uc) {
   return sw->magic1 == FPX_MAGIC1 ? sw : NULL;
 }
 
+/* A kernel without XSAVE writes the magic, too, but no header behind it. */
 static bool tile_in_use(const ucontext_t *uc) {
-  if (!fpx_sw(uc)) return false;
+  const struct fpx_sw *sw = fpx_sw(uc);
+  if (!sw || !(sw->xfeatures & XSTATE_TILE)) return false;
   uint64_t bv;
   memcpy(&bv, (const char *) uc->uc_mcontext.fpregs + XSTATE_BV_OFFSET,
          sizeof bv);
