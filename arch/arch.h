@@ -252,6 +252,10 @@ MPGI_HIDDEN bool mpgi_libc_preempted(struct mpgi_context *gp);
 MPGI_HIDDEN _Noreturn void mpgi_libc_misuse(const char *what);
 /* One for goroutines was called on a thread that is none's, nor attached. */
 MPGI_HIDDEN _Noreturn void mpgi_not_attached(const char *what);
+/* A longjmp to SP sp that doesn't come from a goroutine's stack: the goroutine
+ * of this thread that goes on there; NULL when it lands elsewhere.  Not on g0
+ * but where the jump is. */
+MPGI_HIDDEN struct mpgi_context *mpgi_jump_to(uintptr_t sp);
 /* gp was async-preempted; its state is saved (pc = mpgi_resume_async). */
 MPGI_HIDDEN _Noreturn void mpgi_async_preempted(struct mpgi_context *gp);
 /* gp's function returned, or mpg_goexit was called. */

@@ -39,9 +39,13 @@ static bool may_stay(const struct mpgi_sigregs *r, const void *ucontext) {
          mpgi_arch_in_syscall(ucontext);
 }
 
+/* Without a ucontext it is on g0, and its registers are saved. */
 static void note_frames(struct mpg_m *mp, const void *ucontext) {
   if (!mp->curg || atomic_load(&mp->caught)) return;
-  mpgi_frames_get_sig(mp->curg, ucontext, &mp->caught_pcs);
+  if (ucontext)
+    mpgi_frames_get_sig(mp->curg, ucontext, &mp->caught_pcs);
+  else
+    mpgi_frames_get(mp->curg, &mp->caught_pcs);
   mp->caught_g = mp->curg;
   atomic_store(&mp->caught, 1);
 }
@@ -130,6 +134,7 @@ void mpgi_fatal_dump(int fd) {
   struct mpg_m *mp = mpgi_tls_m();
   if (mpgi_opt.traceback == MPGI_TRACEBACK_NONE) return;
   bool handler = mp && in_handler(mp);
+  if (handler && !mpgi_tls_g()) note_frames(mp, NULL);
   if (handler && ask_sysmon(fd, mp, false)) return;
   catch_others(mp);
   mpgi_dump_dying(fd, mp ? mp->curg : NULL, false,

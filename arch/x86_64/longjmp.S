@@ -9,7 +9,12 @@
  *
  * __longjmp_chk, what _FORTIFY_SOURCE makes of longjmp, refuses jumps to
  * lower addresses: an older segment often has one.  So it is replaced too,
- * without the check.  Not on a goroutine's stack: libc's, unchanged.
+ * without the check.
+ *
+ * From elsewhere, a signal handler's stack or g0 (a callback of the C library,
+ * libc_call.S), onto the goroutine's: mpgi_jump_to says whether it is one.
+ * Then whatever is on that other stack is abandoned, and with it the call of
+ * the C library.  All other jumps are libc's, unchanged.
  *
  * The target: glibc keeps SP in word 6 of a jmp_buf, rotated left by 17 after
  * xor with the word at %fs:0x30 (sysdeps/x86_64, PTR_MANGLE).
@@ -25,6 +30,7 @@
     RT_TEXT
     .hidden mpgi_tls
     .hidden mpgi_stack_leave_to
+    .hidden mpgi_jump_to
     .hidden siglongjmp
     .hidden __longjmp_chk
     .globl siglongjmp
@@ -40,15 +46,6 @@ HIDDEN_FUNCTION(longjmp)
 #ifdef MPGI_SANITIZE_SWITCHES
     jmp *_longjmp@GOTPCREL(%rip)
 #endif
-    TLS_BASE(%r11)
-    mov %fs:TLS_G(%r11), %rax
-    test %rax, %rax
-    jz 1f
-    mov CTX_SEG(%rax), %rcx
-    cmp SEG_LO(%rcx), %rsp
-    jb 1f
-    cmp SEG_HI(%rcx), %rsp
-    jae 1f
     push %rbp
     .cfi_def_cfa_offset 16
     .cfi_offset %rbp, -16
@@ -61,14 +58,24 @@ HIDDEN_FUNCTION(longjmp)
     push %r15
     mov %rdi, %rbx
     mov %esi, %r12d
-    mov %rax, %r13
-    movq $0, %fs:TLS_G(%r11)
+    mov JB_RSP(%rdi), %r14
+    ror $17, %r14
+    xor %fs:POINTER_GUARD, %r14
+    TLS_BASE(%r11)
+    mov %fs:TLS_G(%r11), %r13
+    test %r13, %r13
+    jz 1f
+    mov CTX_SEG(%r13), %rcx
+    cmp SEG_LO(%rcx), %rsp
+    jb 1f
+    cmp SEG_HI(%rcx), %rsp
+    jae 1f
     mov %rsp, CTX_SP(%r13)
+2:  movq $0, %fs:TLS_G(%r11)
+    movq $0, %fs:TLS_LIBC(%r11)
     mov %fs:TLS_G0_SP(%r11), %rsp
     mov %r13, %rdi
-    mov JB_RSP(%rbx), %rsi
-    ror $17, %rsi
-    xor %fs:POINTER_GUARD, %rsi
+    mov %r14, %rsi
     call mpgi_stack_leave_to
     /* From here on SP on g0 tells the signal handler. */
     TLS_BASE(%r11)
@@ -77,9 +84,17 @@ HIDDEN_FUNCTION(longjmp)
     mov %r12d, %esi
     call *_longjmp@GOTPCREL(%rip)
     ud2
-    .cfi_def_cfa %rsp, 8
-    .cfi_restore %rbp
-1:  jmp *_longjmp@GOTPCREL(%rip)
+1:  and $-16, %rsp
+    mov %r14, %rdi
+    call mpgi_jump_to
+    mov %rax, %r13
+    TLS_BASE(%r11)
+    test %rax, %rax
+    jnz 2b
+    mov %rbx, %rdi
+    mov %r12d, %esi
+    call *_longjmp@GOTPCREL(%rip)
+    ud2
     .cfi_endproc
 END_FUNCTION(longjmp)
 

@@ -64,6 +64,10 @@ __attribute__((weak)) bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx,
   (void) ctx, (void) fp;
   return false;
 }
+__attribute__((weak)) struct mpgi_context *mpgi_jump_to(uintptr_t sp) {
+  (void) sp;
+  return NULL;
+}
 __attribute__((weak, noreturn)) void mpgi_async_preempted(
     struct mpgi_context *ctx) {
   mpgi_arch_resume(ctx);
