@@ -359,7 +359,7 @@ struct mpgi_sched {
   struct mpgi_mutex lock;
   struct mpgi_gqueue runq;    /* lock */
   struct mpgi_gqueue spent;   /* lock: used up their slices (runq.c) */
-  uint32_t spent_passed;      /* lock: so often runq went before */
+  int64_t spent_at;           /* lock: coarse ns when one of them was taken */
   bool spent_turn;            /* lock: who is first in the next fair look */
   _Atomic uint32_t runq_size; /* of both; written under lock, read without */
   struct mpg_p *idle_p;       /* lock */

@@ -24,9 +24,11 @@
  * a slice of each of them.  [runq.spent] runq goes first, but
  *   - a look for one only (the 61st slice, the end of a whole slice) takes from
  *     each list in turn;
- *   - of other looks every SPENT_EVERYth takes from spent.
- * So neither starves.  Of spent one is taken at a time: in a local ring it
- * would be before whoever is woken there.
+ *   - of other looks one takes from spent when none has for SPENT_AFTER_NS.
+ * So neither starves.  (By the clock, because a look may stand for one short
+ * goroutine or for a hundred; whoever is in spent runs a fair while.)  Of spent
+ * one is taken at a time: in a local ring it would be before whoever is woken
+ * there.
  *
  * [fair.turn] Of the global queue and the local one, the other has its turn
  * when whoever came from one has run a whole slice (sysmon says so: turn).  A
@@ -68,7 +70,7 @@ struct mpg_g *mpgi_gqueue_pop(struct mpgi_gqueue *q) {
   return gp;
 }
 
-#define SPENT_EVERY 16
+#define SPENT_AFTER_NS (MPGI_SLICE_NS / 2)
 
 static void globq_size_publish(void) {
   atomic_store_explicit(&mpgi_sched.runq_size, mpgi_globq_n_locked(),
@@ -81,11 +83,15 @@ void mpgi_globq_put_spent_locked(struct mpg_g *gp) {
   globq_size_publish();
 }
 
+static int64_t coarse_now(void) {
+  return atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
+}
+
 /* Both lists have some: is it spent's turn? */
 static bool spent_turn_locked(uint32_t max) {
   struct mpgi_sched *s = &mpgi_sched;
   if (max == 1) return s->spent_turn = !s->spent_turn;
-  return ++s->spent_passed % SPENT_EVERY == 0;
+  return coarse_now() - s->spent_at >= SPENT_AFTER_NS;
 }
 
 void mpgi_globq_put_locked(struct mpg_g *gp) {
@@ -122,9 +128,10 @@ bool mpgi_runq_has_woken(struct mpg_p *pp) {
           atomic_load_explicit(&pp->runnext, memory_order_relaxed));
 }
 
-static struct mpg_g *globq_pop_locked(void) {
+static struct mpg_g *globq_pop_locked(bool *woken) {
   struct mpg_g *gp = mpgi_gqueue_pop(&mpgi_sched.runq);
   if (MPGI_UNLIKELY(gp->woken_globally)) {
+    *woken = true;
     gp->woken_globally = false;
     atomic_fetch_sub_explicit(&mpgi_sched.runq_woken, 1, memory_order_relaxed);
   }
@@ -143,6 +150,7 @@ struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
   struct mpgi_gqueue *q = &mpgi_sched.runq;
   if (mpgi_sched.spent.n && (!q->n || spent_turn_locked(max))) {
     struct mpg_g *gp = mpgi_gqueue_pop(&mpgi_sched.spent);
+    mpgi_sched.spent_at = coarse_now();
     globq_size_publish();
     pp->global_ran = true;
     return gp;
@@ -158,8 +166,10 @@ struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
   /* One that doesn't fit would be put back under the lock that we hold. */
   uint32_t room = room_in(pp);
   if (n > room + 1) n = room + 1;
-  struct mpg_g *first = globq_pop_locked();
-  while (--n) mpgi_runq_put(pp, globq_pop_locked(), false);
+  bool woken = false;
+  struct mpg_g *first = globq_pop_locked(&woken);
+  while (--n) mpgi_runq_put(pp, globq_pop_locked(&woken), false);
+  if (woken) mpgi_hot_runq_mark_woken(pp); /* still [fair.woken] */
   globq_size_publish();
   return first;
 }

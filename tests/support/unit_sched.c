@@ -34,7 +34,7 @@ void unit_sched_setup(void) {
     atomic_store(&gs[i].status, MPGI_G_RUNNABLE);
   }
   s->runq = s->spent = (struct mpgi_gqueue){0};
-  s->spent_passed = 0;
+  s->spent_at = 0;
   s->spent_turn = false;
   atomic_store(&s->runq_size, 0);
   s->nallp = UNIT_PS;

@@ -154,17 +154,36 @@ static void spent_put(int g) {
   mpgi_mutex_unlock(&mpgi_sched.lock);
 }
 
-/* Of 16 looks one is for those that used up their slices. */
+/* Those that used up their slices get one look in half a slice. */
 static void others_go_before_spent_ones(void **state) {
   (void) state;
   atomic_store(&mpgi_sched.procs, 64); /* one at a time */
-  for (int i = 0; i < 3; i++) spent_put(i);
+  for (int i = 0; i < 4; i++) spent_put(i);
   for (int i = 0; i < 60; i++) global_put(100 + i);
-  assert_int_equal(atomic_load(&mpgi_sched.runq_size), 63);
+  assert_int_equal(atomic_load(&mpgi_sched.runq_size), 64);
   int spent = 0, other = 100;
-  for (int look = 1; look <= 48; look++)
-    assert_int_equal(global_get(0, 0), look % 16 ? other++ : spent++);
-  assert_int_equal(spent, 3);
+  for (int ms = 100; ms < 117; ms++) {
+    atomic_store(&mpgi_sched.coarse_now, (int64_t) ms * 1000000);
+    if ((ms - 100) % 5 == 0) assert_int_equal(global_get(0, 0), spent++);
+    assert_int_equal(global_get(0, 0), other++);
+  }
+  assert_int_equal(spent, 4);
+}
+
+/* When nobody else waits, and of fair looks, the clock counts, too. */
+static void any_spent_one_taken_counts(void **state) {
+  (void) state;
+  atomic_store(&mpgi_sched.procs, 64);
+  atomic_store(&mpgi_sched.coarse_now, 100 * 1000000);
+  for (int i = 0; i < 3; i++) spent_put(i);
+  assert_int_equal(global_get(0, 0), 0);
+  global_put(100);
+  global_put(101);
+  assert_int_equal(global_get(0, 0), 100);
+  assert_int_equal(global_get(0, 1), 1);
+  atomic_store(&mpgi_sched.coarse_now, 104 * 1000000);
+  assert_int_equal(global_get(0, 0), 101);
+  assert_int_equal(global_get(0, 0), 2);
 }
 
 static void a_fair_look_takes_from_each_in_turn(void **state) {
@@ -192,6 +211,27 @@ static void spent_ones_are_not_taken_in_batches(void **state) {
 }
 
 static bool has_woken(void) { return mpgi_runq_has_woken(unit_p(0)); }
+
+/* [fair.woken] Moved on to a ring they are still known. */
+static void woken_ones_are_known_in_a_batch(void **state) {
+  (void) state;
+  struct mpgi_gqueue woken = {0};
+  atomic_store(&mpgi_sched.procs, 1);
+  atomic_store(&mpgi_sched.runq_woken, 0);
+  for (int i = 0; i < 4; i++) global_put(i);
+  assert_int_equal(global_get(0, 0), 0);
+  assert_false(has_woken());
+  for (int i = 1; i < 4; i++) assert_int_equal(get(0), i);
+  mpgi_gqueue_push(&woken, unit_g(4));
+  mpgi_gqueue_push(&woken, unit_g(5));
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_globq_put_woken_locked(&woken);
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  assert_int_equal(global_get(0, 0), 4);
+  assert_true(has_woken());
+  assert_int_equal(get(0), 5);
+  assert_false(has_woken());
+}
 
 static void woken_ones_are_known_as_long_as_they_wait(void **state) {
   (void) state;
@@ -451,6 +491,8 @@ int main(void) {
       cmocka_unit_test_setup(woken_ones_wait_in_line_and_are_counted, fresh),
       cmocka_unit_test_setup(others_go_before_spent_ones, fresh),
       cmocka_unit_test_setup(a_fair_look_takes_from_each_in_turn, fresh),
+      cmocka_unit_test_setup(any_spent_one_taken_counts, fresh),
+      cmocka_unit_test_setup(woken_ones_are_known_in_a_batch, fresh),
       cmocka_unit_test_setup(spent_ones_are_not_taken_in_batches, fresh),
       cmocka_unit_test_setup(woken_ones_are_known_as_long_as_they_wait, fresh),
       cmocka_unit_test_setup(global_batch_leaves_room, fresh),
