@@ -23,9 +23,10 @@
  * queues it is on are not looked at while the world is stopped.
  *
  * [move.inv.words] What may point into a stack that is swapped out: itself,
- * and what is redirected: wait.elem, the select's cases and elements.  Any
- * other word of the G that does (a mutex it waits for, say) pins it: RUNTIME.
- * Waits whose other references nobody knows are not on the list wait_is_known.
+ * and what is redirected: wait.elem (an element, or the struct mpgi_io of a
+ * wait for a descriptor), the select's cases and elements.  Any other word of
+ * the G that does (a mutex it waits for, say) pins it: RUNTIME. Waits whose
+ * other references nobody knows are not on the list wait_is_known.
  *
  * Source: Go stack.go (copystack, shrinkstack), which knows every pointer and
  * so may move a stack to another address; home.c says why C can't.
@@ -128,7 +129,7 @@ MPGI_NO_SANITIZE void mpgi_move_words(enum mpgi_pin why,
 
 /* Waits whose references to the stack [move.inv.words] names. */
 static bool wait_is_known(uint8_t reason) {
-  return reason >= MPGI_WAIT_CHAN_SEND && reason <= MPGI_WAIT_SLEEP;
+  return reason >= MPGI_WAIT_CHAN_SEND && reason <= MPGI_WAIT_IO_CLOSE;
 }
 
 static bool is_parked(const struct mpgi_movable *mg) {

@@ -4,7 +4,9 @@
  * A collection may swap out what stayed parked since the one before.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stddef.h>
+#include <sys/socket.h>
 
 #include "../support/check.h"
 
@@ -387,6 +389,106 @@ static void parked_ones_are_small(void *arg) {
   CHECK_EVENTUALLY(atomic_load(&ready) == 0);
 }
 
+/* ---- waits for descriptors ---- */
+
+static int ends[2]; /* of the pair that a case is about */
+
+/* fn waits for something that nobody does before it is swapped out. */
+static void parks_on_a_descriptor(mpg_func fn) {
+  begin();
+  CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  struct mpg_stack_stats before = stats();
+  go_movable(fn, NULL);
+  settle(1);
+  until_counted(&before, COUNTER(swapped_out));
+}
+
+static void close_ends(void) {
+  for (int i = 0; i < 2; i++) mpg_close(ends[i]);
+}
+
+static void read_to_the_stack(void *arg) {
+  (void) arg;
+  uint64_t got[2] = {0, 4};
+  atomic_fetch_add(&ready, 1);
+  CHECK_EQ(mpg_read(ends[0], got, sizeof(got[0])), sizeof(got[0]));
+  got[0] += got[1];
+  mpg_chan_send(done, got);
+}
+
+static void a_reader_moves(void *arg) {
+  (void) arg;
+  uint64_t value = 38;
+  parks_on_a_descriptor(read_to_the_stack);
+  CHECK_EQ(mpg_write(ends[1], &value, sizeof(value)), sizeof(value));
+  CHECK_EQ(result(), 42);
+  close_ends();
+}
+
+static void read_until_closed(void *arg) {
+  (void) arg;
+  uint64_t got = 5;
+  atomic_fetch_add(&ready, 1);
+  CHECK_EQ(mpg_read(ends[0], &got, sizeof(got)), -ECANCELED);
+  mpg_chan_send(done, &got);
+}
+
+static void closing_brings_a_reader_back(void *arg) {
+  (void) arg;
+  parks_on_a_descriptor(read_until_closed);
+  close_ends();
+  CHECK_EQ(result(), 5);
+}
+
+static void fill(int fd) {
+  static const char much[4096];
+  while (send(fd, much, sizeof(much), MSG_DONTWAIT) > 0) continue;
+  CHECK_EQ(errno, EAGAIN);
+}
+
+static void write_from_the_stack(void *arg) {
+  (void) arg;
+  uint64_t mine = 77;
+  fill(ends[0]);
+  atomic_fetch_add(&ready, 1);
+  CHECK_EQ(mpg_write(ends[0], &mine, sizeof(mine)), sizeof(mine));
+  mpg_chan_send(done, &mine);
+}
+
+static void a_writer_moves(void *arg) {
+  (void) arg;
+  static char much[65536];
+  ssize_t n;
+  parks_on_a_descriptor(write_from_the_stack);
+  do {
+    n = mpg_read(ends[1], much, sizeof(much));
+    CHECK_GE(n, 8);
+  } while (much[n - 8] != 77);
+  CHECK_EQ(result(), 77);
+  close_ends();
+}
+
+static void wait_for_a_while(void *arg) {
+  (void) arg;
+  volatile uint64_t mine = 9;
+  int64_t until = mpg_now() + 300 * INT64_C(1000000);
+  atomic_fetch_add(&ready, 1);
+  CHECK_EQ(mpg_wait_fd(ends[0], POLLIN, until), -ETIMEDOUT);
+  CHECK_GE(mpg_now(), until);
+  mpg_chan_send(done, &(uint64_t){mine});
+}
+
+/* It may be over before a collection on a busy machine: not counted on. */
+static void a_deadline_brings_it_back(void *arg) {
+  (void) arg;
+  begin();
+  CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  go_movable(wait_for_a_while, NULL);
+  settle(1);
+  CHECK_EQ(result(), 9);
+  close_ends();
+}
+
 /* An image can be looked at like a stack. */
 static void tracebacks_show_them(void *arg) {
   (void) arg;
@@ -457,6 +559,10 @@ static const struct check_case cases[] = {
     INSIDE(a_register_pins),
     INSIDE(what_the_runtime_waits_for_pins),
     INSIDE(a_pin_does_not_last),
+    INSIDE(a_reader_moves),
+    INSIDE(closing_brings_a_reader_back),
+    INSIDE(a_writer_moves),
+    INSIDE(a_deadline_brings_it_back),
     INSIDE(parked_ones_are_small),
     INSIDE(tracebacks_show_them),
     INSIDE(the_run_may_end_meanwhile),
