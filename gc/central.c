@@ -86,13 +86,15 @@ static void unswept_taken(struct mpgi_central *c, struct mpgi_span *s) {
   mpgi_span_state_set(s, MPGI_SPAN_UNSWEPT, MPGI_SPAN_SWEEPING);
 }
 
-struct mpgi_span *mpgi_central_unswept_pop(unsigned kind, unsigned class) {
+uint32_t mpgi_central_unswept_pop(unsigned kind, unsigned class,
+                                  struct mpgi_span **out, uint32_t max) {
   struct mpgi_central *c = &mpgi_central[kind][class];
+  uint32_t n = 0;
   mpgi_mutex_lock(&c->lock);
-  struct mpgi_span *s = list_pop(&c->unswept);
-  if (s != NULL) unswept_taken(c, s);
+  while (n < max && (out[n] = list_pop(&c->unswept)) != NULL)
+    unswept_taken(c, out[n++]);
   mpgi_mutex_unlock(&c->lock);
-  return s;
+  return n;
 }
 
 bool mpgi_central_has_unswept(unsigned kind, unsigned class) {
@@ -117,15 +119,16 @@ static struct mpgi_span *sweep_for_cells(unsigned kind, unsigned class) {
   struct mpgi_span *found = NULL;
   for (int i = 0; i < SWEEP_LIMIT && found == NULL; i++) {
     mpgi_sweep_enter();
-    struct mpgi_span *s = mpgi_central_unswept_pop(kind, class);
-    if (s != NULL) {
+    struct mpgi_span *s;
+    uint32_t n = mpgi_central_unswept_pop(kind, class, &s, 1);
+    if (n > 0) {
       if (mpgi_sweep_span(s) < s->objects)
         found = s;
       else
         mpgi_central_release(s);
     }
-    mpgi_sweep_leave(s != NULL);
-    if (s == NULL) break;
+    mpgi_sweep_leave(n);
+    if (n == 0) break;
   }
   return found;
 }
@@ -134,9 +137,11 @@ static struct mpgi_span *sweep_for_cells(unsigned kind, unsigned class) {
 static uint32_t pages_for_span(unsigned kind, uint32_t n, bool *zero) {
   enum mpgi_sort sort = mpgi_sort_of(kind);
   uint32_t page = mpgi_heap_pages_reuse(sort, n, zero);
-  for (int i = 0; i < RECLAIM_LIMIT && page == MPGI_NO_PAGE; i++) {
-    if (!mpgi_sweep_pending() || !mpgi_sweep_one()) break;
-    if (i % 16 == 15) page = mpgi_heap_pages_reuse(sort, n, zero);
+  uint32_t swept = 0, some;
+  while (page == MPGI_NO_PAGE && swept < RECLAIM_LIMIT &&
+         (some = mpgi_sweep_some()) > 0) {
+    swept += some;
+    page = mpgi_heap_pages_reuse(sort, n, zero);
   }
   if (page == MPGI_NO_PAGE) page = mpgi_heap_pages_alloc(sort, n, zero);
   return page;
@@ -172,17 +177,10 @@ struct mpgi_span *mpgi_central_acquire(unsigned kind, unsigned class) {
   return mpgi_span_new(page, pages, class, kind, zero, 0, MPGI_SPAN_CACHED);
 }
 
-void mpgi_central_release(struct mpgi_span *s) {
-  struct mpgi_central *c = mpgi_central_of(s);
+static void list_locked(struct mpgi_central *c, struct mpgi_span *s) {
   enum mpgi_span_state from = mpgi_span_state(s);
   MPG_ASSERT(from == MPGI_SPAN_CACHED || from == MPGI_SPAN_SWEEPING);
   atomic_store_explicit(&s->owner, NULL, memory_order_release);
-  if (from == MPGI_SPAN_SWEEPING &&
-      atomic_load_explicit(&s->used, memory_order_relaxed) == 0) {
-    mpgi_span_free(s);
-    return;
-  }
-  mpgi_mutex_lock(&c->lock);
   uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
   if (used < s->objects) {
     mpgi_span_state_set(s, from, MPGI_SPAN_PARTIAL);
@@ -191,6 +189,35 @@ void mpgi_central_release(struct mpgi_span *s) {
     mpgi_span_state_set(s, from, MPGI_SPAN_FULL);
     list_push(&c->full, s);
   }
+}
+
+void mpgi_central_release(struct mpgi_span *s) {
+  if (mpgi_span_state(s) == MPGI_SPAN_SWEEPING) {
+    mpgi_central_swept(&s, 1);
+    return;
+  }
+  struct mpgi_central *c = mpgi_central_of(s);
+  mpgi_mutex_lock(&c->lock);
+  list_locked(c, s);
+  mpgi_mutex_unlock(&c->lock);
+}
+
+void mpgi_central_swept(struct mpgi_span *const *s, uint32_t n) {
+  struct mpgi_central *c = mpgi_central_of(s[0]);
+  uint32_t empty = 0;
+  MPG_ASSERT(n > 0 && n <= MPGI_SWEEP_BATCH);
+  for (uint32_t i = 0; i < n; i++) {
+    MPG_ASSERT(mpgi_span_state(s[i]) == MPGI_SPAN_SWEEPING);
+    MPG_ASSERT(mpgi_central_of(s[i]) == c);
+    if (atomic_load_explicit(&s[i]->used, memory_order_relaxed) > 0) continue;
+    atomic_store_explicit(&s[i]->owner, NULL, memory_order_release);
+    mpgi_span_free(s[i]);
+    empty |= 1u << i;
+  }
+  if (empty == (1u << n) - 1) return;
+  mpgi_mutex_lock(&c->lock);
+  for (uint32_t i = 0; i < n; i++)
+    if (!(empty >> i & 1)) list_locked(c, s[i]);
   mpgi_mutex_unlock(&c->lock);
 }
 

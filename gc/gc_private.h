@@ -321,9 +321,13 @@ MPGI_HIDDEN struct mpgi_span *mpgi_central_large(unsigned kind, size_t bytes,
                                                  size_t align);
 /* An explicit free changed a listed span: move it, or free it when empty. */
 MPGI_HIDDEN void mpgi_central_cell_freed(struct mpgi_span *s, uint32_t index);
-/* Take an unswept span off its list, SWEEPING; NULL: none. */
-MPGI_HIDDEN struct mpgi_span *mpgi_central_unswept_pop(unsigned kind,
-                                                       unsigned class);
+/* Take up to max unswept spans off their list, SWEEPING; returns how many. */
+MPGI_HIDDEN uint32_t mpgi_central_unswept_pop(unsigned kind, unsigned class,
+                                              struct mpgi_span **out,
+                                              uint32_t max);
+/* Release n spans of one class and kind that were SWEEPING; n > 0. */
+#define MPGI_SWEEP_BATCH 16
+MPGI_HIDDEN void mpgi_central_swept(struct mpgi_span *const *s, uint32_t n);
 /* Is it worth a pop?  Without a lock. */
 MPGI_HIDDEN bool mpgi_central_has_unswept(unsigned kind, unsigned class);
 /* Take this one if it is unswept. */
@@ -460,11 +464,12 @@ MPGI_HIDDEN void mpgi_roots_piece(size_t i, mpgi_visit *visit, void *arg);
 MPGI_HIDDEN uint32_t mpgi_sweep_span(struct mpgi_span *s);
 /* Bracket of every sweep, so that finish can wait for others. */
 MPGI_HIDDEN void mpgi_sweep_enter(void);
-MPGI_HIDDEN void mpgi_sweep_leave(bool swept);
+MPGI_HIDDEN void mpgi_sweep_leave(uint32_t swept);
 /* Spans are unswept or being swept. */
 MPGI_HIDDEN bool mpgi_sweep_pending(void);
-/* Sweep one span of any class; false: none is unswept. */
-MPGI_HIDDEN bool mpgi_sweep_one(void);
+/* Sweep up to MPGI_SWEEP_BATCH spans of any class; returns how many; 0: none is
+ * unswept. */
+MPGI_HIDDEN uint32_t mpgi_sweep_some(void);
 /* Nothing is unswept or being swept when it returns. */
 MPGI_HIDDEN void mpgi_sweep_finish(void);
 /* With the world stopped, after the flip: n spans wait. */

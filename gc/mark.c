@@ -77,24 +77,31 @@ static const struct mpgi_mark_ops *ops(void) {
 
 struct mpgi_mark_class mpgi_mark_class[MPGI_ENTRY_SORT_MASK + 1];
 
+static mpgi_item item_bits(const struct mpgi_class *c, unsigned kind,
+                           unsigned sort) {
+  unsigned words = c->usable / sizeof(uintptr_t);
+  if (kind == MPGI_KIND_TYPED) words++; /* its type */
+  bool small = kind == MPGI_KIND_SCAN && words > 0 && words <= MPGI_SMALL_WORDS;
+  if (words == 0 || words > MPGI_ITEM_REACH_MASK) words = MPGI_ITEM_REACH_MASK;
+  return MPGI_ITEM_SET | (uint64_t) sort << MPGI_ITEM_CLASS_SHIFT | words |
+         (small ? 0 : MPGI_ITEM_LOOK);
+}
+
 static struct mpgi_mark_class class_of(const struct mpgi_class *c,
-                                       unsigned kind) {
-  unsigned usable = kind == MPGI_KIND_SCAN ? c->usable : 0;
-  unsigned small = MPGI_SMALL_WORDS * sizeof(uintptr_t);
+                                       unsigned kind, unsigned sort) {
   return (struct mpgi_mark_class){
       .magic = c->magic,
       .bytes = (uint16_t) c->bytes,
-      .usable = (uint16_t) usable,
-      .chase = (uint16_t) (usable <= MPGI_CHASE_BYTES ? usable : 0),
-      .small = (uint8_t) (usable <= small ? usable : 0),
-      .ahead = (uint8_t) ((c->usable - sizeof(uintptr_t)) % 128)};
+      .usable = (uint16_t) (kind == MPGI_KIND_SCAN ? c->usable : 0),
+      .item = item_bits(c, kind, sort)};
 }
 
 static void classes_init(void) {
   for (unsigned kind = 0; kind < MPGI_KIND_COUNT; kind++)
-    for (unsigned i = 0; i < MPGI_CLASSES; i++)
-      mpgi_mark_class[kind << MPGI_ENTRY_KIND_SHIFT | i] =
-          class_of(&mpgi_class[i], kind);
+    for (unsigned i = 0; i < MPGI_CLASSES; i++) {
+      unsigned sort = kind << MPGI_ENTRY_KIND_SHIFT | i;
+      mpgi_mark_class[sort] = class_of(&mpgi_class[i], kind, sort);
+    }
 }
 
 static unsigned state_markers(uint64_t s) {

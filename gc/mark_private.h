@@ -15,13 +15,18 @@
 
 /* A marked object whose words are still to be scanned; or, of a large one,
  * what lies above an address.  0 is no item.
- *   bits 0-35 (address - heap.lo) / 16, 36-42 class, 43-44 kind, 45 set;
- * the rest is of no meaning. */
+ *   bits 0-3 reach, 4-39 offset from heap.lo (of 16 bytes), 40-46 class, 47-48
+ * kind, 49 set, 63 not small; the rest is of no meaning. */
 typedef uint64_t mpgi_item;
-#define MPGI_ITEM_CLASS_SHIFT 36
-#define MPGI_ITEM_KIND_SHIFT 43
-#define MPGI_ITEM_SET (UINT64_C(1) << 45)
-#define MPGI_ITEM_INDEX_SHIFT 46 /* of a pending one: its cell's number */
+#define MPGI_ITEM_REACH_MASK UINT64_C(0xf)
+#define MPGI_ITEM_CLASS_SHIFT 40
+#define MPGI_ITEM_KIND_SHIFT 47
+#define MPGI_ITEM_SET (UINT64_C(1) << 49)
+#define MPGI_ITEM_INDEX_SHIFT 50 /* of a pending one: its cell's number */
+#define MPGI_ITEM_LOOK (UINT64_C(1) << 63)
+_Static_assert((MPGI_SMALL_PAGES_MAX << MPGI_PAGE_LOG2) / MPGI_CELL_MIN_BYTES <=
+                   1 << (63 - MPGI_ITEM_INDEX_SHIFT),
+               "numbers of cells fit");
 /* Set in items without words to scan. */
 #define MPGI_ITEM_NOSCAN_SHIFT MPGI_ITEM_KIND_SHIFT
 _Static_assert(MPGI_KIND_NOSCAN == 1 && MPGI_KIND_COUNT <= 3,
@@ -29,9 +34,18 @@ _Static_assert(MPGI_KIND_NOSCAN == 1 && MPGI_KIND_COUNT <= 3,
 /* A large object is scanned in pieces so that others can take part. */
 #define MPGI_MARK_PIECE_BYTES ((size_t) 128 << 10)
 
+/* Words that are scanned and read with an object, as far as two lines of cache
+ * go.  These are all words of a small one, which is scanned without a look at
+ * its class. */
+static inline unsigned mpgi_item_reach(mpgi_item it) {
+  return (unsigned) (it & MPGI_ITEM_REACH_MASK);
+}
+static inline bool mpgi_item_is_small(mpgi_item it) {
+  return (it & MPGI_ITEM_LOOK) == 0;
+}
 static inline uintptr_t mpgi_item_offset(mpgi_item it) {
-  return (uintptr_t) (it & ((UINT64_C(1) << MPGI_ITEM_CLASS_SHIFT) - 1))
-         << MPGI_GRANULE_LOG2;
+  return (uintptr_t) (it & ((UINT64_C(1) << MPGI_ITEM_CLASS_SHIFT) - 1) &
+                      ~MPGI_ITEM_REACH_MASK);
 }
 static inline unsigned mpgi_item_class(mpgi_item it) {
   return (unsigned) (it >> MPGI_ITEM_CLASS_SHIFT) & 127;
@@ -42,12 +56,6 @@ static inline unsigned mpgi_item_kind(mpgi_item it) {
 /* Class and kind, side by side as in an entry of the page table. */
 static inline unsigned mpgi_item_sort(mpgi_item it) {
   return (unsigned) (it >> MPGI_ITEM_CLASS_SHIFT) & 511;
-}
-static inline mpgi_item mpgi_item_of(uintptr_t offset, unsigned class,
-                                     unsigned kind) {
-  return MPGI_ITEM_SET | (uint64_t) kind << MPGI_ITEM_KIND_SHIFT |
-         (uint64_t) class << MPGI_ITEM_CLASS_SHIFT |
-         offset >> MPGI_GRANULE_LOG2;
 }
 
 /* ---- buffers (workbuf.c) ---- */
@@ -91,6 +99,7 @@ MPGI_HIDDEN void mpgi_workbuf_reset(size_t keep);
 /* Work is counted in objects; every so many bytes of one count as another. */
 #define MPGI_BUSY_BYTES 64
 #define MPGI_MARK_LOOK 256  /* work between two looks after others */
+#define MPGI_NEAR_MIN 16    /* candidates that tell whether they are near */
 #define MPGI_VECTOR_WORDS 8 /* stores of whole vectors write beyond the end */
 
 /* One marker's state.  Owner: the thread that marks with it. */
@@ -101,6 +110,7 @@ struct mpgi_marker {
   bool interior;          /* mark_exact.c: candidates are a root's words */
   bool alone;             /* no other marker, no mutator: no atomics needed */
   bool odd;               /* which half of `grey` is current */
+  bool near;              /* candidates lie close together */
   uint64_t busy, look_at; /* work done; when to look after others */
   int clock;              /* CPU clock of the thread; -1: none */
   int64_t clock_start;
@@ -139,17 +149,19 @@ MPGI_HIDDEN extern _Atomic bool mpgi_mark_interior;
 _Static_assert(MPGI_ENTRY_SORT_MASK == 511, "mpgi_item_sort");
 struct mpgi_mark_class {
   uint32_t magic;  /* as in struct mpgi_class */
-  uint16_t bytes;  /* as in struct mpgi_class */
+  uint16_t bytes;  /* as in struct mpgi_class; 0: the sort is of no cells */
   uint16_t usable; /* of conservatively scanned small cells; else 0 */
-  uint16_t chase;  /* usable, when it is at most MPGI_CHASE_BYTES */
-  uint8_t small;   /* usable, when it is at most MPGI_SMALL_WORDS */
-  uint8_t ahead;   /* offset of an object's second line to be fetched */
-  uint32_t unused;
+  mpgi_item item;  /* but for the offset */
 };
 _Static_assert(sizeof(struct mpgi_mark_class) == 16, "a shift");
 #define MPGI_CHASE_BYTES 128 /* larger ones are better scanned in batches */
 MPGI_HIDDEN extern struct mpgi_mark_class
     mpgi_mark_class[MPGI_ENTRY_SORT_MASK + 1];
+static inline mpgi_item mpgi_item_of(uintptr_t offset, unsigned class,
+                                     unsigned kind) {
+  unsigned sort = kind << MPGI_ENTRY_KIND_SHIFT | class;
+  return mpgi_mark_class[sort].item + offset;
+}
 
 /* Called by the processor-specific half. */
 /* Room for n items in the current buffer, n < MPGI_WORKBUF_ITEMS.  When there

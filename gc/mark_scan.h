@@ -18,6 +18,8 @@
  *            and not marked yet?  Mark it, push it
  *   locate   page table, class, multiplication: cell and pair of a candidate.
  *            The pair's line is prefetched and it waits in `pending`
+ *   near     locate and mark in one: while most candidates are on the page of
+ *            the one before, nothing is won by waiting for their bits
  * So neither objects nor their bits are waited for; and because batches are
  * appended to without branches (store always, advance by 0 or 1) the
  * unpredictable outcomes - is it a pointer, is it marked - cost no
@@ -126,58 +128,218 @@ COLD void mark_pending(struct mpgi_marker *m) {
 
 /* ---- candidates ---- */
 
-/* Page offsets of a cell far inside a huge object take several hops. */
-COLD bool locate_far(uintptr_t *off) {
-  struct mpgi_cell cell;
-  if (!mpgi_cell_find(mpgi_heap.lo + *off, &cell)) return false;
-  *off = cell.base - mpgi_heap.lo;
-  return true;
-}
-
 _Static_assert(MPGI_ITEM_KIND_SHIFT - MPGI_ITEM_CLASS_SHIFT ==
                    MPGI_ENTRY_KIND_SHIFT,
                "class and kind lie side by side in entries as in items");
-_Static_assert((uint64_t) MPGI_ENTRY_USED << MPGI_ITEM_CLASS_SHIFT ==
-                   MPGI_ITEM_SET,
-               "and what says that there is a span");
-#define SORT_AND_USED (MPGI_ENTRY_SORT_MASK | MPGI_ENTRY_USED)
+
+/* What a candidate names: its cell's bits and item. */
+struct named {
+  struct mpgi_pair *pair; /* NULL: nothing, or what locate_odd is for */
+  mpgi_item item;         /* without the cell's number */
+  uint64_t index;
+  uint32_t page, bytes;
+};
+
+/* Constant while words are located, in registers. */
+struct tables {
+  const _Atomic uint32_t *entry;
+  struct mpgi_pair *pair;
+};
+HOT struct tables tables_get(void) {
+  return (struct tables){mpgi_heap.entry, mpgi_heap.pair};
+}
+
+/* The cell at an offset, if it is one of several in a span.  `exact`: only if
+ * it begins there; else the pair is one without allocated cells. */
+HOT struct named locate_one(struct tables t, uintptr_t off) {
+  uint32_t page = (uint32_t) (off >> MPGI_PAGE_LOG2);
+  uint32_t e = atomic_load_explicit(&t.entry[page], memory_order_acquire);
+  const struct mpgi_mark_class *c = &mpgi_mark_class[e & MPGI_ENTRY_SORT_MASK];
+  struct named to = {.bytes = c->bytes};
+  if (MPGI_UNLIKELY(to.bytes == 0)) return to;
+  to.page = page - (e >> MPGI_ENTRY_BACK_SHIFT);
+  uintptr_t span = (uintptr_t) to.page << MPGI_PAGE_LOG2;
+  to.index = (uint64_t) (off - span) * c->magic >> 32;
+  to.pair = t.pair + (size_t) to.page * MPGI_PAGE_PAIRS + to.index / 64;
+  to.item = c->item + span + to.index * to.bytes;
+  return to;
+}
+
+/* Is the cell to be kept by the word at off? */
+HOT bool counts(const struct mpgi_marker *m, mpgi_item it, uintptr_t off) {
+  return !EXACT || m->interior || mpgi_item_offset(it) == off;
+}
+
+HOT void pending_put(struct mpgi_marker *m, uint32_t at, struct named to) {
+  __builtin_prefetch(to.pair, 1);
+  m->pending_pair[at] = to.pair;
+  m->pending_item[at] = to.item | to.index << MPGI_ITEM_INDEX_SHIFT;
+}
+
+/* A word into a large object, or into no span. */
+COLD void locate_odd(struct mpgi_marker *m, uintptr_t off) {
+  struct mpgi_cell cell;
+  if (!mpgi_cell_find(mpgi_heap.lo + off, &cell)) return;
+  uintptr_t base = cell.base - mpgi_heap.lo;
+  uint32_t page = (uint32_t) (base >> MPGI_PAGE_LOG2);
+  uint32_t e =
+      atomic_load_explicit(&mpgi_heap.entry[page], memory_order_acquire);
+  struct named to = {
+      .pair = mpgi_heap.pair + (size_t) page * MPGI_PAGE_PAIRS,
+      .item = mpgi_mark_class[e & MPGI_ENTRY_SORT_MASK].item + base};
+  if (counts(m, to.item, off)) pending_put(m, m->n_pending++, to);
+}
+
+/* Of n candidates, `same` have their bits in the pair of the one before. */
+HOT void near_or_far(struct mpgi_marker *m, uint32_t n, uint32_t same) {
+  if (n >= MPGI_NEAR_MIN) m->near = same >= n / 4;
+}
 
 /* Candidates become pending. */
 COLD void locate(struct mpgi_marker *m) {
-  if (m->n_pending + m->n_candidates > MPGI_CANDIDATES) mark_pending(m);
-  const _Atomic uint32_t *const entry = mpgi_heap.entry;
-  struct mpgi_pair *const pairs = mpgi_heap.pair;
-  uint32_t n = m->n_pending;
-  const uintptr_t *end = m->candidate + m->n_candidates;
-  for (const uintptr_t *at = m->candidate; at < end; at++) {
-    uintptr_t off = *at;
-    uint32_t page = (uint32_t) (off >> MPGI_PAGE_LOG2);
-    uint32_t e = atomic_load_explicit(&entry[page], memory_order_acquire);
-    uint32_t back = e >> MPGI_ENTRY_BACK_SHIFT;
-    if (MPGI_UNLIKELY(back == MPGI_ENTRY_BACK_MAX)) {
-      if (!locate_far(&off) || (EXACT && !m->interior && off != *at)) continue;
-      page = (uint32_t) (off >> MPGI_PAGE_LOG2);
-      e = atomic_load_explicit(&entry[page], memory_order_acquire);
-      back = 0;
+  uint32_t n = m->n_candidates, same = 0;
+  const struct mpgi_pair *last = NULL;
+  if (m->n_pending + n > MPGI_CANDIDATES) mark_pending(m);
+  const struct tables t = tables_get();
+  uint32_t at = m->n_pending;
+  for (uint32_t i = 0; i < n; i++) {
+    uintptr_t off = m->candidate[i];
+    struct named to = locate_one(t, off);
+    if (MPGI_UNLIKELY(to.bytes == 0)) {
+      m->n_pending = at;
+      locate_odd(m, off);
+      at = m->n_pending;
+      continue;
     }
-    const struct mpgi_mark_class *c =
-        &mpgi_mark_class[e & MPGI_ENTRY_SORT_MASK];
-    page -= back;
-    uintptr_t span = (uintptr_t) page << MPGI_PAGE_LOG2;
-    uint64_t index = (uint64_t) (off - span) * c->magic >> 32;
-    struct mpgi_pair *pair =
-        pairs + (size_t) page * MPGI_PAGE_PAIRS + index / 64;
-    __builtin_prefetch(pair, 1);
-    m->pending_pair[n] = pair;
-    m->pending_item[n] = (span + index * c->bytes) >> MPGI_GRANULE_LOG2 |
-                         (uint64_t) (e & SORT_AND_USED)
-                             << MPGI_ITEM_CLASS_SHIFT |
-                         index << MPGI_ITEM_INDEX_SHIFT;
-    n += (e != 0) &
-         (!EXACT || m->interior || span + (uintptr_t) index * c->bytes == off);
+    pending_put(m, at, to);
+    at += counts(m, to.item, off);
+    same += to.pair == last;
+    last = to.pair;
   }
-  m->n_pending = n;
+  m->n_pending = at;
   m->n_candidates = 0;
+  near_or_far(m, n, same);
+}
+
+/* The page that the last candidate was on: what locating needs of it. */
+struct near_page {
+  uint32_t page; /* MPGI_NO_PAGE: none */
+  uint32_t magic, bytes;
+  uintptr_t span;         /* offset of its span */
+  struct mpgi_pair *pair; /* of that */
+  mpgi_item item;         /* of the cell at offset 0 */
+};
+
+HOT struct near_page near_page_get(struct tables t, uint32_t page) {
+  uint32_t e = atomic_load_explicit(&t.entry[page], memory_order_acquire);
+  const struct mpgi_mark_class *c = &mpgi_mark_class[e & MPGI_ENTRY_SORT_MASK];
+  uint32_t first = page - (e >> MPGI_ENTRY_BACK_SHIFT);
+  uintptr_t span = (uintptr_t) first << MPGI_PAGE_LOG2;
+  return (struct near_page){
+      c->bytes != 0 ? page : MPGI_NO_PAGE,       c->magic,      c->bytes, span,
+      t.pair + (size_t) first * MPGI_PAGE_PAIRS, c->item + span};
+}
+
+/* Candidates one after the other whose bits are in one pair: these stay in a
+ * register, and counting is done once. */
+struct near_group {
+  struct mpgi_pair *pair;
+  uint64_t before, white; /* allocated and not marked: at first; still */
+  mpgi_item *first;       /* the first that was pushed */
+  uint32_t bytes;         /* of a cell */
+  unsigned push;          /* 1; 0: they have no words to scan */
+};
+
+struct near {
+  mpgi_item *top;
+  uint64_t objects, bytes;
+};
+
+HOT struct near_group near_group_begin(const struct near_page *p,
+                                       struct mpgi_pair *pair, mpgi_item *top) {
+  uint64_t white = mpgi_load(&pair->alloc) & ~mpgi_load(&pair->mark);
+  unsigned noscan = (unsigned) (p->item >> MPGI_ITEM_NOSCAN_SHIFT) & 1;
+  return (struct near_group){pair, white, white, top, p->bytes, !noscan};
+}
+
+/* Push the item of the cell with this number, if it is white. */
+HOT void near_push(struct near *n, struct near_group *g, mpgi_item it,
+                   uint64_t index, bool alone) {
+  *n->top = alone ? it : it | index << MPGI_ITEM_INDEX_SHIFT;
+  n->top += (unsigned) (g->white >> index % 64) & g->push;
+  g->white &= ~(UINT64_C(1) << index % 64);
+}
+
+/* Others were first to mark some: these are theirs to scan. */
+COLD mpgi_item *near_group_without(const struct near_group *g, mpgi_item *top,
+                                   uint64_t lost) {
+  mpgi_item *to = g->first;
+  for (const mpgi_item *at = g->first; at < top; at++)
+    if (!(lost >> (*at >> MPGI_ITEM_INDEX_SHIFT) % 64 & 1)) *to++ = *at;
+  return to;
+}
+
+HOT void near_group_end(struct near *n, const struct near_group *g,
+                        bool alone) {
+  uint64_t fresh = g->before & ~g->white;
+  if (fresh == 0) return;
+  if (alone) {
+    mpgi_store(&g->pair->mark, mpgi_load(&g->pair->mark) | fresh);
+  } else {
+    uint64_t lost = fresh & atomic_fetch_or_explicit(&g->pair->mark, fresh,
+                                                     memory_order_relaxed);
+    fresh &= ~lost;
+    if (MPGI_UNLIKELY(lost != 0)) n->top = near_group_without(g, n->top, lost);
+  }
+  uint64_t count = (uint64_t) __builtin_popcountll(fresh);
+  n->objects += count;
+  n->bytes += count * g->bytes;
+}
+
+/* Candidates are marked and pushed at once: their bits are at hand.  The buffer
+ * has room for all of them. */
+HOT void near_some(struct mpgi_marker *m, bool alone) {
+  const struct tables t = tables_get();
+  struct near to = {m->buf->item + m->buf->n, 0, 0};
+  struct near_page p = {.page = MPGI_NO_PAGE};
+  struct near_group g = {.pair = NULL};
+  uint32_t n = m->n_candidates, groups = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    uintptr_t off = m->candidate[i];
+    uint32_t page = (uint32_t) (off >> MPGI_PAGE_LOG2);
+    if (page != p.page) {
+      p = near_page_get(t, page);
+      if (MPGI_UNLIKELY(p.page != page)) {
+        locate_odd(m, off);
+        continue;
+      }
+    }
+    uint64_t index = (uint64_t) (off - p.span) * p.magic >> 32;
+    mpgi_item it = p.item + index * p.bytes;
+    if (!counts(m, it, off)) continue;
+    struct mpgi_pair *pair = p.pair + index / 64;
+    if (pair != g.pair) {
+      near_group_end(&to, &g, alone);
+      g = near_group_begin(&p, pair, to.top);
+      groups++;
+    }
+    near_push(&to, &g, it, index, alone);
+  }
+  near_group_end(&to, &g, alone);
+  m->buf->n = (uint32_t) (to.top - m->buf->item);
+  m->n_candidates = 0;
+  m->objects += to.objects;
+  m->bytes += to.bytes;
+  near_or_far(m, n, n - groups);
+}
+
+COLD void mark_near(struct mpgi_marker *m) {
+  if (m->buf->n + m->n_candidates >= MPGI_WORKBUF_ITEMS)
+    mpgi_mark_make_room(m, MPGI_CANDIDATES + 1);
+  if (m->alone)
+    near_some(m, true);
+  else
+    near_some(m, false);
 }
 
 /* ---- the filter ---- */
@@ -218,9 +380,11 @@ HOT unsigned below4(struct extent x, __m256i off) {
   return (unsigned) _mm256_movemask_pd((__m256d) in);
 }
 
-HOT uintptr_t *filter4(struct extent x, uintptr_t *to, uintptr_t at) {
+/* The first n words of four; those after a fourth don't matter. */
+HOT uintptr_t *filter4(struct extent x, uintptr_t *to, uintptr_t at,
+                       unsigned n) {
   __m256i off = offsets4(x, at);
-  unsigned hits = below4(x, off);
+  unsigned hits = _bzhi_u32(below4(x, off), n);
   __m256i order = _mm256_load_si256((const void *) front[hits]);
   _mm256_storeu_si256((void *) to, _mm256_permutevar8x32_epi32(off, order));
   return to + __builtin_popcount(hits);
@@ -267,11 +431,25 @@ HOT uintptr_t *filter(struct extent x, uintptr_t *to, uintptr_t lo,
     to = filter8(x, to, lo, (__mmask8) (0xff >> (8 - (hi - lo) / 8)));
 #else
 #if VECTOR == 4
-  for (; hi - lo >= 32; lo += 32) to = filter4(x, to, lo);
+  for (; hi - lo >= 32; lo += 32) to = filter4(x, to, lo, 4);
 #endif
   for (; lo < hi; lo += 8) to = filter1(x, to, lo);
 #endif
   return to;
+}
+
+/* Filter the words of a small object.  What a vector reads beyond them is of
+ * the cell, in whose last words these end. */
+HOT uintptr_t *filter_small(struct extent x, uintptr_t *to, uintptr_t lo,
+                            unsigned words) {
+#if VECTOR == 4
+  to = filter4(x, to, lo, words);
+  if (words <= 4) return to;
+  return words == 5 ? filter1(x, to, lo + 32)
+                    : filter4(x, to, lo + 32, words - 4);
+#else
+  return filter(x, to, lo, lo + words * sizeof(uintptr_t));
+#endif
 }
 
 /* Filter many: long stretches are often free of pointers. */
@@ -337,8 +515,7 @@ COLD void scan_large(struct mpgi_marker *m, mpgi_item it) {
   uintptr_t hi =
       end - lo > MPGI_MARK_PIECE_BYTES ? lo + MPGI_MARK_PIECE_BYTES : end;
   MPG_ASSERT_INTERNAL(cell.base <= lo && lo < end);
-  if (hi < end)
-    mpgi_mark_push(m, it + (MPGI_MARK_PIECE_BYTES >> MPGI_GRANULE_LOG2));
+  if (hi < end) mpgi_mark_push(m, it + MPGI_MARK_PIECE_BYTES);
   m->busy += (hi - lo) / MPGI_BUSY_BYTES;
   if (mpgi_item_kind(it) == MPGI_KIND_SCAN) {
     words(m, extent_get(), lo, hi);
@@ -351,7 +528,8 @@ COLD void scan_large(struct mpgi_marker *m, mpgi_item it) {
 }
 
 /* One that scan_batch doesn't scan by itself. */
-HOT void scan_other(struct mpgi_marker *m, struct extent x, mpgi_item it) {
+COLD void scan_other(struct mpgi_marker *m, mpgi_item it) {
+  const struct extent x = extent_get();
   const struct mpgi_mark_class *c = &mpgi_mark_class[mpgi_item_sort(it)];
   uintptr_t lo = x.lo + mpgi_item_offset(it);
   m->busy += c->usable / MPGI_BUSY_BYTES;
@@ -367,9 +545,10 @@ HOT void scan_other(struct mpgi_marker *m, struct extent x, mpgi_item it) {
 
 /* Ask for an object's first two lines: cells up to 128 bytes are in them. */
 HOT void object_prefetch(struct extent x, mpgi_item it) {
-  uintptr_t lo = x.lo + mpgi_item_offset(it);
-  __builtin_prefetch((void *) lo);
-  __builtin_prefetch((void *) (lo + mpgi_mark_class[mpgi_item_sort(it)].ahead));
+  const char *lo = (const char *) x.lo + mpgi_item_offset(it);
+  __builtin_prefetch(lo);
+  __builtin_prefetch(lo + mpgi_item_reach(it) * sizeof(uintptr_t) -
+                     sizeof(uintptr_t));
 }
 
 /* Take up to MPGI_BATCH items off the stack into `next`, which has room for
@@ -378,7 +557,10 @@ HOT uint32_t pop_batch(struct mpgi_marker *m, mpgi_item *next) {
   struct mpgi_workbuf *b = m->buf;
   uint32_t n = b->n < MPGI_BATCH ? b->n : MPGI_BATCH;
   b->n -= n;
-  memcpy(next, &b->item[b->n], n * sizeof *next);
+  if (MPGI_LIKELY(n == MPGI_BATCH)) /* of constant size: no call, no loop */
+    memcpy(next, &b->item[b->n], MPGI_BATCH * sizeof *next);
+  else
+    memcpy(next, &b->item[b->n], n * sizeof *next);
   return n;
 }
 
@@ -394,13 +576,12 @@ HOT void scan_batch(struct mpgi_marker *m, struct extent x,
   for (; at < end; at++) {
     mpgi_item it = *at;
     if (MPGI_LIKELY(next < next_end)) object_prefetch(x, *next++);
-    unsigned small = mpgi_mark_class[mpgi_item_sort(it)].small;
-    uintptr_t lo = x.lo + mpgi_item_offset(it);
-    if (MPGI_LIKELY(small > 0)) {
-      to = filter(x, to, lo, lo + small);
+    if (MPGI_LIKELY(mpgi_item_is_small(it))) {
+      uintptr_t lo = x.lo + mpgi_item_offset(it);
+      to = filter_small(x, to, lo, mpgi_item_reach(it));
     } else {
       m->n_candidates = (uint32_t) (to - m->candidate);
-      scan_other(m, x, it);
+      scan_other(m, it);
       to = m->candidate + m->n_candidates;
     }
   }
@@ -421,8 +602,7 @@ COLD void settle(struct mpgi_marker *m) {
 /* The chase keeps these in registers. */
 struct chase {
   struct extent x;
-  const _Atomic uint32_t *entry;
-  struct mpgi_pair *pairs;
+  struct tables tables;
   struct mpgi_workbuf *buf;
   uint64_t objects, bytes;
   bool alone;
@@ -435,21 +615,11 @@ struct grey {
 };
 
 HOT mpgi_item grey_item(const struct chase *k, struct grey g) {
-  return mpgi_item_of(g.lo - k->x.lo, (unsigned) (g.class - mpgi_mark_class),
-                      MPGI_KIND_SCAN);
+  return g.class->item + (g.lo - k->x.lo);
 }
 
-/* A word into a large object, or into no span: the long way, by the caller. */
-COLD void chase_large(struct mpgi_marker *m, uintptr_t off) {
-  m->candidate[m->n_candidates++] = off;
-}
-
-/* A newly marked object that isn't chased. */
-COLD void chase_aside(struct mpgi_marker *m, uintptr_t cell, unsigned sort) {
-  unsigned kind = sort >> MPGI_ENTRY_KIND_SHIFT;
-  if (kind != MPGI_KIND_NOSCAN)
-    m->buf->item[m->buf->n++] =
-        mpgi_item_of(cell, sort & ((1u << MPGI_ENTRY_KIND_SHIFT) - 1), kind);
+HOT bool can_chase(const struct mpgi_mark_class *c) {
+  return c->usable - 1u < MPGI_CHASE_BYTES;
 }
 
 /* Mark what the word at offset off refers to; returned if it was white and can
@@ -457,28 +627,24 @@ COLD void chase_aside(struct mpgi_marker *m, uintptr_t cell, unsigned sort) {
 HOT struct grey chase_word(struct mpgi_marker *m, struct chase *k,
                            uintptr_t off) {
   const struct grey none = {0, NULL};
-  uint32_t page = (uint32_t) (off >> MPGI_PAGE_LOG2);
-  uint32_t e = atomic_load_explicit(&k->entry[page], memory_order_acquire);
-  const struct mpgi_mark_class *c = &mpgi_mark_class[e & MPGI_ENTRY_SORT_MASK];
-  if (MPGI_UNLIKELY(c->bytes == 0)) {
-    chase_large(m, off);
+  struct named to = locate_one(k->tables, off);
+  if (MPGI_UNLIKELY(to.bytes == 0)) {
+    m->candidate[m->n_candidates++] = off; /* the long way, by the caller */
     return none;
   }
-  page -= e >> MPGI_ENTRY_BACK_SHIFT;
-  uintptr_t span = (uintptr_t) page << MPGI_PAGE_LOG2;
-  uint64_t index = (uint64_t) (off - span) * c->magic >> 32;
-  if (EXACT && span + index * c->bytes != off) return none;
-  struct mpgi_pair *pair =
-      k->pairs + (size_t) page * MPGI_PAGE_PAIRS + index / 64;
-  if (!(k->alone ? set_chased(pair, index % 64) : set_shared(pair, index % 64)))
+  if (!counts(m, to.item, off)) return none;
+  if (!(k->alone ? set_chased(to.pair, to.index % 64)
+                 : set_shared(to.pair, to.index % 64)))
     return none;
   k->objects++;
-  k->bytes += c->bytes;
-  uintptr_t cell = span + index * c->bytes;
-  if (MPGI_UNLIKELY(c->chase == 0)) {
-    chase_aside(m, cell, e & MPGI_ENTRY_SORT_MASK);
+  k->bytes += to.bytes;
+  const struct mpgi_mark_class *c = &mpgi_mark_class[mpgi_item_sort(to.item)];
+  if (MPGI_UNLIKELY(!can_chase(c))) {
+    if (mpgi_item_kind(to.item) != MPGI_KIND_NOSCAN)
+      k->buf->item[k->buf->n++] = to.item;
     return none;
   }
+  uintptr_t cell = mpgi_item_offset(to.item);
   if (MPGI_LIKELY(cell == off)) {
     /* Nearly always: then go on from the word itself, by a predicted branch,
      * without waiting for the arithmetic. */
@@ -494,7 +660,7 @@ HOT struct grey chase_word(struct mpgi_marker *m, struct chase *k,
 HOT struct grey chase_object(struct mpgi_marker *m, struct chase *k,
                              struct grey g) {
   struct grey next = {0, NULL};
-  uintptr_t hi = g.lo + g.class->chase;
+  uintptr_t hi = g.lo + g.class->usable;
   for (uintptr_t at = g.lo; at < hi; at += sizeof(uintptr_t)) {
     uintptr_t off = *(const volatile uintptr_t *) at - k->x.lo;
     if (off >= k->x.used) continue;
@@ -509,8 +675,7 @@ HOT struct grey chase_object(struct mpgi_marker *m, struct chase *k,
 
 /* Follow objects one by one while the stack stays small. */
 HOT void chase_some(struct mpgi_marker *m, struct grey g, bool alone) {
-  struct chase k = {extent_get(), mpgi_heap.entry, mpgi_heap.pair, m->buf, 0, 0,
-                    alone};
+  struct chase k = {extent_get(), tables_get(), m->buf, 0, 0, alone};
   unsigned steps = 0;
   while (g.lo != 0 && steps < MPGI_MARK_LOOK && k.buf->n < MPGI_BATCH_MIN &&
          m->n_candidates == 0) {
@@ -527,14 +692,14 @@ HOT void chase_some(struct mpgi_marker *m, struct grey g, bool alone) {
 COLD void step(struct mpgi_marker *m) {
   mpgi_item it = m->buf->item[--m->buf->n];
   const struct mpgi_mark_class *c = &mpgi_mark_class[mpgi_item_sort(it)];
-  if (c->chase > 0) {
+  if (can_chase(c)) {
     struct grey g = {mpgi_heap.lo + mpgi_item_offset(it), c};
     if (m->alone)
       chase_some(m, g, true);
     else
       chase_some(m, g, false);
   } else {
-    scan_other(m, extent_get(), it);
+    scan_other(m, it);
     m->busy++;
   }
   if (m->n_candidates == 0) return;
@@ -549,8 +714,11 @@ HOT void round_of_batches(struct mpgi_marker *m) {
   mpgi_item *next = m->grey[!m->odd];
   uint32_t n_next = pop_batch(m, next);
   scan_batch(m, x, next, n_next);
-  mark_pending(m);
-  locate(m);
+  if (m->n_pending > 0) mark_pending(m);
+  if (m->near)
+    mark_near(m);
+  else
+    locate(m);
   m->odd = !m->odd;
   m->n_grey = n_next;
 }
@@ -583,8 +751,6 @@ COLD void range(struct mpgi_marker *m, uintptr_t lo, uintptr_t hi) {
   m->interior = false;
 }
 
-COLD void scan(struct mpgi_marker *m, mpgi_item it) {
-  scan_other(m, extent_get(), it);
-}
+COLD void scan(struct mpgi_marker *m, mpgi_item it) { scan_other(m, it); }
 
 const struct mpgi_mark_ops OPS = {OPS_NAME, drain, range, scan};

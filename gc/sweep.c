@@ -30,7 +30,7 @@
 #include <arch/os.h>
 #include <gc/gc_private.h>
 
-#define BATCH 32          /* spans between two yields of the CPU */
+#define YIELD_BATCHES 2   /* between two yields of the CPU */
 #define BACKGROUND_MIN 64 /* spans that are worth waking a thread */
 #define BACKGROUND_MIN_BYTES ((uint64_t) 4 << 20) /* or so large a heap */
 #define SCAVENGE_NS INT64_C(1000000000)           /* between two steps */
@@ -93,10 +93,10 @@ uint32_t mpgi_sweep_span(struct mpgi_span *s) {
 
 void mpgi_sweep_enter(void) { atomic_fetch_add(&sweep.active, 1); }
 
-void mpgi_sweep_leave(bool swept) {
-  if (swept) {
-    uint64_t was = atomic_fetch_sub(&sweep.pending, 1);
-    MPG_ASSERT(was > 0);
+void mpgi_sweep_leave(uint32_t swept) {
+  if (swept > 0) {
+    uint64_t was = atomic_fetch_sub(&sweep.pending, swept);
+    MPG_ASSERT(was >= swept);
   }
   uint32_t active = atomic_fetch_sub(&sweep.active, 1);
   MPG_ASSERT(active > 0);
@@ -108,32 +108,31 @@ bool mpgi_sweep_pending(void) { return mpgi_load(&sweep.pending) > 0; }
 
 #define SLOTS (MPGI_KIND_COUNT * MPGI_CLASSES)
 
-static struct mpgi_span *any_unswept(void) {
+static uint32_t any_unswept(struct mpgi_span **out) {
   uint32_t from = atomic_load_explicit(&sweep.turn, memory_order_relaxed);
   for (unsigned i = 0; i < SLOTS; i++) {
     unsigned slot = (from + i) % SLOTS;
     unsigned kind = slot / MPGI_CLASSES, class = slot % MPGI_CLASSES;
     if (!mpgi_central_has_unswept(kind, class)) continue;
-    struct mpgi_span *s = mpgi_central_unswept_pop(kind, class);
+    uint32_t n = mpgi_central_unswept_pop(kind, class, out, MPGI_SWEEP_BATCH);
     atomic_store_explicit(&sweep.turn, slot, memory_order_relaxed);
-    if (s != NULL) return s;
+    if (n > 0) return n;
   }
-  return NULL;
+  return 0;
 }
 
-bool mpgi_sweep_one(void) {
+uint32_t mpgi_sweep_some(void) {
+  struct mpgi_span *s[MPGI_SWEEP_BATCH];
   mpgi_sweep_enter();
-  struct mpgi_span *s = mpgi_sweep_pending() ? any_unswept() : NULL;
-  if (s != NULL) {
-    mpgi_sweep_span(s);
-    mpgi_central_release(s);
-  }
-  mpgi_sweep_leave(s != NULL);
-  return s != NULL;
+  uint32_t n = mpgi_sweep_pending() ? any_unswept(s) : 0;
+  for (uint32_t i = 0; i < n; i++) mpgi_sweep_span(s[i]);
+  if (n > 0) mpgi_central_swept(s, n);
+  mpgi_sweep_leave(n);
+  return n;
 }
 
 void mpgi_sweep_finish(void) {
-  while (mpgi_sweep_one()) continue;
+  while (mpgi_sweep_some() > 0) continue;
   for (unsigned spins = 0;
        mpgi_sweep_pending() || atomic_load(&sweep.active) > 0; spins++)
     if (spins < 1000)
@@ -173,9 +172,13 @@ static void background(void *arg) {
   for (;;) {
     uint32_t seen = atomic_load(&sweep.wake);
     uint64_t n = 0;
+    unsigned batches = 0;
+    uint32_t some;
     MPGI_TRACE_EVERYBODY(SWEEPER_BEGIN, 0, 0);
-    while (mpgi_sweep_one())
-      if (++n % BATCH == 0) mpgi_os_yield();
+    while ((some = mpgi_sweep_some()) > 0) {
+      n += some;
+      if (++batches % YIELD_BATCHES == 0) mpgi_os_yield();
+    }
     MPGI_TRACE_EVERYBODY(SWEEPER_END, n, 0);
     mpgi_os_futex_wait(&sweep.wake, seen, scavenge() ? SCAVENGE_NS : -1);
   }

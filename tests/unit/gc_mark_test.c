@@ -445,6 +445,39 @@ static void refused_buffers_are_an_overflow(void **state) {
   }
 }
 
+/* Several markers come upon the same neighbours at the same time: each is
+ * counted and scanned once, by whoever was first.  A marker that is behind is
+ * the faster one, because all is marked, until it has caught up. */
+static void contended_neighbours_are_marked_once(void **state) {
+  (void) state;
+  enum { ARRAYS = 8, HOLDERS = 8192, EACH = 5, TARGETS = HOLDERS * EACH };
+  struct mpgi_mark_result r;
+  mpgi_gc_percent_g0(-1);
+  mpgi_gc_g0();
+  void ***array = mpg_alloc(ARRAYS * sizeof *array);
+  void **target = mpg_alloc(TARGETS * sizeof *target);
+  world.root[0] = array;
+  for (int i = 0; i < TARGETS; i++) {
+    void **p = target[i] = mpg_alloc(40);
+    p[0] = mpg_alloc(24);
+  }
+  for (int a = 0; a < ARRAYS; a++) {
+    array[a] = mpg_alloc(HOLDERS * sizeof *array[a]);
+    for (int i = 0; i < HOLDERS; i++) {
+      array[a][i] = mpg_alloc(EACH * sizeof *target);
+      memcpy(array[a][i], target + i * EACH, EACH * sizeof *target);
+    }
+  }
+  world.parallelism = 2;
+  for (int i = 0; i < 20; i++) {
+    mark_two_roots(&r);
+    assert_int_equal(r.objects, 1 + ARRAYS + ARRAYS * HOLDERS + 2 * TARGETS);
+  }
+  world.parallelism = 1;
+  world.root[0] = NULL;
+  mpgi_gc_percent_g0(100);
+}
+
 /* ---- objects of many words ---- */
 
 /* In turn each word of an object is the only one that refers; the others just
@@ -594,6 +627,7 @@ int main(void) {
       cmocka_unit_test(shapes_by_1_2_and_4_markers),
       cmocka_unit_test(overflow_is_recovered_from),
       cmocka_unit_test(overflow_happens_in_that_test),
+      cmocka_unit_test(contended_neighbours_are_marked_once),
       cmocka_unit_test(lone_words_are_found),
       cmocka_unit_test(few_large_objects_call_helpers),
       cmocka_unit_test(large_objects_are_scanned_to_the_last_word),
