@@ -68,12 +68,19 @@ struct mpgi_segment {
   uintptr_t lo, hi;          /* usable stack is [lo, hi) */
   uintptr_t guard;           /* lo + MPGI_GUARD_GAP_BYTES; 0: no checks */
   uintptr_t prev_sp; /* while in use: everything of prev at or above this is
-                        live (rbp of __morestack's frame) */
+                        live (rbp of __morestack's frame); and a bit */
   size_t bytes;      /* what the stack module gave out, this record included */
   uint16_t order;    /* stack module: class; meaning private to it */
   uint16_t fixed;    /* 1: a fixed stack with a guard region */
   uint32_t valgrind; /* valgrind's number for it */
 };
+
+/* In prev_sp, gone at the next entry: frames of prev were looked at before
+ * [seg.walked]. */
+#define MPGI_SEGMENT_WALKED ((uintptr_t) 1)
+static inline uintptr_t mpgi_segment_entry(const struct mpgi_segment *seg) {
+  return seg->prev_sp & ~MPGI_SEGMENT_WALKED;
+}
 
 struct mpgi_context {
   uintptr_t sp;    /* saved SP; valid while not running on its own stack */

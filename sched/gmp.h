@@ -718,8 +718,11 @@ MPGI_HIDDEN void mpgi_sigpreempt_restore(void);
 MPGI_HIDDEN bool mpgi_frames_are_user(const struct mpg_g *gp,
                                       struct mpgi_frame f);
 MPGI_HIDDEN void mpgi_text_init(void);
-MPGI_HIDDEN void mpgi_text_refresh(void);            /* sysmon */
-MPGI_HIDDEN bool mpgi_text_is_user(uintptr_t pc);    /* signal-safe */
+MPGI_HIDDEN void mpgi_text_refresh(void);         /* sysmon */
+MPGI_HIDDEN bool mpgi_text_is_user(uintptr_t pc); /* signal-safe */
+/* The same for many addresses of one range: *known, at first {0}. */
+MPGI_HIDDEN bool mpgi_text_is_user_again(struct mpgi_range *known,
+                                         uintptr_t pc);
 MPGI_HIDDEN bool mpgi_text_is_foreign(uintptr_t pc); /* signal-safe */
 /* The file of the object that contains pc, and what is added to its addresses;
  * false: no object.  signal-safe */

@@ -29,6 +29,14 @@
  * frame pointers, and from the tables again on fixed stacks, whose code may
  * not.  Where the tables say nothing, the words at the top of the stack count
  * as return addresses.
+ *
+ * [seg.walked] Older frames don't change while a newer segment is in use.  So
+ * a bit of seg->prev_sp, which the next entry wipes, says that the frames of
+ * seg->prev from there to where it was entered itself, or to the end, are user
+ * code.  A deep stack is walked in several attempts, each of which gets
+ * through a segment at least, and then never again; before, one deeper than
+ * the limit was asked for ever, at the price of a walk each time.  Written and
+ * read by the goroutine's own thread, outside of mpg_rt_text or on g0.
  */
 #include <sched/sched.h>
 
@@ -39,7 +47,10 @@
 
 #include <sched/dump.h>
 
-#define FRAMES_MAX 16384 /* some 50 us, once in a slice at most */
+#define UNWOUND_MAX 16384 /* frames, by the tables */
+/* Frames along the chain: more than two segments of 1 MiB can hold, so that an
+ * attempt gets through an older one [seg.walked]. */
+#define FRAMES_MAX (2 * ((1 << 20) / 16) + 64)
 #define TOP_WORDS 2
 
 /* ---- are the frames below user code? ---- */
@@ -64,27 +75,63 @@ static bool top_frame(const struct mpgi_frame *f,
   }
 }
 
+/* A walk along the chain of frame pointers. */
+struct chain {
+  struct mpgi_segment *seg; /* where fp was last */
+  uintptr_t fp, floor;      /* the next frame, at floor or above */
+  bool grown;               /* it is one of __morestack's */
+  /* What was entered from seg at the frame where this walk began on seg, or
+   * NULL: all frames of seg since then are user code. */
+  struct mpgi_segment *above;
+  struct mpgi_range known; /* of the text, to be user code */
+};
+
+/* [seg.walked] */
+static void chain_walked(const struct chain *c) {
+  if (c->above) c->above->prev_sp |= MPGI_SEGMENT_WALKED;
+}
+
+/* To the next older segment, past those whose frames are known. */
+static void chain_cross(struct chain *c) {
+  struct mpgi_segment *seg = c->seg;
+  bool at_entry = seg->prev && c->fp == mpgi_segment_entry(seg);
+  if (at_entry) chain_walked(c);
+  while (at_entry && (seg->prev_sp & MPGI_SEGMENT_WALKED)) {
+    seg = seg->prev;
+    at_entry = seg->prev != NULL;
+    c->fp = at_entry ? mpgi_segment_entry(seg) : 0;
+    c->grown = true;
+  }
+  c->above = at_entry ? seg : NULL;
+  c->floor = mpgi_segment_entry(seg);
+  c->seg = seg->prev;
+}
+
+static bool chain_has(const struct chain *c) {
+  return c->fp >= c->floor && c->fp >= c->seg->lo && c->fp <= c->seg->hi - 16;
+}
+
 /* Follow the chain from fp; each frame is [fp] = caller's fp, [fp+8] = return
  * address, at rising addresses in a segment, then in older segments.  In a
  * frame of __morestack the function's caller is at [fp+16]: a comparator that
  * grew its stack under qsort is recognised by nothing else. */
-MPGI_NO_SANITIZE static bool chain_is_user(const struct mpgi_segment *seg,
+MPGI_NO_SANITIZE static bool chain_is_user(struct mpgi_segment *seg,
                                            const struct mpgi_frame *f) {
-  uintptr_t floor = f->sp, fp = f->fp;
-  bool grown = mpgi_arch_pc_in_morestack(f->pc);
+  struct chain c = {.seg = seg, .fp = f->fp, .floor = f->sp};
+  c.grown = mpgi_arch_pc_in_morestack(f->pc);
   for (int i = 0; i < FRAMES_MAX; i++) {
-    if (fp == 0) return true;
-    while (seg && (fp < floor || fp < seg->lo || fp > seg->hi - 16)) {
-      floor = seg->prev_sp;
-      seg = seg->prev;
+    while (c.fp && c.seg && !chain_has(&c)) chain_cross(&c);
+    if (c.fp == 0) {
+      if (c.seg && !c.seg->prev) chain_walked(&c);
+      return true;
     }
-    if (!seg || (fp & 7)) return false;
-    const uintptr_t *frame = (const uintptr_t *) fp;
-    if (!mpgi_text_is_user(frame[1])) return false;
-    if (grown && !mpgi_text_is_user(frame[2])) return false;
-    grown = mpgi_arch_pc_in_morestack(frame[1]);
-    floor = fp + 16;
-    fp = frame[0];
+    if (!c.seg || (c.fp & 7)) return false;
+    const uintptr_t *frame = (const uintptr_t *) c.fp;
+    if (!mpgi_text_is_user_again(&c.known, frame[1])) return false;
+    if (c.grown && !mpgi_text_is_user_again(&c.known, frame[2])) return false;
+    c.grown = mpgi_arch_pc_in_morestack(frame[1]);
+    c.floor = c.fp + 16;
+    c.fp = frame[0];
   }
   return false;
 }
@@ -92,7 +139,7 @@ MPGI_NO_SANITIZE static bool chain_is_user(const struct mpgi_segment *seg,
 /* Code on fixed stacks may keep no frame pointers: by the tables alone. */
 static bool unwinds_as_user(const struct mpgi_segment *seg,
                             struct mpgi_frame f) {
-  for (int i = 0; i < FRAMES_MAX; i++) {
+  for (int i = 0; i < UNWOUND_MAX; i++) {
     if (!mpgi_text_is_user(f.pc)) return false;
     switch (mpgi_cfi_step(&f, seg->lo, seg->hi)) {
     case MPGI_STEP_END: return true;
@@ -104,7 +151,7 @@ static bool unwinds_as_user(const struct mpgi_segment *seg,
 }
 
 bool mpgi_frames_are_user(const struct mpg_g *gp, struct mpgi_frame f) {
-  const struct mpgi_segment *seg = mpgi_stack_find(&gp->ctx, f.sp);
+  struct mpgi_segment *seg = mpgi_stack_find(&gp->ctx, f.sp);
   if (!seg) return false;
   if (gp->fixed) return unwinds_as_user(seg, f);
   return top_frame(&f, seg) && chain_is_user(seg, &f);

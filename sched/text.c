@@ -87,6 +87,15 @@ bool mpgi_text_is_user(uintptr_t pc) {
   return r && r->user;
 }
 
+bool mpgi_text_is_user_again(struct mpgi_range *known, uintptr_t pc) {
+  if (pc - known->lo < known->hi - known->lo) return true;
+  if (mpgi_arch_pc_in_rt(pc)) return true;
+  const struct text_range *r = find(pc);
+  if (!r || !r->user) return false;
+  *known = (struct mpgi_range){r->lo, r->hi};
+  return true;
+}
+
 const unsigned char *mpgi_text_eh_hdr(uintptr_t pc) {
   const struct text_range *r = find(pc);
   return r ? r->eh_hdr : NULL;

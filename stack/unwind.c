@@ -41,7 +41,7 @@ MPGI_RT_TEXT int mpgi_morestack_personality(int version, int actions,
   uintptr_t fp = _Unwind_GetGR(context, DWARF_RBP);
   /* A frame whose body stayed on the stack belongs to no segment. */
   struct mpgi_segment *seg = ctx->seg;
-  while (seg->prev && seg->prev_sp != fp) seg = seg->prev;
+  while (seg->prev && mpgi_segment_entry(seg) != fp) seg = seg->prev;
   if (seg->prev) mpgi_stack_leave(ctx, seg->prev);
   return URC_CONTINUE_UNWIND;
 }

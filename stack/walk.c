@@ -52,9 +52,10 @@ void mpgi_stack_ranges(const struct mpgi_context *ctx, uintptr_t sp,
   bool inside = seg_has(s, sp) || sp == s->hi;
   visit_range(visit, arg, inside ? sp : s->lo, s->hi);
   for (; s->prev; s = s->prev) {
-    bool known = seg_has(s->prev, s->prev_sp);
+    uintptr_t from = mpgi_segment_entry(s);
+    bool known = seg_has(s->prev, from);
     MPG_ASSERT(known);
-    visit_range(visit, arg, known ? s->prev_sp : s->prev->lo, s->prev->hi);
+    visit_range(visit, arg, known ? from : s->prev->lo, s->prev->hi);
   }
   for (s = ctx->dynamic; s; s = s->next) visit_range(visit, arg, s->lo, s->hi);
 }

@@ -164,7 +164,7 @@ static void sp_must_lie_in_the_stack(void **state) {
 
 static void endless_chains_end(void **state) {
   (void) state;
-  enum { FRAMES = 16384 };
+  enum { FRAMES = 131136 };
   uintptr_t *deep = calloc(2 * FRAMES + 16, sizeof *deep);
   assert_non_null(deep);
   segment[0].lo = (uintptr_t) deep;
@@ -199,8 +199,56 @@ static void the_chain_crosses_segments(void **state) {
   (void) state;
   two_segments();
   assert_true(are_user(at(newer, 100)));
+  two_segments();
   older[61] = foreign;
   assert_false(are_user(at(newer, 100)));
+}
+
+static void older_segments_are_walked_once(void **state) {
+  (void) state;
+  two_segments();
+  assert_true(are_user(at(newer, 100)));
+  older[61] = foreign; /* not looked at again */
+  assert_true(are_user(at(newer, 100)));
+  newer[101] = foreign;
+  assert_false(are_user(at(newer, 100)));
+  newer[101] = grown;
+  segment[1].prev_sp = at(older, 50); /* entered anew */
+  assert_false(are_user(at(newer, 100)));
+  older[61] = user;
+  assert_true(are_user(at(newer, 100)));
+}
+
+/* Refused for the depth, at first: each attempt gets on by a segment. */
+static void a_deep_stack_is_walked_in_attempts(void **state) {
+  (void) state;
+  enum { SEGMENTS = 4, FRAMES = 65000, STACK_WORDS = 2 * FRAMES + 64 };
+  static struct mpgi_segment deep[SEGMENTS];
+  uintptr_t *mem[SEGMENTS];
+  uintptr_t fp = 0; /* the oldest frame's; segment by segment from there */
+  for (int s = 0; s < SEGMENTS; s++) {
+    mem[s] = calloc(STACK_WORDS, sizeof *mem[s]);
+    assert_non_null(mem[s]);
+    deep[s] = (struct mpgi_segment){.lo = (uintptr_t) mem[s],
+                                    .hi = (uintptr_t) (mem[s] + STACK_WORDS),
+                                    .prev = s ? &deep[s - 1] : NULL,
+                                    .prev_sp = fp};
+    for (int i = 0; i < FRAMES; i++) {
+      bool last = i == FRAMES - 1; /* __morestack's: one word more */
+      int w = STACK_WORDS - 4 - 2 * i - 2 * last;
+      if (last) mem[s][w + 2] = user;
+      frame(mem[s], w, fp, s && i == 0 ? grown : user);
+      fp = at(mem[s], w);
+    }
+  }
+  g.ctx.seg = &deep[SEGMENTS - 1];
+  struct mpgi_frame f = {
+      .pc = (uintptr_t) a_user_function, .sp = fp - 16, .fp = fp};
+  *(uintptr_t *) (fp - 16) = user;
+  assert_false(mpgi_frames_are_user(&g, f));
+  assert_false(mpgi_frames_are_user(&g, f));
+  assert_true(mpgi_frames_are_user(&g, f));
+  for (int s = 0; s < SEGMENTS; s++) free(mem[s]);
 }
 
 static void the_caller_of_a_grown_function_counts(void **state) {
@@ -380,6 +428,8 @@ int main(void) {
       CASE(sp_must_lie_in_the_stack),
       CASE(endless_chains_end),
       CASE(the_chain_crosses_segments),
+      CASE(older_segments_are_walked_once),
+      CASE(a_deep_stack_is_walked_in_attempts),
       CASE(the_caller_of_a_grown_function_counts),
       CASE(older_frames_lie_above_the_crossing),
       CASE(the_chain_never_returns_to_a_newer_segment),
