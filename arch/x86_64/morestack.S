@@ -546,14 +546,28 @@ END_FUNCTION(__morestack_non_split)
     .hidden mpgi_morestack_stop
 mpgi_morestack_stop:
 
-/* -mcmodel=large: frame in the low half of r10, arguments in the high. */
+/* What GCC calls with -mcmodel=large.  Linkers don't see which functions call
+ * foreign code then, and those would run off their segments: refused, on any
+ * stack.  Defined all the same, or libgcc's would come into the program. */
+    .hidden mpgi_fatal
 FUNCTION(__morestack_large_model)
     .cfi_startproc
-    .cfi_def_cfa_offset 16
-    mov %r10, %r11
-    mov %r10d, %r10d
-    sar $32, %r11
-    jmp __morestack
+    push_thunk_frame
+    TLS_BASE(%r11)
+    mov %fs:TLS_G(%r11), %rax
+    test %rax, %rax
+    jz 1f
+    movq $0, %fs:TLS_G(%r11)
+    mov %rsp, CTX_SP(%rax)
+    mov %fs:TLS_G0_SP(%r11), %rsp
+1:  and $-16, %rsp
+    lea 2f(%rip), %rdi
+    xor %eax, %eax
+    call mpgi_fatal
+    ud2
+    .pushsection .rodata
+2:  .asciz "code for segmented stacks was compiled with -mcmodel=large"
+    .popsection
     .cfi_endproc
 END_FUNCTION(__morestack_large_model)
 

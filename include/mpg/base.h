@@ -23,6 +23,11 @@
 #define MPG_NORETURN _Noreturn
 #endif
 
+/* Linkers find no calls of foreign code in it: docs/design/stacks.md. */
+#if defined(MPG_SPLIT_STACK) && MPG_SPLIT_STACK && defined(__code_model_large__)
+#error "mpg: -mcmodel=large with -fsplit-stack: use -mcmodel=medium"
+#endif
+
 /* Every function declared in the public headers is exported from libmpg.so. */
 #define MPG_API __attribute__((visibility("default")))
 

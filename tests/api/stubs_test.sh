@@ -58,6 +58,17 @@ try() {
   fi
 }
 
+# -mcmodel=large is refused, and says what to do.
+for compiler in gcc clang; do
+  has $compiler || continue
+  if echo '#include <mpg.h>' | $compiler "${flags[@]}" -mcmodel=large \
+    -fsyntax-only -xc - 2> "$scratch/log" ||
+    ! grep -q 'use -mcmodel=medium' "$scratch/log"; then
+    echo "stubs_test: -mcmodel=large isn't refused by $compiler"
+    bad=1
+  fi
+done
+
 source=$here/stubs_outside.c
 link=()
 for linker in lld gold; do
@@ -69,6 +80,7 @@ for linker in lld gold; do
   try stack-protector small "$cc" $linker static -O2 -fstack-protector-all
   try shared small "$cc" $linker shared -O2
   plain=("$build/libmpg.a" -ljemalloc -lpthread -ldl -lm -Wl,-z,now)
+  try medium small "$cc" $linker static -O2 -mcmodel=medium
   try "without stubs" large "$cc" $linker plain -O2
   link=(-static)
   try static large "$cc" $linker static -O2

@@ -215,6 +215,46 @@ static uint64_t case_wide(uint64_t s) {
   return mixd(mixd(h, creal(z)), cimag(z));
 }
 
+/* ---- complex numbers ---- */
+
+/* float: both parts in one register; double: two registers; more of them than
+ * there are; long double: always on the stack, returned on the x87's. */
+static NOINLINE _Complex float cfloats(uint64_t s, _Complex float a,
+                                       _Complex float b, _Complex float c,
+                                       _Complex float d, _Complex float e,
+                                       _Complex float f, _Complex float g,
+                                       _Complex float h, _Complex float i,
+                                       float j, _Complex float k) {
+  _Complex float x = (float) (pad(s) & 0xf) + a * 2 + b * 3 + c * 5 + d * 7;
+  return x + e * 11 + f * 13 + g * 17 + h * 19 + i * 23 + j * 29 + k * 31;
+}
+static NOINLINE _Complex double cdoubles(_Complex double a, uint64_t s,
+                                         _Complex double b, _Complex double c,
+                                         _Complex double d, double e,
+                                         _Complex double f, double g) {
+  _Complex double x = (double) (pad(s) & 0xf) + a * 2 + b * 3 + c * 5;
+  return x + d * 7 + e * 11 + f * 13 + g * 17;
+}
+static NOINLINE _Complex long double clongs(_Complex long double a, uint64_t s,
+                                            _Complex double b, long double c,
+                                            _Complex long double d,
+                                            _Complex float e) {
+  return (long double) (pad(s) & 0xf) + a * 2 + b * 3 + c * 5 + d * 7 + e * 11;
+}
+static uint64_t case_complex(uint64_t s) {
+  double v = (double) (s & 0xff);
+  float w = (float) v;
+  _Complex float f =
+      cfloats(s, w + 1 * I, w + 2 * I, 3 - w * I, 4 + w * I, 5 + 6 * I, w * I,
+              w, 7 - 8 * I, w + 9 * I, w + 10, 11 + w * I);
+  _Complex double d = cdoubles(v + 1 * I, s, 2 - v * I, v + 3 * I, 4 + 5 * I, v,
+                               v + 6 * I, v + 7);
+  _Complex long double l = clongs(v + 1 * I, s, d, v / 3, v - 2 * I, f);
+  uint64_t h = mixd(mixd(s, crealf(f)), cimagf(f));
+  h = mixd(mixd(h, creal(d)), cimag(d));
+  return mixd(mixd(h, (double) creall(l)), (double) cimagl(l));
+}
+
 /* ---- vectors ---- */
 
 #define AVX __attribute__((target("avx")))
@@ -553,7 +593,8 @@ const struct abi_case abi_cases[] = {
     CASE(mixed20),      CASE(struct24),       CASE(struct200),
     CASE(struct264),    CASE(struct512),      CASE(struct3200),
     CASE(overaligned),  CASE(results),        CASE(x87),
-    CASE(wide),         CASE(m256),           CASE(m512),
+    CASE(wide),         CASE(complex),        CASE(m256),
+    CASE(m512),
 #if HAVE_VARARGS
     CASE(varargs),      CASE(varargs_named),  CASE(foreign_varargs),
 #endif
