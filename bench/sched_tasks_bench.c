@@ -10,7 +10,8 @@
  *   skynet    a tree of goroutines, ten children each, n leaves: ms
  *   sieve     the n-th prime, by a chain of filters: ms
  *   fib       fib(n), two goroutines and a channel each call: ms
- *   park      n goroutines parked: bytes each, ms to create, ms to wake
+ *   park      n goroutines parked: bytes each, ms to create, ms to wake; with
+ *             movable=1 their stacks are swapped out by collections first
  *   mutex     tasks goroutines take a lock n times altogether: ns each
  *   sort      quicksort of n numbers, a goroutine for each half: ms
  *
@@ -258,23 +259,47 @@ static void fib_work(void) {
 
 /* ---- many parked ones ---- */
 
+static _Atomic long arrived;
+
 static void parked(void *gate) {
+  arrived++;
   mpg_chan_recv(gate, NULL);
   total++;
   mpg_waitgroup_done(&done);
 }
 
+static void go_movable(mpg_func fn, void *arg) {
+  struct mpg_go_options opt = {.size = sizeof opt, .flags = MPG_GO_MOVABLE};
+  if (mpg_go_with(&opt, fn, arg) != 0) work_fail("mpg_go_with failed");
+}
+
+#define COLLECTIONS_MAX 10
+
+/* What stays parked from one collection to the next is swapped out then. */
+static void swap_out(uint64_t n) {
+  struct mpg_stack_stats s = {.size = sizeof s};
+  for (int i = 0; i < COLLECTIONS_MAX && s.swapped_out < n - n / 100; i++) {
+    mpg_gc();
+    mpg_stack_stats_read(&s);
+  }
+  if (s.swapped_out < n - n / 100) work_fail("stacks are not swapped out");
+}
+
 static void park_work(void) {
-  long n = work_arg("n", 1000000);
+  long n = work_arg("n", 1000000), movable = work_arg("movable", 0);
+  work_need_bytes((double) n * (movable ? 5000 : 2150));
   mpg_chan *gate = bench_chan(0, 0);
   double before = work_rss();
   int64_t start = work_now();
   mpg_waitgroup_add(&done, (int) n);
-  for (long i = 0; i < n; i++) bench_go(parked, gate);
+  for (long i = 0; i < n; i++) (movable ? go_movable : bench_go)(parked, gate);
   mpg_yield();
   work_print("create_ms", ms_since(start));
+  while (arrived < n) mpg_sleep(1000000);
   mpg_sleep(10000000); /* the last of them park */
+  if (movable) swap_out((uint64_t) n);
   work_print("bytes", (work_rss() - before) / (double) n);
+  work_print("mappings", work_mappings());
   start = work_now();
   mpg_chan_close(gate);
   mpg_waitgroup_wait(&done);

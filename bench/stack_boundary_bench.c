@@ -7,13 +7,22 @@
  *   descent   recursion depth deep in a new goroutine, ns a frame: first, on
  *             memory that the process never touched, and n times more
  *
+ * Beside both first ones stands the floor, what the two pairs of call and
+ * return cost that a prologue adds when it calls __morestack and that calls
+ * the body, with nothing done in between.  All functions begin a cache line:
+ * where they lie otherwise makes up to 2 ns.
+ *
  * Calls are timed in short chunks of which a sample is the fastest: what other
  * processes do to a shared machine is not the question.
  *
- * Twin of descent: peers/go/stack.go.
+ * Twins of descent: peers/go/stack.go, peers/roof_stack_boundary.c.
  */
 #include "bench.h"
 
+#define DESCENT_NOW() mpg_now()
+#include "descent_work.h"
+
+#define LINE_ALIGNED __attribute__((aligned(64)))
 #define CALLS 20000
 #define CHUNKS 60
 #define CROSSED_BYTES 4096 /* frames of one segment are never so far apart */
@@ -21,9 +30,59 @@
 static volatile uint64_t sink;
 static volatile int never;
 
+/* ---- the floor ---- */
+
+/* A prologue that takes its slow part and comes back to the body, and the same
+ * function entered at the body. */
+__asm__(
+    ".text\n"
+    ".p2align 6\n"
+    "paired: stc\n"
+    "  jb 2f\n"
+    "unpaired:\n"
+    "1: push %rbp\n"
+    "  mov %rsp, %rbp\n"
+    "  lea 1(%rdi), %rax\n"
+    "  pop %rbp\n"
+    "  ret\n"
+    "2: call 3f\n"
+    "  ret\n"
+    "  jmp 1b\n"
+    ".p2align 6\n"
+    "3: mov (%rsp), %r10\n"
+    "  inc %r10\n"
+    "  push %rbp\n"
+    "  push %r10\n"
+    "  call *%r10\n"
+    "  pop %rcx\n"
+    "  pop %rbp\n"
+    "  ret\n");
+extern uint64_t paired(uint64_t x), unpaired(uint64_t x);
+
+#define TIME_LOOP(fn)                              \
+  static WORK_NOINLINE double time_##fn(void) {    \
+    uint64_t x = 0;                                \
+    int64_t best = INT64_MAX;                      \
+    for (int chunk = 0; chunk < CHUNKS; chunk++) { \
+      int64_t t = mpg_now();                       \
+      for (int i = 0; i < CALLS; i++) x = fn(x);   \
+      t = mpg_now() - t;                           \
+      if (t < best) best = t;                      \
+    }                                              \
+    sink = x;                                      \
+    if (never) qsort(&x, 1, 1, work_compare);      \
+    return (double) best / CALLS;                  \
+  }
+TIME_LOOP(paired)
+TIME_LOOP(unpaired)
+
+static void print_floor(void) {
+  work_print("floor_ns", time_paired() - time_unpaired());
+}
+
 /* ---- a hot boundary ---- */
 
-static WORK_NOINLINE uint64_t callee(uint64_t x) {
+static WORK_NOINLINE LINE_ALIGNED uint64_t callee(uint64_t x) {
   volatile uint64_t frame[24];
   frame[x & 7] = x;
   return frame[x & 7] + 1;
@@ -61,36 +120,23 @@ static void boundary_work(void) {
   work_print("flat_ns", flat);
   work_print("hot_ns", hot);
   work_print("extra_ns", hot - flat);
+  print_floor();
   work_check(1);
 }
 
 /* ---- functions that call foreign code ---- */
 
-static WORK_NOINLINE uint64_t plain(uint64_t x) {
+static WORK_NOINLINE LINE_ALIGNED uint64_t plain(uint64_t x) {
   volatile uint64_t frame[4] = {x};
   return frame[0] + 1;
 }
 
-static WORK_NOINLINE uint64_t calls_foreign(uint64_t x) {
+static WORK_NOINLINE LINE_ALIGNED uint64_t calls_foreign(uint64_t x) {
   volatile uint64_t frame[4] = {x};
   if (never) qsort((void *) frame, 1, 1, work_compare);
   return frame[0] + 1;
 }
 
-#define TIME_LOOP(fn)                              \
-  static WORK_NOINLINE double time_##fn(void) {    \
-    uint64_t x = 0;                                \
-    int64_t best = INT64_MAX;                      \
-    for (int chunk = 0; chunk < CHUNKS; chunk++) { \
-      int64_t t = mpg_now();                       \
-      for (int i = 0; i < CALLS; i++) x = fn(x);   \
-      t = mpg_now() - t;                           \
-      if (t < best) best = t;                      \
-    }                                              \
-    sink = x;                                      \
-    if (never) qsort(&x, 1, 1, work_compare);      \
-    return (double) best / CALLS;                  \
-  }
 TIME_LOOP(plain)
 TIME_LOOP(calls_foreign)
 
@@ -99,19 +145,11 @@ static void foreign_work(void) {
   work_print("plain_ns", without);
   work_print("foreign_ns", with);
   work_print("extra_ns", with - without);
+  print_floor();
   work_check(1);
 }
 
 /* ---- descent ---- */
-
-static WORK_NOINLINE uint64_t descend(uint64_t n, int64_t *end) {
-  volatile uint64_t frame[2] = {n};
-  if (n == 0) {
-    *end = mpg_now();
-    return 0;
-  }
-  return descend(n - 1, end) + frame[0];
-}
 
 struct descent {
   uint64_t depth, sum;
@@ -121,13 +159,11 @@ struct descent {
 
 static void run_descent(void *arg) {
   struct descent *d = arg;
-  int64_t end = 0, start = mpg_now();
-  d->sum = descend(d->depth, &end);
-  d->ns = (double) (end - start) / (double) d->depth;
+  d->ns = descent_time(d->depth, &d->sum);
   mpg_waitgroup_done(&d->done);
 }
 
-static double descent(uint64_t depth, uint64_t *sum) {
+static double descent_in_goroutine(uint64_t depth, uint64_t *sum) {
   struct descent d = {.depth = depth};
   mpg_waitgroup_add(&d.done, 1);
   bench_go(run_descent, &d);
@@ -136,15 +172,7 @@ static double descent(uint64_t depth, uint64_t *sum) {
   return d.ns;
 }
 
-static void descent_work(void) {
-  uint64_t depth = (uint64_t) work_arg("depth", 10000), sum = 0;
-  long n = work_arg("n", 20);
-  double all = 0;
-  work_print("first_ns", descent(depth, &sum));
-  for (long i = 0; i < n; i++) all += descent(depth, &sum);
-  work_print("ns", all / (double) n);
-  work_check(sum);
-}
+static void descent_work(void) { descent_run(descent_in_goroutine); }
 
 static const struct work works[] = {
     {"boundary", boundary_work},

@@ -112,6 +112,26 @@ WORK_UNUSED static double work_rss(void) {
                   : 0;
 }
 
+/* Ends the program as "can't" when that much memory isn't free. */
+WORK_UNUSED static void work_need_bytes(double bytes) {
+  char line[128];
+  long kib = -1;
+  FILE *f = fopen("/proc/meminfo", "re");
+  while (f && fgets(line, sizeof line, f))
+    if (sscanf(line, "MemAvailable: %ld kB", &kib) == 1) break;
+  if (f) fclose(f);
+  if (kib >= 0 && (double) kib * 1024 < bytes) work_skip("not enough memory");
+}
+
+/* Mappings of this process; the system allows vm.max_map_count. */
+WORK_UNUSED static double work_mappings(void) {
+  double n = 0;
+  FILE *f = fopen("/proc/self/maps", "re");
+  for (int c; f && (c = getc(f)) != EOF;) n += c == '\n';
+  if (f) fclose(f);
+  return n;
+}
+
 /* Peers draw the same numbers: xorshift64*, upper half. */
 WORK_UNUSED static inline uint32_t work_random(uint64_t *state) {
   uint64_t x = *state;
