@@ -293,8 +293,19 @@ static bool prepare_and_stop(struct cycle *c) {
   return false;
 }
 
+/* What the limit is charged for: the time of a CPU, of the one thread or of
+ * each marker, but not what they waited for one. */
+static int64_t limits_cost(const struct cycle *c, int64_t own_cpu) {
+  int64_t took = c->resumed - c->asked, cpu = own_cpu;
+  if (!c->limits) return 0;
+  if ((int64_t) c->marked.cpu_ns > cpu) cpu = (int64_t) c->marked.cpu_ns;
+  return cpu < took ? cpu : took;
+}
+
 static void run_cycle(enum mpgi_gc_cause cause) {
   struct cycle c = {.cause = cause};
+  int clock = mpgi_os_thread_clock();
+  int64_t cpu = mpgi_os_clock_read(clock);
   if (!prepare_and_stop(&c)) return;
   c.stopped = mpgi_os_now();
   c.time_to_stop = mpgi_gc_world.last_time_to_stop_ns();
@@ -303,7 +314,8 @@ static void run_cycle(enum mpgi_gc_cause cause) {
   mpgi_gc_world.start();
   c.resumed = mpgi_os_now();
   atomic_store(&gc.ended_at, c.resumed);
-  mpgi_pacer_cycle_took(c.asked, c.resumed, c.limits);
+  cpu = mpgi_os_clock_read(clock) - cpu;
+  mpgi_pacer_cycle_took(c.asked, c.resumed, limits_cost(&c, cpu));
   mpgi_sweep_background();
   if (mpgi_special_count(MPGI_SPECIAL_READY) > 0 &&
       mpgi_gc_world.finalizers_ready != NULL)

@@ -517,8 +517,10 @@ MPGI_HIDDEN bool mpgi_pacer_far_above(void);
 MPGI_HIDDEN void mpgi_pacer_cycle_end(uint64_t live, uint64_t root_bytes);
 /* Is it only the limit that asks for a cycle now? */
 MPGI_HIDDEN bool mpgi_pacer_is_limits(void);
-/* A cycle took from begin to end (clock); limits: as above at its begin. */
-MPGI_HIDDEN void mpgi_pacer_cycle_took(int64_t begin, int64_t end, bool limits);
+/* A cycle took from begin to end (clock), and so much of a CPU's time for the
+ * limit's sake; 0: it was not the limit's. */
+MPGI_HIDDEN void mpgi_pacer_cycle_took(int64_t begin, int64_t end,
+                                       int64_t cost);
 MPGI_HIDDEN uint64_t mpgi_pacer_goal(void);
 /* Coarse: counts whole spans in caches. */
 MPGI_HIDDEN uint64_t mpgi_pacer_live(void);
@@ -538,9 +540,9 @@ struct mpgi_pacer_due {
 };
 #define MPGI_PACER_DEBT_MAX_NS (INT64_C(1) * 1000000000)
 MPGI_HIDDEN bool mpgi_pacer_due_rule(const struct mpgi_pacer_due *in);
-/* The debt after a cycle from begin to end that counts. */
+/* The debt after a cycle that began then and cost so much. */
 MPGI_HIDDEN int64_t mpgi_pacer_debt_rule(int64_t debt, int64_t last_end,
-                                         int64_t begin, int64_t end);
+                                         int64_t begin, int64_t cost);
 
 /* ---- the cycle (cycle.c) ---- */
 

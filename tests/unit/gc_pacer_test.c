@@ -13,6 +13,7 @@ struct load {
   uint64_t live;      /* what survives each cycle */
   uint64_t per_ms;    /* bytes allocated in a ms of mutators' time */
   int64_t ns_per_mib; /* of marking */
+  int64_t waits_ms;   /* of a cycle, for a CPU */
   int percent;
   int64_t limit;
   int64_t run_ms; /* how long */
@@ -40,8 +41,9 @@ static struct outcome simulate(const struct load *l) {
     if (!mpgi_pacer_due_rule(&due)) continue;
     uint64_t live = due.live < l->live ? due.live : l->live;
     int64_t begin = due.now;
-    due.now += (int64_t) (live * (uint64_t) l->ns_per_mib / MIB);
-    due.debt = mpgi_pacer_debt_rule(due.debt, due.last_end, begin, due.now);
+    int64_t cost = (int64_t) (live * (uint64_t) l->ns_per_mib / MIB);
+    due.now += cost + l->waits_ms * MS;
+    due.debt = mpgi_pacer_debt_rule(due.debt, due.last_end, begin, cost);
     due.last_end = due.now;
     collecting += due.now - begin;
     out.cycles++;
@@ -87,6 +89,21 @@ static void a_limit_with_room_is_kept(void **state) {
   }
 }
 
+/* Other programs keep the CPUs busy: a cycle takes long, but costs little. */
+static void a_limit_with_room_is_kept_beside_other_programs(void **state) {
+  (void) state;
+  for (int64_t waits = 1; waits <= 10000; waits *= 10) {
+    struct load l = {.live = 100 * MIB,
+                     .per_ms = MIB,
+                     .ns_per_mib = 300000,
+                     .waits_ms = waits,
+                     .percent = -1,
+                     .limit = 160 << 20,
+                     .run_ms = 60000};
+    assert_true(simulate(&l).peak <= 161 * MIB);
+  }
+}
+
 /* More is live than the limit allows: half of the time at most, whatever the
  * rate and the cost, and the heap stays bounded by what can be allocated in
  * the other half. */
@@ -128,6 +145,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(percent_bounds_heap_and_share),
       cmocka_unit_test(a_limit_with_room_is_kept),
+      cmocka_unit_test(a_limit_with_room_is_kept_beside_other_programs),
       cmocka_unit_test(an_impossible_limit_takes_half_at_most),
       cmocka_unit_test(the_debt_is_the_limits),
   };
