@@ -379,14 +379,16 @@ struct mpgi_sched {
   struct mpg_g ***allg; /* chunks; allg_lock to append */
   _Atomic size_t nallg; /* release after the slot is written */
   _Atomic uint64_t next_goid;
+  /* The counts are raised after the entries are made: who reads one sees what
+   * is below it. */
   struct mpg_p *allp[MPGI_ALLP_MAX]; /* stopper */
-  int32_t nallp;         /* allp entries that may be looked at; stopper */
-  int32_t nallp_made;    /* entries made; whose turn it is to stop the world */
-  _Atomic int32_t procs; /* GOMAXPROCS; stopper */
-  _Atomic int32_t procs_wanted;        /* for the next run; 0: default */
-  struct mpgi_mutex resize_lock;       /* nallp_made */
-  _Atomic uint32_t starting;           /* some thread is inside mpg_run */
-  _Atomic uint32_t running;            /* goroutines may exist */
+  _Atomic int32_t nallp;         /* that may be looked at; stopper, or lock */
+  _Atomic int32_t nallp_made;    /* whose turn it is to stop the world */
+  _Atomic int32_t procs;         /* GOMAXPROCS; stopper */
+  _Atomic int32_t procs_wanted;  /* for the next run; 0: default */
+  struct mpgi_mutex resize_lock; /* nallp_made */
+  _Atomic uint32_t starting;     /* some thread is inside mpg_run */
+  _Atomic uint32_t running;      /* goroutines may exist */
   _Atomic uint32_t deadlock_suspected; /* written under lock (deadlock.c) */
   bool attachable;                     /* lock: and threads may attach */
   _Atomic int32_t nattached; /* written under lock: attached threads */
