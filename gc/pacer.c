@@ -181,7 +181,13 @@ uint64_t mpgi_pacer_goal(void) { return mpgi_load(&pacer.goal); }
 uint64_t mpgi_pacer_live(void) { return mpgi_load(&pacer.live); }
 int64_t mpgi_pacer_limit(void) { return atomic_load(&pacer.limit); }
 
+static void refuse_strangers(const char *what) {
+  if (mpgi_gc_world.is_stranger && mpgi_gc_world.is_stranger())
+    mpgi_gc_world.not_attached(what);
+}
+
 int mpgi_gc_percent_g0(int percent) {
+  refuse_strangers("mpg_gc_percent");
   if (percent < -1) percent = -1;
   defaults_set();
   int old = atomic_exchange(&pacer.percent, percent);
@@ -192,6 +198,7 @@ int mpgi_gc_percent_g0(int percent) {
 int64_t mpgi_memory_limit_g0(int64_t bytes) {
   defaults_set();
   if (bytes < 0) return mpgi_pacer_limit();
+  refuse_strangers("mpg_memory_limit");
   int64_t old = atomic_exchange(&pacer.limit, bytes);
   goal_set();
   return old;

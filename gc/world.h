@@ -84,6 +84,8 @@ struct mpgi_world {
   /* what was called on a thread without a cache: fatal.  NULL: no more to say
    * than that. */
   void (*not_attached)(const char *what);
+  /* May be NULL.  Is a run on, and the calling thread none of its? */
+  bool (*is_stranger)(void);
 };
 
 #endif /* MPGI_WORLD_H */

@@ -56,6 +56,10 @@ static _Noreturn void sleep_for_ever(void) {
   for (;;) mpgi_os_futex_wait(&never, 0, -1);
 }
 
+bool mpgi_is_stranger(void) {
+  return !mpgi_tls_m() && atomic_load(&mpgi_sched.running);
+}
+
 void mpgi_not_attached(const char *what) {
   /* As if it had been in here when its run ended: whether it was is chance. */
   if (mpgi_is_forked())

@@ -597,6 +597,8 @@ MPGI_HIDDEN void mpgi_lockcheck_init(void);
 MPGI_HIDDEN void mpgi_lockcheck_leave(struct mpg_g *gp, const char *how);
 
 /* attach.c */
+/* Is a run on, and the calling thread none of its? */
+MPGI_HIDDEN bool mpgi_is_stranger(void);
 /* Did the calling thread's attachment end with the run? */
 MPGI_HIDDEN bool mpgi_is_loose(void);
 /* The attached thread's goroutine parked: wait on the thread itself. */

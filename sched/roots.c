@@ -246,4 +246,5 @@ const struct mpgi_world mpgi_world = {
     .cleanup_wake = mpgi_cleanup_wake,
     .callers = mpgi_callers,
     .not_attached = mpgi_not_attached,
+    .is_stranger = mpgi_is_stranger,
 };

@@ -161,7 +161,7 @@ MPG_API int mpg_gc_percent(int percent);
  * bytes  from 0; INT64_MAX for none; < 0 only reports
  *
  * Returns: the previous value, INT64_MAX when there was none.
- * Context: goroutine; before mpg_run, any thread.
+ * Context: goroutine; before mpg_run, and to report, any thread.
  * Since: 0.1.  Source: Go mgcpacer.go (GOMEMLIMIT).
  */
 MPG_API int64_t mpg_memory_limit(int64_t bytes);

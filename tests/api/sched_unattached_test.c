@@ -67,7 +67,9 @@ static void nothing(void *arg) { (void) arg; }
   X(mpg_root_remove, (void) mpg_root_remove(&object))                \
   X(mpg_finalizer_set, (void) mpg_finalizer_set(object, NULL, NULL)) \
   X(mpg_weak_new, weak = mpg_weak_new(object))                       \
-  X(mpg_gc, mpg_gc())
+  X(mpg_gc, mpg_gc())                                                \
+  X(mpg_gc_percent, mpg_gc_percent(100))                             \
+  X(mpg_memory_limit, mpg_memory_limit(INT64_MAX))
 EACH_MISUSE(CALL)
 
 static void read_what_may_be_read(void) {
@@ -78,6 +80,7 @@ static void read_what_may_be_read(void) {
   CHECK_EQ(mpg_chan_len(chan), 1);
   CHECK_EQ(mpg_chan_cap(chan), 2);
   CHECK_GT(mpg_gomaxprocs(0), 0);
+  CHECK_GT(mpg_memory_limit(-1), 0);
   CHECK_EQ(mpg_num_goroutines(), 1);
   CHECK_EQ(mpg_gc_stats_read(&stats), 0);
   CHECK_EQ(mpg_metric_read(MPG_METRIC_PAUSE, &h), 0);
