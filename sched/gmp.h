@@ -82,6 +82,7 @@ enum {
 #define MPGI_RUNQ_SLOTS 256
 #define MPGI_SLICE_NS (10 * 1000 * 1000)
 #define MPGI_FAIR_NS (1000 * 1000) /* a fair while */
+#define MPGI_LAZY_NS (100 * 1000)  /* [wake.lazy] */
 #define MPGI_EXIT_GRACE_NS ((int64_t) 1000 * 1000 * 1000)
 #define MPGI_PROCS_MAX 1024
 #define MPGI_ALLP_MAX (2 * MPGI_PROCS_MAX) /* and those of attached threads */
@@ -216,9 +217,15 @@ struct mpg_p {
   _Atomic uint32_t woken_tail; /* owner: up to there in the ring, some */
   _Atomic uint32_t turn; /* sysmon: a whole slice is over, the global queue has
                             its turn; owner: 0 when it had it */
-  bool global_ran;       /* owner: the last from there has not made up for it */
-  bool retire;   /* stopper: beyond gomaxprocs; the owner lets go of it */
-  bool attached; /* sched.lock: belongs to an attached thread (attach.c) */
+  /* [wake.lazy] */
+  _Atomic uint32_t next_taken; /* owner: so often it ran who was in runnext */
+  uint32_t next_base;    /* owner: next_taken when it began to count anew */
+  _Atomic uint32_t lazy; /* owner, sysmon: runnext is for the owner only */
+  _Atomic uint32_t
+      late;        /* sysmon, thieves: it wasn't taken in time; owner: 0 */
+  bool global_ran; /* owner: the last from there has not made up for it */
+  bool retire;     /* stopper: beyond gomaxprocs; the owner lets go of it */
+  bool attached;   /* sched.lock: belongs to an attached thread (attach.c) */
 
   /* Run queue: tail written by the owner, head by CAS of anybody (runq.c). */
   _Alignas(MPGI_CACHE_LINE_BYTES) _Atomic uint32_t runq_head;
@@ -252,6 +259,8 @@ struct mpg_p {
   bool mon_burns;    /* it used the CPU between the last two readings */
   bool mon_stuck;    /* its thread is blocked in the kernel */
   int64_t mon_asked; /* when it was last asked to yield; 0: not in this slice */
+  uint32_t mon_taken; /* next_taken when it last changed, at mon_takenwhen */
+  int64_t mon_takenwhen;
 };
 
 /* Frames of a goroutine, innermost first (frames.c). */
@@ -468,6 +477,8 @@ MPGI_HIDDEN struct mpg_g *mpgi_runq_get(struct mpg_p *pp, bool *inherit);
 MPGI_HIDDEN struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from,
                                           bool steal_next);
 MPGI_HIDDEN bool mpgi_runq_empty(struct mpg_p *pp);
+/* Is there nobody that other Ps may take?  [wake.lazy] */
+MPGI_HIDDEN bool mpgi_runq_closed(struct mpg_p *pp);
 MPGI_HIDDEN uint32_t mpgi_runq_size(struct mpg_p *pp);
 MPGI_HIDDEN bool mpgi_runq_has_woken(struct mpg_p *pp); /* any thread */
 /* Everything of pp to the global queue; any thread.  What an owner puts at
@@ -542,6 +553,9 @@ MPGI_HIDDEN void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
 MPGI_HIDDEN void mpgi_ready(struct mpg_g *gp);
 MPGI_HIDDEN void mpgi_ready_batch(struct mpgi_gqueue *q);
 MPGI_HIDDEN void mpgi_wakep(void);
+/* On pp's M: somebody was put into its runnext, and a full fence came after
+ * it; wake another M for that one?  kicked: another went to the ring. */
+MPGI_HIDDEN void mpgi_wake_for_next(struct mpg_p *pp, bool kicked);
 /* Does some run queue have work (that others may take)? */
 MPGI_HIDDEN bool mpgi_work_anywhere(void);
 /* wakep when there is such work, or nobody sleeps for the timers and

@@ -120,27 +120,25 @@ MPGI_HOT struct mpg_g *mpgi_hot_runq_take_next(struct mpg_p *pp) {
 }
 
 /* As seen by the owner, who is the only one that adds. */
-MPGI_HOT bool mpgi_hot_runq_empty(struct mpg_p *pp) {
+MPGI_HOT bool mpgi_hot_ring_empty(struct mpg_p *pp) {
   return atomic_load_explicit(&pp->runq_head, memory_order_relaxed) ==
-             atomic_load_explicit(&pp->runq_tail, memory_order_relaxed) &&
+         atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
+}
+MPGI_HOT bool mpgi_hot_runq_empty(struct mpg_p *pp) {
+  return mpgi_hot_ring_empty(pp) &&
          !atomic_load_explicit(&pp->runnext, memory_order_relaxed);
 }
 
 /* ---- waking (proc.c, [wake.fence]) ---- */
 
-/* Somebody was put on a queue, and a full fence came after it. */
-MPGI_HOT void mpgi_hot_wake_fenced(void) {
-  if (MPGI_UNLIKELY(
-          atomic_load_explicit(&mpgi_sched.npidle, memory_order_relaxed) != 0))
-    mpgi_wakep();
-}
-
 /* Into runnext, which is somebody's whom gp's waker wants to run soon. */
 MPGI_HOT void mpgi_hot_put_next_and_wake(struct mpg_p *pp, struct mpg_g *gp,
                                          bool woken) {
-  if (mpgi_hot_runq_put_next(pp, gp, woken))
-    atomic_thread_fence(memory_order_seq_cst);
-  mpgi_hot_wake_fenced();
+  bool kicked = mpgi_hot_runq_put_next(pp, gp, woken);
+  if (kicked) atomic_thread_fence(memory_order_seq_cst);
+  if (MPGI_UNLIKELY(
+          atomic_load_explicit(&mpgi_sched.npidle, memory_order_relaxed) != 0))
+    mpgi_wake_for_next(pp, kicked);
 }
 
 /* ---- leaving (proc.c) ---- */

@@ -24,6 +24,20 @@
  * is, or is a stopper: at its end the world is looked through as well.
  * Model-checked by tests/model/wake_model.c.
  *
+ * [wake.lazy] Two goroutines that wake each other and then wait run on one P,
+ * by runnext, long before a thread that is woken for one of them has come to
+ * look for it.  So when the owner of a P has run itself, LAZY_AFTER times, whom
+ * it had put into runnext, and none was stolen meanwhile and nobody else waits,
+ * it wakes nobody for the next, and runnext is nobody else's to steal or to
+ * look for (lazy).  Nobody is forgotten: the owner runs it when its goroutine
+ * waits or ends its slice; and sysmon, which looks every 100 us while some P is
+ * lazy and another idle, ends it when runnext has waited that long:
+ *   sysmon      1. late = 1, lazy = 0
+ *               2., 3. as a submitter
+ *   owner       starts to count anew
+ * Every change from lazy to not goes before a full fence and a look for idle
+ * Ps, which is a submission of whoever is in runnext then.
+ *
  * Fairness: every 61st slice looks at the global queue first; runnext inherits
  * the slice of its waker, so that two goroutines that wake each other count as
  * one.  Source: Go proc.go (schedule, findRunnable, ready, wakep).
@@ -51,6 +65,7 @@ struct mpgi_sched mpgi_sched = {
 #define STEAL_ROUNDS 4
 #endif
 #define LATENCY_SAMPLE_EVERY 64
+#define LAZY_AFTER 16
 
 void mpgi_wakep(void) {
   atomic_thread_fence(memory_order_seq_cst); /* [wake.fence] */
@@ -61,6 +76,20 @@ void mpgi_wakep(void) {
       !atomic_compare_exchange_strong(&mpgi_sched.nmspinning, &zero, 1))
     return;
   mpgi_m_start(NULL, true);
+}
+
+void mpgi_wake_for_next(struct mpg_p *pp, bool kicked) {
+  uint32_t taken = atomic_load_explicit(&pp->next_taken, memory_order_relaxed);
+  bool late = atomic_load_explicit(&pp->late, memory_order_relaxed);
+  if (late) atomic_store_explicit(&pp->late, 0, memory_order_relaxed);
+  if (late || kicked || !mpgi_hot_ring_empty(pp)) pp->next_base = taken;
+  bool lazy = taken - pp->next_base >= LAZY_AFTER; /* [wake.lazy] */
+  bool was = atomic_load_explicit(&pp->lazy, memory_order_relaxed);
+  if (was != lazy) atomic_store_explicit(&pp->lazy, lazy, memory_order_relaxed);
+  if (!lazy)
+    mpgi_wakep();
+  else if (!was)
+    mpgi_sysmon_due(mpgi_os_now() + MPGI_LAZY_NS);
 }
 
 static void woken_globally(struct mpgi_gqueue *q) {
@@ -337,7 +366,7 @@ bool mpgi_work_anywhere(void) {
     return true;
   if (mpgi_opt.nosteal) return false;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++)
-    if (!mpgi_runq_empty(mpgi_sched.allp[i])) return true;
+    if (!mpgi_runq_closed(mpgi_sched.allp[i])) return true;
   return false;
 }
 
@@ -518,6 +547,11 @@ static inline bool some_woken_globally(uint32_t tick) {
          atomic_load_explicit(&mpgi_sched.runq_woken, memory_order_relaxed);
 }
 
+static inline void ran_next(struct mpg_p *pp) {
+  uint32_t n = atomic_load_explicit(&pp->next_taken, memory_order_relaxed);
+  atomic_store_explicit(&pp->next_taken, n + 1, memory_order_relaxed);
+}
+
 /* The next one when nothing else is due: no stop, no timer, no look at the
  * global queue or the network; NULL: look at everything.  Who is handed the P
  * by runnext goes on with the slice, so that only new ones are counted. */
@@ -531,7 +565,10 @@ static inline __attribute__((always_inline)) struct mpg_g *next_quick(
     return NULL;
   struct mpg_g *gp = mpgi_hot_runq_take_next(pp);
   *inherit = gp != NULL;
-  if (gp) return gp;
+  if (gp) {
+    ran_next(pp);
+    return gp;
+  }
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
   if (MPGI_UNLIKELY(tick % GLOBAL_FIRST_EVERY == 0 ||
                     (tick % TIMERS_EVERY == 0 && has_timers(pp)) ||

@@ -223,6 +223,15 @@ struct mpg_g *mpgi_runq_get(struct mpg_p *pp, bool *inherit) {
   return next ? next : mpgi_hot_runq_take_head(pp);
 }
 
+static bool is_lazy(struct mpg_p *pp) {
+  return MPGI_UNLIKELY(atomic_load_explicit(&pp->lazy, memory_order_relaxed) !=
+                       0);
+}
+
+bool mpgi_runq_closed(struct mpg_p *pp) {
+  return is_lazy(pp) ? mpgi_runq_size(pp) == 0 : mpgi_runq_empty(pp);
+}
+
 bool mpgi_runq_empty(struct mpg_p *pp) {
   /* runnext may be kicked to the tail between the reads: read it twice around
    * a stable tail. */
@@ -274,13 +283,15 @@ struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from,
   uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
   uint32_t n = grab(pp, from, tail);
   if (n == 0) {
-    if (!steal_next) return NULL;
+    if (!steal_next || is_lazy(from)) return NULL; /* [wake.lazy] */
     struct mpg_g *next =
         atomic_load_explicit(&from->runnext, memory_order_relaxed);
     if (next && atomic_compare_exchange_strong_explicit(
                     &from->runnext, &next, NULL, memory_order_acquire,
-                    memory_order_relaxed))
+                    memory_order_relaxed)) {
+      atomic_store_explicit(&from->late, 1, memory_order_relaxed);
       return next;
+    }
     return NULL;
   }
   n--;

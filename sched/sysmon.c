@@ -30,10 +30,12 @@
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
 #define STARVED_NS (INT64_C(5) * 1000 * 1000 * 1000)
 #define BALANCE_NS (MPGI_SLICE_NS / 2)
+#define LAZY_END_NS (1000 * 1000)
 
 struct sysmon {
   int64_t now, delay;
   int64_t looked, before; /* this look at every P, and the one before */
+  bool lazy;              /* somebody waits for a P that is [wake.lazy] */
   int64_t slice_end;      /* of the first slice that will be over; INT64_MAX */
   uint32_t idle;          /* rounds in which nothing happened */
   int64_t next_trace;     /* INT64_MAX: off */
@@ -128,6 +130,7 @@ static void sleep_tick(struct sysmon *s) {
   if (s->delay > TICK_MAX_NS) s->delay = TICK_MAX_NS;
   int64_t now = mpgi_os_now(), delay = s->delay;
   if (delay > LOOK_NS && nobody_free() && somebody_soon(now)) delay = LOOK_NS;
+  if (delay > MPGI_LAZY_NS && s->lazy) delay = MPGI_LAZY_NS;
   int64_t until = now + delay;
   if (s->slice_end > now && s->slice_end < until) until = s->slice_end;
   if (s->next_trace < until) until = s->next_trace;
@@ -212,6 +215,26 @@ static void slice_end_near(struct sysmon *s, const struct mpg_p *pp) {
   if (end > s->now && end < s->slice_end) s->slice_end = end;
 }
 
+/* [wake.lazy] */
+static void watch_lazy(struct sysmon *s, struct mpg_p *pp) {
+  if (!atomic_load_explicit(&pp->lazy, memory_order_relaxed)) return;
+  uint32_t taken = atomic_load_explicit(&pp->next_taken, memory_order_relaxed);
+  if (pp->mon_taken != taken) {
+    pp->mon_taken = taken;
+    pp->mon_takenwhen = s->now;
+  }
+  int64_t waited = s->now - pp->mon_takenwhen;
+  bool waits = atomic_load_explicit(&pp->runnext, memory_order_relaxed);
+  bool idle = atomic_load(&mpgi_sched.npidle) != 0;
+  if (idle && waited < (waits ? MPGI_LAZY_NS : LAZY_END_NS)) {
+    s->lazy = true;
+    return;
+  }
+  if (idle && waits) atomic_store_explicit(&pp->late, 1, memory_order_relaxed);
+  atomic_store_explicit(&pp->lazy, 0, memory_order_relaxed);
+  mpgi_wakep();
+}
+
 static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
   uint32_t tick = atomic_load(&pp->schedtick);
   if (pp->mon_schedtick != tick) {
@@ -222,6 +245,7 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
     pp->mon_burns = pp->mon_stuck = false;
   }
   slice_end_near(s, pp);
+  watch_lazy(s, pp);
   watch_cpu(s, pp);
   if (mpgi_opt.preemptall) {
     /* Not if blocked: for the signals it would seem to use the CPU. */
@@ -244,6 +268,7 @@ static bool retake(struct sysmon *s) {
   bool any = false;
   int stuck = 0;
   s->slice_end = INT64_MAX;
+  s->lazy = false;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     if (pp->attached) continue;

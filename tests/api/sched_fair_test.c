@@ -183,11 +183,54 @@ static void yielders_and_loops_take_turns(void *arg) {
   end_loops();
 }
 
+/* ---- woken by one that doesn't wait afterwards ---- */
+
+static mpg_chan *there, *back;
+static _Atomic int heard;
+
+static void answers(void *arg) {
+  (void) arg;
+  for (int x; mpg_chan_recv(there, &x);) {
+    if (x >= 0)
+      mpg_chan_send(back, &x);
+    else
+      atomic_fetch_add(&heard, 1);
+  }
+  mpg_waitgroup_done(&done);
+}
+
+/* Two that wake each other and wait stay on one P, and wake no other.  But when
+ * one goes on, and can't be preempted, the other runs on the P that is free. */
+static void a_free_p_runs_whom_a_loop_woke(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(2);
+  CHECK((there = mpg_chan_new(sizeof(int), 0)));
+  CHECK((back = mpg_chan_new(sizeof(int), 0)));
+  mpg_waitgroup_add(&done, 1);
+  CHECK_GO(answers, NULL);
+  for (int round = 1; round <= ROUNDS; round++) {
+    int x;
+    for (int i = 0; i < 200; i++) {
+      mpg_chan_send(there, &i);
+      CHECK(mpg_chan_recv(back, &x));
+      CHECK_EQ(x, i);
+    }
+    x = -1;
+    mpg_preempt_disable();
+    mpg_chan_send(there, &x);
+    while (atomic_load(&heard) < round) continue;
+    mpg_preempt_enable();
+  }
+  mpg_chan_close(there);
+  mpg_waitgroup_wait(&done);
+}
+
 static const struct check_case cases[] = {
     INSIDE(woken_by_a_thread),
     INSIDE(woken_by_a_descriptor),
     INSIDE(woken_by_a_timer),
     INSIDE(loops_run_beside_a_ring_of_wakers),
     INSIDE(yielders_and_loops_take_turns),
+    INSIDE(a_free_p_runs_whom_a_loop_woke),
 };
 CHECK_MAIN(cases, 20)

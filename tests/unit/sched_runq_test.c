@@ -113,6 +113,27 @@ static void steal_takes_runnext_only_when_told(void **state) {
   assert_int_equal(get(0), 2);
 }
 
+/* [wake.lazy] */
+static void runnext_of_a_lazy_p_is_its_own(void **state) {
+  (void) state;
+  struct mpg_p *pp = unit_p(0);
+  put(0, 0, true);
+  assert_false(mpgi_runq_closed(pp));
+  atomic_store(&pp->lazy, 1);
+  assert_true(mpgi_runq_closed(pp));
+  assert_false(mpgi_runq_empty(pp));
+  assert_int_equal(steal(1, 0, true), -1);
+  assert_int_equal(atomic_load(&pp->late), 0);
+  put(0, 1, true); /* kicks 0 */
+  assert_false(mpgi_runq_closed(pp));
+  assert_int_equal(steal(1, 0, true), 0);
+  atomic_store(&pp->lazy, 0);
+  assert_int_equal(steal(1, 0, true), 1);
+  assert_int_equal(atomic_load(&pp->late), 1);
+  assert_true(mpgi_runq_closed(pp));
+  atomic_store(&pp->late, 0);
+}
+
 static void global_batch_is_a_fair_share(void **state) {
   (void) state;
   for (int i = 0; i < 40; i++) global_put(i);
@@ -487,6 +508,7 @@ int main(void) {
       cmocka_unit_test_setup(overflow_moves_the_older_half, fresh),
       cmocka_unit_test_setup(steal_takes_the_oldest_half, fresh),
       cmocka_unit_test_setup(steal_takes_runnext_only_when_told, fresh),
+      cmocka_unit_test_setup(runnext_of_a_lazy_p_is_its_own, fresh),
       cmocka_unit_test_setup(global_batch_is_a_fair_share, fresh),
       cmocka_unit_test_setup(woken_ones_wait_in_line_and_are_counted, fresh),
       cmocka_unit_test_setup(others_go_before_spent_ones, fresh),
