@@ -134,10 +134,10 @@ _Static_assert(MPGI_ITEM_KIND_SHIFT - MPGI_ITEM_CLASS_SHIFT ==
 
 /* What a candidate names: its cell's bits and item. */
 struct named {
-  struct mpgi_pair *pair; /* NULL: nothing, or what locate_odd is for */
-  mpgi_item item;         /* without the cell's number */
+  struct mpgi_pair *pair;
+  mpgi_item item; /* without the cell's number */
   uint64_t index;
-  uint32_t page, bytes;
+  uint32_t bytes; /* of the cell; 0: this is for locate_odd */
 };
 
 /* Constant while words are located, in registers. */
@@ -149,18 +149,17 @@ HOT struct tables tables_get(void) {
   return (struct tables){mpgi_heap.entry, mpgi_heap.pair};
 }
 
-/* The cell at an offset, if it is one of several in a span.  `exact`: only if
- * it begins there; else the pair is one without allocated cells. */
+/* The cell at an offset, if it is one of several in its span. */
 HOT struct named locate_one(struct tables t, uintptr_t off) {
   uint32_t page = (uint32_t) (off >> MPGI_PAGE_LOG2);
   uint32_t e = atomic_load_explicit(&t.entry[page], memory_order_acquire);
   const struct mpgi_mark_class *c = &mpgi_mark_class[e & MPGI_ENTRY_SORT_MASK];
   struct named to = {.bytes = c->bytes};
   if (MPGI_UNLIKELY(to.bytes == 0)) return to;
-  to.page = page - (e >> MPGI_ENTRY_BACK_SHIFT);
-  uintptr_t span = (uintptr_t) to.page << MPGI_PAGE_LOG2;
+  page -= e >> MPGI_ENTRY_BACK_SHIFT;
+  uintptr_t span = (uintptr_t) page << MPGI_PAGE_LOG2;
   to.index = (uint64_t) (off - span) * c->magic >> 32;
-  to.pair = t.pair + (size_t) to.page * MPGI_PAGE_PAIRS + to.index / 64;
+  to.pair = t.pair + (size_t) page * MPGI_PAGE_PAIRS + to.index / 64;
   to.item = c->item + span + to.index * to.bytes;
   return to;
 }

@@ -450,7 +450,7 @@ static void refused_buffers_are_an_overflow(void **state) {
  * the faster one, because all is marked, until it has caught up. */
 static void contended_neighbours_are_marked_once(void **state) {
   (void) state;
-  enum { ARRAYS = 8, HOLDERS = 8192, EACH = 5, TARGETS = HOLDERS * EACH };
+  enum { ARRAYS = 4, HOLDERS = 4096, EACH = 5, TARGETS = HOLDERS * EACH };
   struct mpgi_mark_result r;
   mpgi_gc_percent_g0(-1);
   mpgi_gc_g0();
@@ -469,7 +469,7 @@ static void contended_neighbours_are_marked_once(void **state) {
     }
   }
   world.parallelism = 2;
-  for (int i = 0; i < 20; i++) {
+  for (int i = 0; i < 10; i++) {
     mark_two_roots(&r);
     assert_int_equal(r.objects, 1 + ARRAYS + ARRAYS * HOLDERS + 2 * TARGETS);
   }
