@@ -10,7 +10,8 @@
  * A stopper takes Ps back from Ms that are not awake yet, and gives them out
  * again when the world goes on.
  *
- * Left out: timers, arrivals of a stop, the order of victims (always the same).
+ * Left out: timers, arrivals of a stop, the order of victims (always the same),
+ * lazy Ps (proc.c, [wake.lazy]: sysmon submits for them).
  */
 #include "model.h"
 
@@ -124,6 +125,7 @@ static void hide_rest_of_p(struct mpg_p *pp) {
   const char *stacks = (const char *) &pp->gfree;
   explore_constant(slots, (size_t) ((const char *) &pp->runq[256] - slots));
   explore_constant(stacks, (size_t) (end - stacks));
+  explore_constant(&pp->lazy, sizeof pp->lazy);
 }
 
 static void name_all(void) {
