@@ -56,7 +56,7 @@ class Results:
 # ---- pictures: each is (file name, caption, kind, data, axes) ----
 
 def pauses(results):
-    for mib in (512, 256, 64, 16):
+    for mib in (64, 16, 256, 512):
         curves = results.curve(f"gc.live{mib}", "pause_curve")
         if curves:
             return ("pauses", f"Pauses with {mib} MiB live: the share of "
