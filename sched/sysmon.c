@@ -36,6 +36,8 @@ struct sysmon {
   int64_t now, delay;
   int64_t looked, before; /* this look at every P, and the one before */
   bool lazy;              /* somebody waits for a P that is [wake.lazy] */
+  bool brief;             /* its slices are KERNEL_SLICE_NS */
+  int64_t slice;          /* in the kernel, before they were */
   int64_t slice_end;      /* of the first slice that will be over; INT64_MAX */
   uint32_t idle;          /* rounds in which nothing happened */
   int64_t next_trace;     /* INT64_MAX: off */
@@ -57,6 +59,20 @@ void mpgi_sysmon_due(int64_t when) {
 }
 
 /* ---- sleeping ---- */
+
+/* It works for some microseconds, and with brief slices the kernel runs it at
+ * once, even when all CPUs are busy.  But it would put it before whoever wakes
+ * it, too, which from a deep sleep is a thread that is about to run somebody:
+ * a sleep on an idle machine ended 12 us later.  So they are brief from when
+ * nobody is free until the next deep sleep. */
+static void slices_brief(struct sysmon *s, bool brief) {
+  if (s->brief == brief) return;
+  s->brief = brief;
+  if (brief)
+    s->slice = mpgi_os_thread_slice(KERNEL_SLICE_NS);
+  else if (s->slice)
+    mpgi_os_thread_slice(s->slice);
+}
 
 static bool nobody_free(void) {
   return atomic_load(&mpgi_sched.npidle) == 0 &&
@@ -101,6 +117,7 @@ static void sleep_deeply(struct sysmon *s) {
   }
   mpgi_mutex_unlock(&mpgi_sched.lock);
   if (!deep) return;
+  slices_brief(s, false);
   /* the idle collection must not be late by more than half its period */
   int64_t until = s->now + mpgi_opt.gcperiod * 1000000 / 2;
   if (s->next_trace < until) until = s->next_trace;
@@ -129,7 +146,9 @@ static void sleep_tick(struct sysmon *s) {
     s->delay *= 2;
   if (s->delay > TICK_MAX_NS) s->delay = TICK_MAX_NS;
   int64_t now = mpgi_os_now(), delay = s->delay;
-  if (delay > LOOK_NS && nobody_free() && somebody_soon(now)) delay = LOOK_NS;
+  bool full = nobody_free();
+  if (full) slices_brief(s, true);
+  if (delay > LOOK_NS && full && somebody_soon(now)) delay = LOOK_NS;
   if (delay > MPGI_LAZY_NS && s->lazy) delay = MPGI_LAZY_NS;
   int64_t until = now + delay;
   if (s->slice_end > now && s->slice_end < until) until = s->slice_end;
@@ -443,8 +462,6 @@ void mpgi_sysmon_main(void *arg) {
                                      : INT64_MAX;
   s.next_text = s.now + TEXT_EVERY_NS;
   if (mpgi_opt.timerslack) mpgi_os_timer_slack_lower();
-  /* It works for some microseconds, and every P may be busy. */
-  mpgi_os_thread_slice(KERNEL_SLICE_NS);
   mpgi_fixmem_outside(); /* no stop waits for sysmon */
   while (!atomic_load(&mpgi_sched.exiting)) {
     sleep_tick(&s);
