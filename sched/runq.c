@@ -11,7 +11,7 @@
  * [runq.inv.size], checked in mpgi_runq_size.
  *
  * runnext is a slot of its own: put and taken by exchanges, because thieves
- * may take it too (in their last round).
+ * may take it too (in their last round, [steal.next]).
  *
  * sysmon, which has no queue of its own, takes as a thief does, one by one:
  * what waits behind a stuck thread, and what one busy P has too many of
@@ -49,6 +49,10 @@
 #include <sched/hot.h>
 
 #define SLOT(i) MPGI_RUNQ_SLOT(i)
+#ifndef NEXT_LOOKS /* models have fewer */
+#define NEXT_LOOKS 8
+#define NEXT_RELAXES 16
+#endif
 
 void mpgi_gqueue_push(struct mpgi_gqueue *q, struct mpg_g *gp) {
   gp->link = NULL;
@@ -277,23 +281,46 @@ static uint32_t grab(struct mpg_p *pp, struct mpg_p *from, uint32_t at) {
   }
 }
 
+/* [steal.next] Whoever is in runnext mostly has a P very soon: its waker waits,
+ * too, when a buffer is full or an answer is awaited.  Taken away at once it
+ * runs beside its waker, over the same cache lines, for an element or two, and
+ * then its thread is here again.  So the owner of a P that runs has some
+ * microseconds first.  Nobody is forgotten: a thief that gives up here looks
+ * again or goes idle as proc.c says, and who stays in runnext is taken.
+ * True: next still waits there. */
+static bool still_next(struct mpg_p *from, const struct mpg_g *next) {
+  uint32_t taken =
+      atomic_load_explicit(&from->next_taken, memory_order_relaxed);
+  if (atomic_load_explicit(&from->status, memory_order_relaxed) !=
+      MPGI_P_RUNNING)
+    return true;
+  for (int look = 0; look < NEXT_LOOKS; look++) {
+    for (int i = 0; i < NEXT_RELAXES; i++) mpgi_arch_relax();
+    if (atomic_load_explicit(&from->runnext, memory_order_relaxed) != next ||
+        atomic_load_explicit(&from->next_taken, memory_order_relaxed) != taken)
+      return false;
+  }
+  return true;
+}
+
+static struct mpg_g *take_next_of(struct mpg_p *from) {
+  struct mpg_g *next =
+      atomic_load_explicit(&from->runnext, memory_order_relaxed);
+  if (!next || is_lazy(from) || !still_next(from, next) || /* [wake.lazy] */
+      !atomic_compare_exchange_strong_explicit(&from->runnext, &next, NULL,
+                                               memory_order_acquire,
+                                               memory_order_relaxed))
+    return NULL;
+  atomic_store_explicit(&from->late, 1, memory_order_relaxed);
+  return next;
+}
+
 struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from,
                               bool steal_next) {
   MPG_ASSERT(pp != from);
   uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
   uint32_t n = grab(pp, from, tail);
-  if (n == 0) {
-    if (!steal_next || is_lazy(from)) return NULL; /* [wake.lazy] */
-    struct mpg_g *next =
-        atomic_load_explicit(&from->runnext, memory_order_relaxed);
-    if (next && atomic_compare_exchange_strong_explicit(
-                    &from->runnext, &next, NULL, memory_order_acquire,
-                    memory_order_relaxed)) {
-      atomic_store_explicit(&from->late, 1, memory_order_relaxed);
-      return next;
-    }
-    return NULL;
-  }
+  if (n == 0) return steal_next ? take_next_of(from) : NULL;
   n--;
   struct mpg_g *gp =
       atomic_load_explicit(&pp->runq[SLOT(tail + n)], memory_order_relaxed);

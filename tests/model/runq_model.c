@@ -10,6 +10,8 @@
 
 #undef MPGI_RUNQ_SLOTS
 #define MPGI_RUNQ_SLOTS 4
+#define NEXT_LOOKS 1
+#define NEXT_RELAXES 0
 
 struct mpgi_sched mpgi_sched;
 
@@ -41,6 +43,7 @@ static void came_out(const struct mpg_g *gp) {
 /* ---- the start: empty queues near the wrap-around ---- */
 
 static void setup_p(struct mpg_p *pp) {
+  atomic_store(&pp->status, MPGI_P_RUNNING);
   atomic_store(&pp->runq_head, UINT32_MAX - 1);
   atomic_store(&pp->runq_tail, UINT32_MAX - 1);
   explore_constant(&pp->runq[MPGI_RUNQ_SLOTS],
@@ -266,7 +269,7 @@ static const struct {
      EXPLORE_SC,
      {"mpgi_hot_runq_take_head", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {2, EXPLORE_SC, {"put_slow", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
-    {4, EXPLORE_SC, {"mpgi_runq_steal", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
+    {4, EXPLORE_SC, {"take_next_of", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {4,
      EXPLORE_SC,
      {"mpgi_hot_runq_put_next", EXPLORE_RMW, EXPLORE_TEAR, NULL}},

@@ -17,6 +17,8 @@
 
 #undef MPGI_RUNQ_SLOTS
 #define MPGI_RUNQ_SLOTS 4
+#define NEXT_LOOKS 1
+#define NEXT_RELAXES 0
 #define mpgi_xorshift(s) ((void) (s), 0u)
 #define STEAL_ROUNDS 1 /* the last one, which takes runnext too */
 

@@ -113,6 +113,18 @@ static void steal_takes_runnext_only_when_told(void **state) {
   assert_int_equal(get(0), 2);
 }
 
+/* [steal.next] */
+static void runnext_of_a_running_p_is_taken_when_it_stays(void **state) {
+  (void) state;
+  atomic_store(&unit_p(0)->status, MPGI_P_RUNNING);
+  put(0, 1, true);
+  assert_int_equal(steal(1, 0, true), 1);
+  assert_int_equal(atomic_load(&unit_p(0)->late), 1);
+  assert_int_equal(get(0), -1);
+  atomic_store(&unit_p(0)->late, 0);
+  atomic_store(&unit_p(0)->status, MPGI_P_IDLE);
+}
+
 /* [wake.lazy] */
 static void runnext_of_a_lazy_p_is_its_own(void **state) {
   (void) state;
@@ -508,6 +520,8 @@ int main(void) {
       cmocka_unit_test_setup(overflow_moves_the_older_half, fresh),
       cmocka_unit_test_setup(steal_takes_the_oldest_half, fresh),
       cmocka_unit_test_setup(steal_takes_runnext_only_when_told, fresh),
+      cmocka_unit_test_setup(runnext_of_a_running_p_is_taken_when_it_stays,
+                             fresh),
       cmocka_unit_test_setup(runnext_of_a_lazy_p_is_its_own, fresh),
       cmocka_unit_test_setup(global_batch_is_a_fair_share, fresh),
       cmocka_unit_test_setup(woken_ones_wait_in_line_and_are_counted, fresh),
