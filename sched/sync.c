@@ -19,8 +19,8 @@
 #include <sched/sync.h>
 
 #define LOCKED MPGI_MUTEX_LOCKED
-#define WOKEN 2u
-#define STARVING 4u
+#define WOKEN MPGI_MUTEX_WOKEN
+#define STARVING MPGI_MUTEX_STARVING
 #define WAITER 8u
 #define STARVE_NS (1000 * 1000)
 
