@@ -239,19 +239,27 @@ static struct mpgi_marker *marker_begin(void) {
   return m;
 }
 
+static void cpu_report(struct mpgi_marker *m) {
+  int64_t now = mpgi_os_clock_read(m->clock);
+  if (now <= m->clock_start) return;
+  mpgi_add(&phase.cpu_ns, (uint64_t) (now - m->clock_start));
+  m->clock_start = now;
+}
+
+/* Before it goes idle: the leader reads when all are, without waiting for
+ * helpers to leave.  Pairs with idle's operations on `state`. */
 static void marker_report(struct mpgi_marker *m) {
   mpgi_add(&phase.objects, m->objects);
   mpgi_add(&phase.bytes, m->bytes);
   mpgi_add(&phase.root_bytes, m->root_bytes);
   m->objects = m->bytes = m->root_bytes = 0;
+  cpu_report(m);
 }
 
 static void marker_end(struct mpgi_marker *m) {
   MPG_ASSERT(m->buf->n == 0 && m->spare->n == 0);
   MPG_ASSERT(m->n_grey + m->n_candidates + m->n_pending == 0);
-  int64_t now = mpgi_os_clock_read(m->clock);
-  if (now > m->clock_start)
-    mpgi_add(&phase.cpu_ns, (uint64_t) (now - m->clock_start));
+  cpu_report(m); /* a helper's last wait may come too late to be counted */
   mpgi_workbuf_empty_put(m->buf);
   mpgi_workbuf_empty_put(m->spare);
 }
