@@ -414,6 +414,7 @@ struct mpgi_sched {
   _Atomic int64_t coarse_now; /* ns, a sysmon tick old at most */
   _Atomic uint32_t sysmon_wait;
   struct mpgi_note sysmon_note;
+  int64_t sysmon_deep_until;    /* sched.lock: then it wakes by itself */
   _Atomic int64_t sysmon_until; /* when it will look next; INT64_MAX asleep */
   /* metrics.c; fixmem, so that the collector doesn't scan them */
   struct mpgi_metrics *metrics;
@@ -771,6 +772,9 @@ MPGI_HIDDEN void mpgi_fault_restore(void);
 /* sysmon.c */
 MPGI_HIDDEN void mpgi_sysmon_main(void *arg);
 MPGI_HIDDEN void mpgi_sysmon_wake(void);
+/* A P was taken off the idle list: unless it wakes soon by itself
+ * [sysmon.soon]. */
+MPGI_HIDDEN void mpgi_sysmon_wake_locked(void);
 /* Something is due at when: sysmon must not sleep longer. */
 MPGI_HIDDEN void mpgi_sysmon_due(int64_t when);
 

@@ -76,7 +76,7 @@ struct mpg_p *mpgi_p_idle_get_locked(void) {
   pp->link = NULL;
   atomic_fetch_sub(&mpgi_sched.npidle, 1);
   p_status_set(pp, MPGI_P_IDLE, MPGI_P_RUNNING);
-  mpgi_sysmon_wake(); /* it sleeps deeply while every P is idle */
+  mpgi_sysmon_wake_locked(); /* it sleeps deeply while every P is idle */
   return pp;
 }
 
@@ -90,7 +90,7 @@ bool mpgi_p_idle_take_locked(struct mpg_p *pp) {
   pp->link = NULL;
   atomic_fetch_sub(&mpgi_sched.npidle, 1);
   p_status_set(pp, MPGI_P_IDLE, MPGI_P_RUNNING);
-  mpgi_sysmon_wake();
+  mpgi_sysmon_wake_locked();
   return true;
 }
 

@@ -3,13 +3,18 @@
  * Sleeps 20 us, doubling up to 10 ms while nothing happens, never beyond the
  * next timer or the end of a slice; deeply while every P is idle (under
  * sched.lock it sees them all idle and sets sysmon_wait; whoever takes a P off
- * the idle list wakes it). Each round: Ps in long system calls are retaken,
- * long slices are ended, overdue timers get a P, traces are printed, the
- * collector's clock ticks.
+ * the idle list wakes it, unless it wakes soon by itself). Each round: Ps in
+ * long system calls are retaken, long slices are ended, overdue timers get a P,
+ * traces are printed, the collector's clock ticks.
  *
  * Slices: 10 ms between equals.  When somebody who was woken waits, or a timer
  * is due, and no P is free, a goroutine that has run a fair while (1 ms) must
  * go at once.  Source: Go proc.go (sysmon, retake); the fair while is ours.
+ *
+ * [sysmon.soon] A deep sleep ends a little after the first timer.  Sysmon sets
+ * sysmon_wait and sysmon_deep_until under the lock, with every P idle: whoever
+ * takes a P after that sees them, and whoever took one before kept it from
+ * sleeping deeply.  Not woken, it sees the P POLLER_GRACE_NS later at most.
  */
 #include <sched/sched.h>
 
@@ -50,6 +55,13 @@ void mpgi_sysmon_wake(void) {
   if (atomic_load_explicit(&mpgi_sched.sysmon_wait, memory_order_relaxed) &&
       atomic_exchange(&mpgi_sched.sysmon_wait, 0))
     mpgi_note_wake(&mpgi_sched.sysmon_note);
+}
+
+void mpgi_sysmon_wake_locked(void) { /* [sysmon.soon] */
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  if (atomic_load_explicit(&mpgi_sched.sysmon_wait, memory_order_relaxed) &&
+      mpgi_sched.sysmon_deep_until - mpgi_os_now() > POLLER_GRACE_NS)
+    mpgi_sysmon_wake();
 }
 
 void mpgi_sysmon_due(int64_t when) {
@@ -108,26 +120,43 @@ static bool everybody_idle_locked(void) {
          atomic_load(&mpgi_sched.npidle) == atomic_load(&mpgi_sched.procs);
 }
 
-static void sleep_deeply(struct sysmon *s) {
-  mpgi_mutex_lock(&mpgi_sched.lock);
-  bool deep = everybody_idle_locked();
-  if (deep) {
-    mpgi_note_clear(&mpgi_sched.sysmon_note);
-    atomic_store(&mpgi_sched.sysmon_wait, 1);
-  }
-  mpgi_mutex_unlock(&mpgi_sched.lock);
-  if (!deep) return;
-  slices_brief(s, false);
+/* Also at the first timer, a little later than the thread that sleeps for that
+ * (first_timer): so that thread need not spend a system call on waking sysmon
+ * before it runs somebody. */
+static int64_t deep_until(const struct sysmon *s) {
   /* the idle collection must not be late by more than half its period */
   int64_t until = s->now + mpgi_opt.gcperiod * 1000000 / 2;
-  if (s->next_trace < until) until = s->next_trace;
+  int64_t first = mpgi_timers_first();
+  if (first < until - POLLER_GRACE_NS) until = first + POLLER_GRACE_NS;
+  return s->next_trace < until ? s->next_trace : until;
+}
+
+/* Looked at after sysmon_wait was set: who changes these wakes us. */
+static int64_t deep_until_at_most(const struct sysmon *s, int64_t until) {
   if (mpgi_netpoll_trusts() && s->now + MPGI_TRUST_NS < until)
     until = s->now + MPGI_TRUST_NS;
   if (atomic_load(&mpgi_sched.deadlock_suspected) &&
       until > s->now + SUSPECT_EVERY_NS)
     until = s->now + SUSPECT_EVERY_NS;
-  if (!atomic_load(&mpgi_sched.exiting) && until > s->now)
-    mpgi_note_sleep_timed(&mpgi_sched.sysmon_note, until - s->now);
+  return until;
+}
+
+static void sleep_deeply(struct sysmon *s) {
+  int64_t until = deep_until(s);
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  bool deep = everybody_idle_locked();
+  if (deep) {
+    mpgi_note_clear(&mpgi_sched.sysmon_note);
+    mpgi_sched.sysmon_deep_until = until;
+    atomic_store(&mpgi_sched.sysmon_wait, 1);
+  }
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  if (!deep) return;
+  slices_brief(s, false);
+  until = deep_until_at_most(s, until);
+  int64_t now = mpgi_os_now();
+  if (!atomic_load(&mpgi_sched.exiting) && until > now)
+    mpgi_note_sleep_timed(&mpgi_sched.sysmon_note, until - now);
   atomic_store(&mpgi_sched.sysmon_wait, 0);
   s->idle = 0;
   s->delay = TICK_MIN_NS;

@@ -129,6 +129,12 @@ static void deep_is_too_long(int64_t next) {
   explore_failed("sysmon sleeps deeply while a P is busy");
 }
 
+/* [sysmon.soon] */
+static void deep_ends_soon(int64_t next) {
+  if (next > 900 + POLLER_GRACE_NS)
+    explore_failed("sysmon sleeps beyond the first timer");
+}
+
 /* ---- setup ---- */
 
 static void name_all(void) {
@@ -193,6 +199,10 @@ static void setup_sysmon(void) {
   add(&p[0], 500 * 1000);
 }
 static void setup_all_idle(void) { setup(0); }
+static void setup_idle_until_timer(void) {
+  setup(0);
+  add(&p[0], 900);
+}
 
 /* ---- configurations ---- */
 
@@ -222,6 +232,11 @@ static const struct explore_config configs[] = {
      .thread = {{"taker", p_taker, 0, false},
                 {"sysmon", sysmon_deep, 0, false}},
      .when_quiet = deep_is_too_long},
+    {.name = "poll.sysmon_need_not_be_woken_shortly_before_it_wakes",
+     .setup = setup_idle_until_timer,
+     .thread = {{"taker", p_taker, 0, false},
+                {"sysmon", sysmon_deep, 0, false}},
+     .when_quiet = deep_ends_soon},
 };
 
 static const struct {

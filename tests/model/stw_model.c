@@ -80,7 +80,7 @@ void mpgi_metric_record_stop(enum mpgi_stop_reason r, int64_t tts,
                              int64_t pause) {
   (void) r, (void) tts, (void) pause;
 }
-void mpgi_sysmon_wake(void) {}
+void mpgi_sysmon_wake_locked(void) {}
 void mpgi_wakep(void) {}
 void mpgi_wake_if_wanted(void) {}
 bool mpgi_runq_empty(struct mpg_p *pp) {

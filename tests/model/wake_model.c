@@ -63,7 +63,7 @@ int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now) {
 }
 int64_t mpgi_timers_first(void) { return INT64_MAX; }
 bool mpgi_netpoll_waiting(void) { return false; }
-void mpgi_sysmon_wake(void) {}
+void mpgi_sysmon_wake_locked(void) {}
 void mpgi_checkdead_locked(void) {}
 
 /* An M that stops waits in place: whether all do is stw_model.c's business. */
