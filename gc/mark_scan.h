@@ -189,9 +189,10 @@ COLD void locate_odd(struct mpgi_marker *m, uintptr_t off) {
   if (counts(m, to.item, off)) pending_put(m, m->n_pending++, to);
 }
 
-/* Of n candidates, `same` have their bits in the pair of the one before. */
+/* Of n candidates, `same` have their bits in the pair of the one before.
+ * Scattered groups of two aren't near: each would wait for its bits. */
 HOT void near_or_far(struct mpgi_marker *m, uint32_t n, uint32_t same) {
-  if (n >= MPGI_NEAR_MIN) m->near = same >= n / 4;
+  if (n >= MPGI_NEAR_MIN) m->near = same >= n / 8 * 5;
 }
 
 /* Candidates become pending. */
