@@ -11,7 +11,9 @@
  * them fills fast.  It runs at a low priority: with every CPU busy it takes a
  * tenth of one at most, and events get lost rather than the program slow.
  * After every write the file is whole JSON: the end is written too, and the
- * next write begins where it stands.  (What can't seek gets one end.)
+ * next write begins where it stands.  (What can't seek gets one end.)  A fatal
+ * signal in the middle of a write cuts it where a page of the file ends; events
+ * are lines, so all but the last can be read.
  *
  * Rings are emptied one after the other, so a row of a ring is in order, and
  * a goroutine's start may stand before its wake-up.  Lost events (LOST) close

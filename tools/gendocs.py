@@ -115,7 +115,8 @@ chrome://tracing.
 Recording costs some 15 ns an event. When the writer's thread, which has a low
 priority, can't keep up, events are left out: the row says where and how many
 (`events lost`), `otherData.lost` how many in all. The file is whole JSON after
-every write, also that of a program that is killed.
+every write, also that of a program that is killed. Killed in the middle of a
+write, which is rare, it ends with a page of memory: its whole lines are events.
 
 ## Events
 

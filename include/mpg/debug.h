@@ -47,7 +47,8 @@ MPG_API int mpg_leaked_goroutines(int fd);
  * counted in the file.  One trace at a time; it may begin before mpg_run and
  * goes on from one run to the next.
  *
- * path  made or overwritten; whole JSON at every moment if it can seek
+ * path  made or overwritten; if it can seek, whole JSON after every write (a
+ * kill in the middle of one cuts it at the end of a page)
  *
  * Returns: 0; -EINVAL (NULL or empty path); -EALREADY (a trace is on);
  *   -ENOMEM; -EAGAIN (no thread to be had); or why open refused the file

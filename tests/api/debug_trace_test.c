@@ -210,7 +210,7 @@ static void be_killed(void *arg) {
   kill(getpid(), SIGKILL);
 }
 
-static void the_file_of_a_killed_program_is_whole(void *arg) {
+static void the_file_of_a_killed_program_can_be_read(void *arg) {
   (void) arg;
   pid_t child = fork();
   CHECK_GE(child, 0);
@@ -281,7 +281,7 @@ static void errors_outside(void *arg) { errors(arg); }
 static void errors_inside(void *arg) { errors(arg); }
 
 static const struct check_case cases[] = {
-    OUTSIDE(the_file_of_a_killed_program_is_whole), /* forks: first */
+    OUTSIDE(the_file_of_a_killed_program_can_be_read), /* forks: first */
     OUTSIDE(errors_outside),
     INSIDE(errors_inside),
     OUTSIDE(a_file_of_a_part_of_a_run),

@@ -110,10 +110,23 @@ class Rows:
         return {self.names[row] for _, _, _, row in self.slices}
 
 
+def load(path, killed):
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    try:
+        return json.loads(text)
+    except ValueError:
+        # Killed in the middle of a write: it ends where a page does.
+        if not killed or len(text.encode()) % 4096:
+            raise
+    lines = text.splitlines()[1:-1]
+    return {"traceEvents": [json.loads(x.rstrip(",")) for x in lines],
+            "otherData": {"lost": 0}}
+
+
 def main():
     path, procs, wanted = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-    with open(path, encoding="utf-8") as f:
-        trace = json.load(f)
+    trace = load(path, "UNFINISHED" in wanted)
     rows = Rows()
     for e in trace["traceEvents"]:
         if e["ph"] == "M":

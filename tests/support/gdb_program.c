@@ -40,8 +40,11 @@ static void loops(void *arg) {
 static void start(void *arg) {
   (void) arg;
   gate = mpg_chan_new(0, 0);
+  /* On one P, whose numbers follow one another: 2 and 3. */
+  mpg_preempt_disable();
   mpg_go(parks_deep, NULL);
   mpg_go(loops, NULL); /* preempted, or on the other P */
+  mpg_preempt_enable();
   while (atomic_load(&there) < 2) mpg_sleep(1000 * 1000);
   mpg_sleep(1000 * 1000);
   descend(30, stop_here);
