@@ -75,6 +75,15 @@
     pop %rbp
     .endm
 
+/* To `no` unless SP is on the current segment of the context; tmp = segment. */
+    .macro unless_on_segment ctx, tmp, no
+    mov CTX_SEG(\ctx), \tmp
+    cmp SEG_LO(\tmp), %rsp
+    jb \no
+    cmp SEG_HI(\tmp), %rsp
+    jae \no
+    .endm
+
 /* Sanitizer builds are told of every stack switch (common/sanitize.h); on g0,
  * aligned.  Arguments are kept, and so is the result, rax. */
     .macro sanitizer_on_g0

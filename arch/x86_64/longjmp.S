@@ -65,11 +65,7 @@ HIDDEN_FUNCTION(longjmp)
     mov %fs:TLS_G(%r11), %r13
     test %r13, %r13
     jz 1f
-    mov CTX_SEG(%r13), %rcx
-    cmp SEG_LO(%rcx), %rsp
-    jb 1f
-    cmp SEG_HI(%rcx), %rsp
-    jae 1f
+    unless_on_segment %r13, %rcx, 1f
     mov %rsp, CTX_SP(%r13)
 2:  movq $0, %fs:TLS_G(%r11)
     movq $0, %fs:TLS_LIBC(%r11)

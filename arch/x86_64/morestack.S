@@ -278,11 +278,7 @@ FUNCTION(__morestack)
     mov %fs:TLS_G(%r11), %r11
     test %r11, %r11
     jz .Lhere
-    mov CTX_SEG(%r11), %rax
-    cmp SEG_LO(%rax), %rsp
-    jb .Lhere
-    cmp SEG_HI(%rax), %rsp
-    jae .Lhere
+    unless_on_segment %r11, %rax, .Lhere
     push %r11
     cmpl $0, CTX_PREEMPT(%r11)
     jne .Lslow
@@ -628,11 +624,7 @@ FUNCTION(__morestack_allocate_stack_space)
     mov %fs:TLS_G(%r11), %rax
     test %rax, %rax
     jz 1f
-    mov CTX_SEG(%rax), %rcx
-    cmp SEG_LO(%rcx), %rsp
-    jb 1f
-    cmp SEG_HI(%rcx), %rsp
-    jae 1f
+    unless_on_segment %rax, %rcx, 1f
     push_callee_saved
     mov %rax, %rbx
     mov %rdi, %rsi
