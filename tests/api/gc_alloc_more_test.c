@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "../support/hide.h"
+#include "../support/resident.h"
 
 #define MIB ((size_t) 1 << 20)
 
@@ -170,16 +171,7 @@ static void interior_pointers_of_the_heap_can_be_off(void *arg) {
 
 /* ---- giving back ---- */
 
-static size_t rss(void) {
-  char text[64] = {0};
-  unsigned long pages = 0;
-  FILE *f = fopen("/proc/self/statm", "r");
-  CHECK(f != NULL);
-  CHECK(fgets(text, sizeof text, f) != NULL);
-  fclose(f);
-  CHECK_EQ(sscanf(text, "%*s %lu", &pages), 1);
-  return pages * 4096;
-}
+static size_t rss(void) { return (size_t) resident_bytes(); }
 
 static void **list;
 

@@ -2,6 +2,7 @@
  * its 2 KiB: 100,000 of them, each parked inside such a function.
  */
 #include "../support/check.h"
+#include "../support/resident.h"
 
 #define PLAIN __attribute__((noinline))
 
@@ -29,14 +30,6 @@ static PLAIN void use_libc_and_park(const char *text) {
 }
 
 static void worker(void *arg) { use_libc_and_park(arg); }
-
-static long resident_bytes(void) {
-  long pages = 0;
-  FILE *f = fopen("/proc/self/statm", "r");
-  CHECK(f && fscanf(f, "%*d %ld", &pages) == 1);
-  fclose(f);
-  return pages * sysconf(_SC_PAGESIZE);
-}
 
 static uint64_t stack_bytes(void) {
   struct mpg_gc_stats s = {.size = sizeof(s)};

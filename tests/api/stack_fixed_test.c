@@ -3,6 +3,7 @@
  * their memory goes back, and they are used again.
  */
 #include "../support/check.h"
+#include "../support/resident.h"
 
 /* Once is enough: the other variants do the same with fewer. */
 #if defined(MPG_SPLIT_STACK)
@@ -14,14 +15,6 @@ enum { ROOM_BYTES = 2000, KEPT_BYTES = 64 << 20 };
 
 static mpg_chan *gate;
 static _Atomic int parked, wrong;
-
-static long resident_bytes(void) {
-  long pages = 0;
-  FILE *f = fopen("/proc/self/statm", "r");
-  CHECK(f && fscanf(f, "%*d %ld", &pages) == 1);
-  fclose(f);
-  return pages * sysconf(_SC_PAGESIZE);
-}
 
 static void worker(void *arg) {
   volatile char room[ROOM_BYTES];
