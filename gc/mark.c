@@ -8,8 +8,14 @@
  *            recruited Ps' threads and workers of our own, are helpers.
  *   work     root jobs not taken; buffers in the shared pool; what a marker
  *            has in its buffers and rings.
- *   state    one word: markers registered, how many of them are idle, and
- *            whether the phase is over.
+ *   state    one word: markers registered, how many of them are idle, whether
+ *            helpers were called, and whether the phase is over.
+ *
+ * [mark.alone] Until it calls helpers the leader is alone, and marks without
+ * atomics.  So nobody else registers before: a worker that took its token in
+ * an earlier phase, and got a CPU only now, finds `called` unset, and leaves.
+ * The leader's plain stores come before it sets `called`, which the CAS that
+ * registers a helper has read (acq_rel both).
  *
  * Termination.  A marker registers when it arrives, by a CAS that fails once
  * the phase is over; no number of helpers is waited for.  It turns idle only
@@ -50,6 +56,7 @@
 #define STATE_IDLE_SHIFT 16
 #define STATE_IDLE_ONE (UINT64_C(1) << STATE_IDLE_SHIFT)
 #define STATE_OVER (UINT64_C(1) << 32)
+#define STATE_CALLED (UINT64_C(1) << 33)
 
 static struct {
   _Atomic uint64_t state;
@@ -205,6 +212,7 @@ static void helpers_call(struct mpgi_marker *m) {
   unsigned n = phase.wanted - 1;
   m->alone = false;
   phase.wanted = 1;
+  atomic_fetch_or(&phase.state, STATE_CALLED); /* [mark.alone] */
   unsigned got = mpgi_gc_world.recruit(n);
   if (got < n) mpgi_workers_wake(n - got);
 }
@@ -325,7 +333,7 @@ static void work(struct mpgi_marker *m) {
 void mpgi_mark_join(void) {
   uint64_t s = atomic_load(&phase.state);
   do
-    if (s & STATE_OVER) return;
+    if ((s & STATE_OVER) || !(s & STATE_CALLED)) return;
   while (!atomic_compare_exchange_weak(&phase.state, &s, s + 1));
   MPG_ASSERT(state_markers(s) > 0); /* the leader is among them */
   struct mpgi_marker *m = marker_begin();

@@ -478,6 +478,42 @@ static void contended_neighbours_are_marked_once(void **state) {
   mpgi_gc_percent_g0(100);
 }
 
+/* A worker that took its token in an earlier phase and gets a CPU only now:
+ * the leader, alone, marks without atomics, so it must not come in. */
+static void *join_late(void *arg) {
+  mpgi_mark_join();
+  atomic_store((_Atomic bool *) arg, true);
+  return NULL;
+}
+
+static _Atomic bool late_left;
+static unsigned jobs_by_others;
+static pthread_t leader;
+
+static void job_while_late(size_t i, mpgi_visit *visit, void *arg) {
+  if (!pthread_equal(pthread_self(), leader)) jobs_by_others++;
+  if (i > 0) return;
+  pthread_t late;
+  assert_int_equal(pthread_create(&late, NULL, join_late, &late_left), 0);
+  pthread_detach(late);
+  while (!atomic_load(&late_left) && jobs_by_others == 0) sched_yield();
+  visit(arg, world.root, world.root + 1);
+}
+
+static void nobody_joins_before_helpers_are_called(void **state) {
+  (void) state;
+  struct mpgi_mark_result r;
+  leader = pthread_self();
+  mpgi_sweep_finish();
+  world_stop(MPGI_STOP_GC, 0);
+  mpgi_cache_flush_all_stw();
+  mpgi_mark_run(job_while_late, 2, 2, &r);
+  mpgi_sweep_begin_stw(mpgi_central_flip_stw());
+  world_start();
+  assert_int_equal(jobs_by_others, 0);
+  assert_int_equal(r.markers, 1);
+}
+
 /* ---- objects of many words ---- */
 
 /* In turn each word of an object is the only one that refers; the others just
@@ -628,6 +664,7 @@ int main(void) {
       cmocka_unit_test(overflow_is_recovered_from),
       cmocka_unit_test(overflow_happens_in_that_test),
       cmocka_unit_test(contended_neighbours_are_marked_once),
+      cmocka_unit_test(nobody_joins_before_helpers_are_called),
       cmocka_unit_test(lone_words_are_found),
       cmocka_unit_test(few_large_objects_call_helpers),
       cmocka_unit_test(large_objects_are_scanned_to_the_last_word),
