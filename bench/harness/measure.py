@@ -89,7 +89,7 @@ class Progress:
 
     def guess(self, row):
         share = 0.15 if self.quick else 1
-        guess = row.seconds * share * (row.runs or 5) * len(row.contenders)
+        guess = row.seconds * share * 5 * len(row.contenders)
         return self.known.get(self.key(row), guess)
 
     def left(self, index):
@@ -336,8 +336,7 @@ def measure_all(rows, programs, quick, runs, save):
         progress.begin(index - 1)
         left = QUICK_SECONDS - (time.monotonic() - started)
         share = left / (len(progress.rows) - index + 1)
-        m.run(quick, min(runs, row.runs or runs),
-              share if quick else float("inf"), progress)
+        m.run(quick, runs, share if quick else float("inf"), progress)
         result = m.result()
         judge(row, result, own)
         tell(result)

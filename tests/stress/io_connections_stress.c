@@ -77,8 +77,13 @@ static uint64_t connections(void) {
   return stress.seconds < 10 && n > 2000 ? 2000 : n;
 }
 
+/* One begins STOP_NS after the last one began, however long that took. */
 static void stop_the_world(void) {
-  mpg_sleep(STOP_NS);
+  static int64_t next;
+  int64_t now = mpg_now();
+  if (next == 0) next = now;
+  next = next + STOP_NS > now ? next + STOP_NS : now;
+  mpg_sleep(next - now);
   mpg_gc();
   stops++;
 }
