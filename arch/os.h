@@ -74,6 +74,21 @@ MPGI_HIDDEN int mpgi_os_thread_start(void (*fn)(void *), void *arg,
  * kernel then gives it one the sooner when it wakes up.  A wish.  Returns the
  * ns before; 0: nothing was done. */
 MPGI_HIDDEN int64_t mpgi_os_thread_slice(int64_t ns);
+/* SIGURG for the thread tid of this process at that time of mpgi_os_now, once.
+ * One owner; zeroed before the first use.  False: the kernel has no timer left,
+ * or there is no such thread. */
+struct mpgi_os_alarm {
+  int tid; /* 0: none was made */
+  int id;
+  bool set;
+};
+MPGI_HIDDEN bool mpgi_os_alarm_set(struct mpgi_os_alarm *a, int tid,
+                                   int64_t when);
+/* Not any more, if it hasn't been sent. */
+MPGI_HIDDEN void mpgi_os_alarm_cancel(struct mpgi_os_alarm *a);
+MPGI_HIDDEN void mpgi_os_alarm_end(struct mpgi_os_alarm *a);
+/* Signal-safe: whether a signal is an alarm's. */
+MPGI_HIDDEN bool mpgi_os_is_alarm(const void *siginfo);
 MPGI_HIDDEN int mpgi_os_tid(void); /* cached; signal-safe on Ms */
 /* CPU time consumed by a thread, ns, or -1. clock from ..._clock(). */
 MPGI_HIDDEN int mpgi_os_thread_clock(void); /* of the calling thread */

@@ -202,6 +202,13 @@ static inline void *mpgi_g_image(const struct mpg_g *gp) {
   return MPGI_UNLIKELY(gp->movable) ? mpgi_movable_of(gp)->image : NULL;
 }
 
+/* sysmon's, for the thread of a P (alarm.c) */
+struct mpgi_alarm {
+  struct mpgi_os_alarm os;
+  int tid; /* whose CPU time was cpu when it was cpuwhen */
+  int64_t cpu, cpuwhen;
+};
+
 struct mpg_p {
   int32_t id;
   _Atomic uint32_t status;        /* enum mpgi_p_status */
@@ -261,6 +268,7 @@ struct mpg_p {
   int64_t mon_asked; /* when it was last asked to yield; 0: not in this slice */
   uint32_t mon_taken; /* next_taken when it last changed, at mon_takenwhen */
   int64_t mon_takenwhen;
+  struct mpgi_alarm mon_alarm; /* alarm.c */
 };
 
 /* Frames of a goroutine, innermost first (frames.c). */
@@ -777,6 +785,13 @@ MPGI_HIDDEN void mpgi_sysmon_wake(void);
 MPGI_HIDDEN void mpgi_sysmon_wake_locked(void);
 /* Something is due at when: sysmon must not sleep longer. */
 MPGI_HIDDEN void mpgi_sysmon_due(int64_t when);
+
+/* ---- alarm.c: sysmon alone calls these ---- */
+
+/* It sleeps until then, with every P busy and somebody who may want one. */
+MPGI_HIDDEN void mpgi_alarms_set(int64_t now, int64_t until);
+MPGI_HIDDEN void mpgi_alarms_cancel(void);
+MPGI_HIDDEN void mpgi_alarms_end(void);
 
 /* timer.c */
 MPGI_HIDDEN int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t);

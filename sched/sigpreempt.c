@@ -243,7 +243,8 @@ static void sig_exiting(struct mpg_m *mp, void *ucontext) {
 }
 
 static bool is_ours(const siginfo_t *info) {
-  return info->si_code == SI_TKILL && info->si_pid == getpid();
+  return (info->si_code == SI_TKILL && info->si_pid == getpid()) ||
+         mpgi_os_is_alarm(info);
 }
 
 /* TSan's run-time library takes locks at any access, and this handler too, if
@@ -265,6 +266,8 @@ static void on_sigurg(int sig, void *siginfo, void *ucontext) {
     return;
   }
   if (in_sanitizer(ucontext)) return;
+  if (mpgi_os_is_alarm(siginfo) && !mpgi_stw_waiting())
+    mpgi_os_yield(); /* to sysmon, which then asks us (alarm.c) */
   if (mpgi_dying_sig(mp, ucontext)) return;
   struct mpg_g *gp = mp->curg;
   if (!gp) return;

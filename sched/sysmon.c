@@ -30,10 +30,12 @@
 #define ASK_MIN_NS (100 * 1000)
 #define ASK_MAX_NS (1000 * 1000)
 #define CPU_EVERY_NS (MPGI_FAIR_NS / 2)
+#define CPU_DOUBT_NS (CPU_EVERY_NS / 4)
 #define LOOK_NS (MPGI_FAIR_NS / 2)
 #define SUSPECT_EVERY_NS (100 * 1000 * 1000)
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
 #define STARVED_NS (INT64_C(5) * 1000 * 1000 * 1000)
+#define OVERDUE_NS (200 * 1000)
 #define BALANCE_NS (MPGI_SLICE_NS / 2)
 #define LAZY_END_NS (1000 * 1000)
 
@@ -42,8 +44,9 @@ struct sysmon {
   int64_t looked, before; /* this look at every P, and the one before */
   bool lazy;              /* somebody waits for a P that is [wake.lazy] */
   bool brief;             /* its slices are KERNEL_SLICE_NS */
+  bool alarms;            /* may be set */
   int64_t slice;          /* in the kernel, before they were */
-  int64_t slice_end;      /* of the first slice that will be over; INT64_MAX */
+  int64_t look_next;      /* when a slice may be over, or is asked again */
   uint32_t idle;          /* rounds in which nothing happened */
   int64_t next_trace;     /* INT64_MAX: off */
   int64_t next_text, next_suspect;
@@ -101,14 +104,25 @@ static int64_t first_timer(void) {
   return covered ? first + POLLER_GRACE_NS : first;
 }
 
-static void sleep_until(int64_t when) {
+static void alarms(struct sysmon *s, int64_t now, int64_t until, bool wanted) {
+  if (wanted)
+    mpgi_alarms_set(now, until);
+  else if (s->alarms)
+    mpgi_alarms_cancel();
+  s->alarms = wanted;
+}
+
+/* urgent: nobody is free, and somebody may want a P. */
+static void sleep_until(struct sysmon *s, int64_t when, bool urgent) {
   struct mpgi_note *note = &mpgi_sched.sysmon_note;
   mpgi_note_clear(note);
   atomic_store(&mpgi_sched.sysmon_until, when);
   int64_t first = first_timer();
   int64_t now = mpgi_os_now();
-  if (first < when)
-    when = first > now + TICK_MIN_NS ? first : now + TICK_MIN_NS;
+  /* One that is due already has been seen to by now, as far as may be. */
+  int64_t soonest = now + (first <= now ? ASK_MIN_NS : TICK_MIN_NS);
+  if (first < when) when = first > soonest ? first : soonest;
+  alarms(s, now, when, urgent);
   if (when > now && !atomic_load(&mpgi_sched.exiting))
     mpgi_note_sleep_timed(note, when - now);
   atomic_store(&mpgi_sched.sysmon_until, 0);
@@ -177,12 +191,13 @@ static void sleep_tick(struct sysmon *s) {
   int64_t now = mpgi_os_now(), delay = s->delay;
   bool full = nobody_free();
   if (full) slices_brief(s, true);
-  if (delay > LOOK_NS && full && somebody_soon(now)) delay = LOOK_NS;
+  bool urgent = full && somebody_soon(now);
+  if (delay > LOOK_NS && urgent) delay = LOOK_NS;
   if (delay > MPGI_LAZY_NS && s->lazy) delay = MPGI_LAZY_NS;
   int64_t until = now + delay;
-  if (s->slice_end > now && s->slice_end < until) until = s->slice_end;
+  if (s->look_next > now && s->look_next < until) until = s->look_next;
   if (s->next_trace < until) until = s->next_trace;
-  sleep_until(until);
+  sleep_until(s, until, urgent);
 }
 
 /* ---- retaking ---- */
@@ -217,16 +232,23 @@ static bool slice_is_over(const struct sysmon *s, struct mpg_p *pp) {
          mpgi_timers_overdue() || atomic_load(&mpgi_sched.runq_woken);
 }
 
+/* Its slice is over, but whether it burns CPU isn't known yet. */
+static bool in_doubt(const struct sysmon *s, struct mpg_p *pp) {
+  return pp->mon_cpu >= 0 && !pp->mon_burns && !pp->mon_stuck &&
+         slice_is_over(s, pp);
+}
+
 /* A goroutine that burns no CPU is blocked in the kernel: a signal would only
  * fail its poll or nanosleep with EINTR.  The thread's CPU clock is read every
- * CPU_EVERY_NS of its slice; a thread that got no CPU may also just wait for
- * one, which the kernel knows. */
+ * CPU_EVERY_NS of its slice, or sooner when in doubt; a thread that got no CPU
+ * may also just wait for one, which the kernel knows. */
 static void watch_cpu(struct sysmon *s, struct mpg_p *pp) {
   struct mpg_m *mp = pp->m;
   /* For the first time at once, unless slices may be that short. */
-  bool first = pp->mon_cpu < 0 && s->now - s->before >= CPU_EVERY_NS / 4;
+  bool first = pp->mon_cpu < 0 && s->now - s->before >= CPU_DOUBT_NS;
   int64_t since = pp->mon_cpu < 0 ? pp->mon_schedwhen : pp->mon_cpuwhen;
-  if (!mp || (!first && s->now - since < CPU_EVERY_NS)) return;
+  int64_t every = in_doubt(s, pp) ? CPU_DOUBT_NS : CPU_EVERY_NS;
+  if (!mp || (!first && s->now - since < every)) return;
   int64_t cpu = mpgi_os_clock_read(mp->cpu_clock);
   if (pp->mon_cpu >= 0) {
     /* our own signals cost it some per cent */
@@ -240,13 +262,13 @@ static void watch_cpu(struct sysmon *s, struct mpg_p *pp) {
 
 /* Asked already and still there: it was at no safe point.  Ask again soon,
  * less and less often: the window may be small (a comparator under qsort). */
-static bool ask_now(const struct sysmon *s, const struct mpg_p *pp) {
-  if (pp->mon_asked == 0) return true;
+static int64_t ask_again_at(const struct sysmon *s, const struct mpg_p *pp) {
+  if (pp->mon_asked == 0) return s->now;
   int64_t waited = s->now - pp->mon_schedwhen - MPGI_SLICE_NS;
   int64_t pace = waited / 16;
   if (pace < ASK_MIN_NS) pace = ASK_MIN_NS;
   if (pace > ASK_MAX_NS) pace = ASK_MAX_NS;
-  return s->now - pp->mon_asked >= pace;
+  return pp->mon_asked + pace;
 }
 
 /* A new slice, seen now: it began since the last look.  The earlier, the better
@@ -255,12 +277,18 @@ static int64_t slice_began(const struct sysmon *s) {
   return s->now - s->before <= LOOK_NS ? s->before : s->now;
 }
 
-/* The next moment at which pp's slice may be found over. */
-static void slice_end_near(struct sysmon *s, const struct mpg_p *pp) {
+/* The next moment at which pp may have to be asked. */
+static int64_t look_at(const struct sysmon *s, struct mpg_p *pp) {
   int64_t fair = pp->mon_schedwhen + MPGI_FAIR_NS;
-  int64_t end = pp->mon_schedwhen + MPGI_SLICE_NS;
-  if (fair > s->now && nobody_free()) end = fair;
-  if (end > s->now && end < s->slice_end) s->slice_end = end;
+  if (pp->mon_asked) return ask_again_at(s, pp);
+  if (in_doubt(s, pp)) return pp->mon_cpuwhen + CPU_DOUBT_NS;
+  if (fair > s->now && nobody_free()) return fair;
+  return pp->mon_schedwhen + MPGI_SLICE_NS;
+}
+
+static void look_near(struct sysmon *s, struct mpg_p *pp) {
+  int64_t when = look_at(s, pp);
+  if (when > s->now && when < s->look_next) s->look_next = when;
 }
 
 /* [wake.lazy] */
@@ -283,7 +311,7 @@ static void watch_lazy(struct sysmon *s, struct mpg_p *pp) {
   mpgi_wakep();
 }
 
-static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
+static void slice_look(struct sysmon *s, struct mpg_p *pp) {
   uint32_t tick = atomic_load(&pp->schedtick);
   if (pp->mon_schedtick != tick) {
     pp->mon_schedtick = tick;
@@ -292,7 +320,18 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
     pp->mon_asked = 0;
     pp->mon_burns = pp->mon_stuck = false;
   }
-  slice_end_near(s, pp);
+}
+
+static void ask(struct sysmon *s, struct mpg_p *pp) {
+  pp->mon_asked = s->now;
+  if (s->now - pp->mon_schedwhen >= MPGI_SLICE_NS)
+    atomic_store_explicit(&pp->turn, 1, memory_order_relaxed);
+  MPGI_TRACE_EVERYBODY(PREEMPT_ASK, (uint64_t) pp->id, 0);
+  mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
+}
+
+static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
+  slice_look(s, pp);
   watch_lazy(s, pp);
   watch_cpu(s, pp);
   if (mpgi_opt.preemptall) {
@@ -301,21 +340,17 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
       mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
     return true;
   }
-  if (pp->mon_stuck || !slice_is_over(s, pp) || !pp->mon_burns ||
-      !ask_now(s, pp))
-    return pp->mon_stuck || pp->mon_asked != 0;
-  pp->mon_asked = s->now;
-  if (s->now - pp->mon_schedwhen >= MPGI_SLICE_NS)
-    atomic_store_explicit(&pp->turn, 1, memory_order_relaxed);
-  MPGI_TRACE_EVERYBODY(PREEMPT_ASK, (uint64_t) pp->id, 0);
-  mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
-  return true;
+  if (!pp->mon_stuck && slice_is_over(s, pp) && pp->mon_burns &&
+      s->now >= ask_again_at(s, pp))
+    ask(s, pp);
+  look_near(s, pp);
+  return pp->mon_stuck;
 }
 
 static bool retake(struct sysmon *s) {
   bool any = false;
   int stuck = 0;
-  s->slice_end = INT64_MAX;
+  s->look_next = INT64_MAX;
   s->lazy = false;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
@@ -413,15 +448,17 @@ static void watch_starvation(struct sysmon *s) {
 }
 
 /* Timers of Ps that run nothing (idle, dead, in a system call), and of those
- * that have not looked for a slice (in foreign code): the other Ps may be too
- * busy to steal, for ever.  With a P free nobody has to wait for a slice. */
+ * that have not looked although they were asked, or have not run for long
+ * enough to be asked: the other Ps may be too busy to steal, for ever.  A P's
+ * thread may be in foreign code, or wait for a CPU while the others have one.
+ */
 static void find_overdue(struct sysmon *s) {
   bool free = atomic_load(&mpgi_sched.npidle) != 0;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     int64_t late = s->now - atomic_load(&pp->timer_first);
     if (atomic_load(&pp->status) == MPGI_P_RUNNING)
-      late -= free ? TICK_MIN_NS : MPGI_SLICE_NS;
+      late -= free ? TICK_MIN_NS : OVERDUE_NS;
     if (late >= 0)
       atomic_store_explicit(&mpgi_sched.timers_overdue, 1,
                             memory_order_relaxed);
@@ -486,7 +523,7 @@ static void round_of_duty(struct sysmon *s) {
 void mpgi_sysmon_main(void *arg) {
   (void) arg;
   struct sysmon s = {
-      .now = mpgi_os_now(), .delay = TICK_MIN_NS, .slice_end = INT64_MAX};
+      .now = mpgi_os_now(), .delay = TICK_MIN_NS, .look_next = INT64_MAX};
   s.next_trace = mpgi_opt.schedtrace ? s.now + mpgi_opt.schedtrace * 1000 * 1000
                                      : INT64_MAX;
   s.next_text = s.now + TEXT_EVERY_NS;
@@ -505,5 +542,6 @@ void mpgi_sysmon_main(void *arg) {
     else
       round_of_duty(&s);
   }
+  mpgi_alarms_end();
   mpgi_thread_gone();
 }

@@ -66,6 +66,7 @@ __attribute__((weak, visibility("default"))) const char *
 __tsan_default_suppressions(void) {
   return "race:sched/p.c\nrace:sched/proc.c\nrace:sched/stw.c\n"
          "race:sched/sysmon.c\nrace:sched/compensate.c\n"
+         "race:sched/alarm.c\n"
          "race:sched/timer.c\nrace:sched/syscall.c\nrace:sched/m.c\n"
          "race:sched/hot.h\n";
 }
