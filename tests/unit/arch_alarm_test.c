@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #define MS ((int64_t) 1000000)
@@ -110,6 +111,9 @@ static void a_thread_that_ended_is_refused(void **state) {
   struct mpgi_os_alarm a = {0};
   pthread_t t = start_loop();
   end_loop(t);
+  char task[64]; /* joined while the kernel still knows it */
+  snprintf(task, sizeof task, "/proc/self/task/%d", loop.tid);
+  while (access(task, F_OK) == 0) usleep(100);
   assert_false(mpgi_os_alarm_set(&a, loop.tid, mpgi_os_now() + MS));
   assert_int_equal(a.tid, 0);
 }
