@@ -91,7 +91,8 @@ struct mpgi_context {
                                (the signal handler's range test) sees one */
   _Atomic uint32_t preempt; /* 1: the next safe point must switch or stop */
   uint32_t reserved;
-  uint64_t fpu; /* control words, saved at a park: SSE's, x87's from bit 32 */
+  uint64_t fpu; /* saved at a park: MXCSR (SSE's control word and exception
+                   flags), x87's control word from bit 32 */
   struct mpgi_xsave *xsave;     /* extended state while async-preempted */
   struct mpgi_segment *dynamic; /* memory of alloca beyond the segment, newest
                                    first (stack/dynamic.c) */
@@ -118,7 +119,7 @@ MPGI_HIDDEN void mpgi_arch_init(void);
 /* ---- switching (x86_64/switch.S) ---- */
 
 /* Run gp: set the M's current goroutine and guard word, load the control
- * words when they differ, and jump to its pc.  On g0; never returns. */
+ * words, and jump to its pc.  On g0; never returns. */
 MPGI_HIDDEN _Noreturn void mpgi_arch_resume(struct mpgi_context *gp);
 
 /* pc values */
@@ -136,8 +137,7 @@ static inline uint64_t mpgi_arch_fpu(void) {
   uint32_t mxcsr;
   uint16_t cw;
   __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr), "=m"(cw));
-  /* without the sticky exception flags */
-  return (uint64_t) cw << 32 | (mxcsr & ~0x3fu);
+  return (uint64_t) cw << 32 | mxcsr;
 }
 
 /* Make the calling thread an M's: run entry(arg) on its own stack below the

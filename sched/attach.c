@@ -129,7 +129,6 @@ static int set_up(struct mpg_m *mp) {
   mp->cpu_clock = mpgi_os_thread_clock();
   mp->thread_pointer = mpgi_os_thread_pointer();
   mp->guard = mpgi_arch_guard_addr();
-  mp->fpu = mpgi_arch_fpu();
   err = mpgi_os_sigaltstack_swap((char *) mp->gsignal + mpgi_os_page_bytes,
                                  MPGI_GSIGNAL_BYTES, &mp->altstack);
   if (err) return err; /* -EPERM: running on it */

@@ -303,7 +303,6 @@ enum mpgi_m_gone {
 
 struct mpg_m {
   struct mpgi_xsave *xsave_free; /* itself, signal handler reads */
-  uint64_t fpu; /* the thread's control words (compare ctx.fpu) */
   int64_t id;
   int tid;
   int cpu_clock;
@@ -361,7 +360,6 @@ static inline bool mpgi_m_on_gsignal(const struct mpg_m *mp, uintptr_t sp) {
          MPGI_GSIGNAL_BYTES + (uintptr_t) mpgi_os_page_bytes;
 }
 _Static_assert(offsetof(struct mpg_m, xsave_free) == 0, "M_XSAVE_FREE");
-_Static_assert(offsetof(struct mpg_m, fpu) == 8, "M_FPU");
 
 struct mpgi_gqueue {
   struct mpg_g *head, *tail;
@@ -583,8 +581,6 @@ static inline struct mpg_g *mpgi_current_g(const char *what) {
 }
 /* Take gp, whose context is complete, off its M. */
 MPGI_HIDDEN void mpgi_drop_g(struct mpg_m *mp, struct mpg_g *gp);
-/* Remember the control words the goroutine left in the thread. */
-MPGI_HIDDEN void mpgi_fpu_leave(struct mpg_m *mp, struct mpg_g *gp);
 
 /* m.c */
 MPGI_HIDDEN int mpgi_m_start_first(struct mpg_p *pp);

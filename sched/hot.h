@@ -143,19 +143,19 @@ MPGI_HOT void mpgi_hot_put_next_and_wake(struct mpg_p *pp, struct mpg_g *gp,
 
 /* ---- leaving (proc.c) ---- */
 
-/* Remember the control words the goroutine left in the thread. */
-MPGI_HOT void mpgi_hot_fpu_leave(struct mpg_m *mp, struct mpg_g *gp) {
-  mp->fpu = gp->ctx.fpu = mpgi_arch_fpu();
-}
-
-MPGI_HOT void mpgi_hot_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
+/* For good: nothing of it is saved. */
+MPGI_HOT void mpgi_hot_lose_g(struct mpg_m *mp, struct mpg_g *gp) {
   MPG_ASSERT_INTERNAL(mp->curg == gp && gp->m == mp);
   MPG_ASSERT_INTERNAL(!mpgi_tls_libc());
-  mpgi_hot_fpu_leave(mp, gp);
   mpgi_san_leave();
   mp->curg = NULL;
   gp->m = NULL;
   if (MPGI_UNLIKELY(mpgi_opt.stackmove)) mp->move_wanted |= gp->movable;
+}
+
+MPGI_HOT void mpgi_hot_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
+  gp->ctx.fpu = mpgi_arch_fpu();
+  mpgi_hot_lose_g(mp, gp);
 }
 
 #endif /* MPGI_HOT_H */

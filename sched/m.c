@@ -92,7 +92,6 @@ static struct mpg_m *m_make(void) {
     }
   }
   mp->rand = (uint32_t) (uintptr_t) mp >> 6 | 1;
-  mp->fpu = (uint64_t) 0x37f << 32 | 0x1f80;
   return mp;
 }
 
@@ -125,7 +124,6 @@ static void m_thread_init(struct mpg_m *mp) {
   MPG_VERIFY(err == 0);
   if (mpgi_opt.timerslack) mpgi_os_timer_slack_lower();
   mpgi_arch_guard_set(0);
-  mp->fpu = mpgi_arch_fpu();
   /* As the caller of mpg_run has it: what goroutines start inherits it. */
   mpgi_os_sigmask_set(mpgi_os_sigmask_open(mpgi_sched.sigmask));
   atomic_store(&mp->gone, MPGI_GONE_NOT); /* [m.pins] */

@@ -640,10 +640,6 @@ MPGI_HOT_END void mpgi_schedule(struct mpg_m *mp) { schedule(mp); }
 
 /* ---- leaving a goroutine ---- */
 
-void mpgi_fpu_leave(struct mpg_m *mp, struct mpg_g *gp) {
-  mpgi_hot_fpu_leave(mp, gp);
-}
-
 void mpgi_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
   mpgi_hot_drop_g(mp, gp);
 }
@@ -771,7 +767,6 @@ void mpgi_async_preempted(struct mpgi_context *ctx) {
     MPGI_TRACE(mp, G_PREEMPT, gp, tier, 0);
     requeue_spent(mp, gp);
   }
-  mpgi_fpu_leave(mp, gp);
   errno = gp->saved_errno;
   mpgi_arch_resume(ctx);
 }
@@ -888,7 +883,7 @@ MPGI_HOT_END void mpgi_goexit_g0(struct mpgi_context *ctx) {
   if (MPGI_UNLIKELY(gp->once != NULL)) mpgi_once_goexit(gp);
   MPGI_TRACE(mp, G_END, gp, 0, 0);
   if (MPGI_UNLIKELY(mpgi_opt.lockcheck)) mpgi_lockcheck_leave(gp, "ends");
-  mpgi_hot_drop_g(mp, gp);
+  mpgi_hot_lose_g(mp, gp);
   mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
   bool finalizers = gp->finalizers;
   if (!finalizers) mpgi_g_count_end(mp->p);

@@ -38,7 +38,6 @@
 
 /* struct mpg_m: the part the assembler touches (sched/gmp.h) */
 #define M_XSAVE_FREE 0
-#define M_FPU 8 /* mxcsr, then x87 control word, as the thread has them */
 
 #define GUARD_OFFSET 0x70
 #define GUARD_POISON 0x7ffffffffffff000

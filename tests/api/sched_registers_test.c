@@ -303,6 +303,12 @@ static void rounding_set(uint32_t mode) {
   __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(csr), "m"(cw));
 }
 
+static uint32_t exceptions_get(void) {
+  uint32_t csr;
+  __asm__ volatile("stmxcsr %0" : "=m"(csr));
+  return csr & 0x3f;
+}
+
 static uint32_t x87_rounding_get(void) {
   uint16_t cw;
   __asm__ volatile("fnstcw %0" : "=m"(cw));
@@ -336,6 +342,26 @@ static void control_words_belong_to_the_goroutine(void *arg) {
   mpg_waitgroup_wait(&done);
 }
 
+/* SSE's: what one computed isn't seen by another. */
+static void keep_exceptions(void *arg) {
+  uint32_t mine = (uint32_t) (uintptr_t) arg, csr = 0x1f80 | mine;
+  CHECK_EQ(exceptions_get(), 0);
+  __asm__ volatile("ldmxcsr %0" : : "m"(csr));
+  for (int i = 0; i < 1000; i++) {
+    mpg_yield();
+    CHECK_EQ(exceptions_get(), mine);
+  }
+  mpg_waitgroup_done(&done);
+}
+
+static void exception_flags_belong_to_the_goroutine(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(2);
+  mpg_waitgroup_add(&done, 8);
+  for (uintptr_t i = 0; i < 8; i++) CHECK_GO(keep_exceptions, (void *) (i * 7));
+  mpg_waitgroup_wait(&done);
+}
+
 static void new_goroutines_get_default_control_words(void *arg) {
   (void) arg;
   rounding_set(3);
@@ -352,6 +378,7 @@ static const struct check_case cases[] = {
     INSIDE(flags_survive),
     INSIDE(registers_survive_collections),
     INSIDE(control_words_belong_to_the_goroutine),
+    INSIDE(exception_flags_belong_to_the_goroutine),
     INSIDE(new_goroutines_get_default_control_words),
 };
 

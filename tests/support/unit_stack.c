@@ -86,8 +86,6 @@ void unit_stack_setup(void) {
   mpgi_tls.g = NULL;
   mpgi_tls.g0_sp = (uintptr_t) g0 + G0_BYTES - 64;
   mpgi_tls.m = (struct mpg_m *) &unit_m;
-  unit_m.mxcsr = 0x1f80;
-  unit_m.fpucw = 0x37f;
 }
 
 /* Small stacks lie below the arena, large ones may lie above: comparing

@@ -17,7 +17,6 @@
 /* What the assembler knows of struct mpg_m. */
 struct unit_m {
   struct mpgi_xsave *xsave_free;
-  uint32_t mxcsr, fpucw;
 };
 
 /* The first segment of a context, with canaries below it. */
