@@ -164,7 +164,16 @@ static inline const struct loop_kind *loops_find(const char *name) {
   return NULL;
 }
 
+/* ThreadSanitizer's memset is no place to stop in, and such a loop is nowhere
+ * else. */
+#if defined(__SANITIZE_THREAD__)
+enum { LOOPS_STOP_IN_MEMSET = 0 };
+#else
+enum { LOOPS_STOP_IN_MEMSET = 1 };
+#endif
+
 static inline bool loops_usable(const struct loop_kind *kind) {
+  if (kind->fn == loop_memset) return LOOPS_STOP_IN_MEMSET;
   return kind->fn != loop_avx512 || loops_have_avx512();
 }
 

@@ -318,7 +318,7 @@ static void stack_free(struct mpg_p *pp, struct mpg_g *gp) {
 /* gp is dead and off its stack; give back what it holds but the block. */
 void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
   MPG_ASSERT(mpgi_g_status(gp) == MPGI_G_DEAD);
-  mpgi_san_dead(&gp->ctx);
+  if (!gp->attached) mpgi_san_dead(&gp->ctx);
   if (gp->name) {
     mpgi_fixmem_free(gp->name, strlen(gp->name) + 1, 1);
     gp->name = NULL;

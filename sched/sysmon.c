@@ -28,7 +28,7 @@
 #define KERNEL_SLICE_NS (100 * 1000) /* the least it knows */
 #define POLLER_GRACE_NS (200 * 1000)
 #define ASK_MIN_NS (100 * 1000)
-#define ASK_MAX_NS (1000 * 1000)
+#define ASK_MAX_NS (MPGI_TSAN ? 100 * 1000 : 1000 * 1000) /* stw.c: TSan */
 #define CPU_EVERY_NS (MPGI_FAIR_NS / 2)
 #define CPU_DOUBT_NS (CPU_EVERY_NS / 4)
 #define LOOK_NS (MPGI_FAIR_NS / 2)

@@ -57,7 +57,9 @@ not_under(thread unit.gc_heap_test
 # preemption for it, and of the collector, which is exempt.
 if(MPG_SANITIZE STREQUAL "thread")
   set(synchronising chan select sync sync_cond sync_rwmutex time io io_tcp
-    io_attach io_resolve sched_go sched_local sched_syscall sched_lock_thread)
+    io_net io_attach io_resolve sched_go sched_local sched_syscall
+    sched_lock_thread sched_attach sched_stw sched_preempt sched_signal
+    sched_tls)
   list(TRANSFORM synchronising REPLACE "(.+)" "api.\\1_test.fixed")
   list(APPEND synchronising stress.chan_select_stress.fixed
     stress.io_echo_stress.fixed)

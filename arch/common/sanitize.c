@@ -71,6 +71,16 @@ __tsan_default_suppressions(void) {
          "race:sched/hot.h\n";
 }
 
+/* A suppressed report is put into words, too, under a lock of TSan's.  The
+ * first one reads debug information for a second: not with threads that are
+ * frozen at each of its system calls. */
+void __sanitizer_symbolize_pc(void *pc, const char *format, char *out,
+                              size_t bytes);
+static __attribute__((constructor)) void read_symbols(void) {
+  char out[64];
+  __sanitizer_symbolize_pc((void *) read_symbols, "%L", out, sizeof out);
+}
+
 static _Thread_local void *own; /* the thread's */
 
 void mpgi_san_thread(uintptr_t g0_lo, uintptr_t g0_hi) {
@@ -94,7 +104,7 @@ void mpgi_san_new(struct mpgi_context *ctx) {
 void mpgi_san_adopt(struct mpgi_context *ctx) { ctx->fiber = own; }
 
 void mpgi_san_dead(struct mpgi_context *ctx) {
-  if (ctx->fiber && ctx->fiber != own) __tsan_destroy_fiber(ctx->fiber);
+  if (ctx->fiber) __tsan_destroy_fiber(ctx->fiber);
   ctx->fiber = NULL;
 }
 

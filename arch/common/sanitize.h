@@ -11,7 +11,8 @@
  *   mpgi_san_enter   it is about to jump to a goroutine's stack (switch.S)
  *   mpgi_san_new     a goroutine gets its first stack
  *   mpgi_san_adopt   a goroutine stands for the calling thread, on its stack
- *   mpgi_san_dead    the goroutine is dead
+ *   mpgi_san_dead    the goroutine is dead; not for one that was adopted: its
+ *                    thread may go on
  *   mpgi_san_given   memory is free; and
  *   mpgi_san_taken   is used again, perhaps by another thread (jemalloc is not
  *                    instrumented)

@@ -6,7 +6,7 @@
 
 #include "../support/check.h"
 
-static volatile sig_atomic_t got, got_on_stack;
+static _Atomic int got, got_on_stack; /* written by a handler */
 static mpg_waitgroup done;
 static _Atomic bool stop;
 

@@ -103,6 +103,14 @@ enum { CHECK_PATIENCE = 8 };
 enum { CHECK_PATIENCE = 1 };
 #endif
 
+/* To ThreadSanitizer a goroutine is a thread, which takes it a millisecond to
+ * make and to end, and there may be 8,000. */
+#if defined(__SANITIZE_THREAD__)
+enum { CHECK_MANY_GOROUTINES = 500 };
+#else
+enum { CHECK_MANY_GOROUTINES = 1000000 };
+#endif
+
 static inline void check_watchdog(int seconds) {
   seconds *= CHECK_PATIENCE;
   static bool started;
