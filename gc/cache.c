@@ -201,6 +201,7 @@ static void hole_retire(struct mpgi_cache *c, struct mpgi_span *s,
   total_add(&c->alloc_objects, handed / h->bytes);
   cells_from_sample(c, &c->to_sample[s->kind][s->class], (end - ptr) / h->bytes,
                     h->bytes);
+  MPGI_CHAOS();
   if (ptr < end)
     mpgi_span_bits_clear(s, cell_index(s, ptr), cell_index(s, end - 1) + 1);
   hole_clear(h);
@@ -230,6 +231,7 @@ static void hole_set(struct mpgi_cache *c, struct mpgi_span *s,
   if (typed) hole_zero(s, from, bytes);
   write_begin(c);
   mpgi_span_bits_set(s, lo, hi);
+  MPGI_CHAOS();
   put(&h->start, from);
   put(&h->end, from + bytes);
   put(&h->ptr, from);
@@ -276,6 +278,7 @@ bool mpgi_cache_span_next(struct mpgi_cache *c, unsigned kind, unsigned class) {
   uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
   MPG_ASSERT(used < s->objects);
   mpgi_pacer_charge((uint64_t) (s->objects - used) * mpgi_class[class].bytes);
+  MPGI_CHAOS();
   atomic_store_explicit(&s->owner, c, memory_order_release);
   c->span[kind][class] = s;
   return true;
@@ -289,6 +292,7 @@ static void span_flush(struct mpgi_cache *c, unsigned kind, unsigned class) {
   uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
   mpgi_pacer_refund((uint64_t) (s->objects - used) * mpgi_class[class].bytes);
   c->span[kind][class] = NULL;
+  MPGI_CHAOS();
   mpgi_central_release(s);
 }
 

@@ -94,6 +94,7 @@ uint32_t mpgi_central_unswept_pop(unsigned kind, unsigned class,
   while (n < max && (out[n] = list_pop(&c->unswept)) != NULL)
     unswept_taken(c, out[n++]);
   mpgi_mutex_unlock(&c->lock);
+  MPGI_CHAOS();
   return n;
 }
 
@@ -106,6 +107,7 @@ bool mpgi_central_unswept_take(struct mpgi_span *s) {
   struct mpgi_central *c = mpgi_central_of(s);
   mpgi_mutex_lock(&c->lock);
   bool ours = mpgi_span_state(s) == MPGI_SPAN_UNSWEPT;
+  MPGI_CHAOS();
   if (ours) {
     list_remove(&c->unswept, s);
     unswept_taken(c, s);
@@ -155,6 +157,7 @@ static struct mpgi_span *partial_pop(unsigned kind, unsigned class) {
   struct mpgi_span *s = list_pop(&c->partial);
   if (s != NULL) mpgi_span_state_set(s, MPGI_SPAN_PARTIAL, MPGI_SPAN_CACHED);
   mpgi_mutex_unlock(&c->lock);
+  MPGI_CHAOS();
   return s;
 }
 
@@ -197,6 +200,7 @@ void mpgi_central_release(struct mpgi_span *s) {
     return;
   }
   struct mpgi_central *c = mpgi_central_of(s);
+  MPGI_CHAOS();
   mpgi_mutex_lock(&c->lock);
   list_locked(c, s);
   mpgi_mutex_unlock(&c->lock);
@@ -215,6 +219,7 @@ void mpgi_central_swept(struct mpgi_span *const *s, uint32_t n) {
     empty |= 1u << i;
   }
   if (empty == (1u << n) - 1) return;
+  MPGI_CHAOS();
   mpgi_mutex_lock(&c->lock);
   for (uint32_t i = 0; i < n; i++)
     if (!(empty >> i & 1)) list_locked(c, s[i]);
@@ -246,6 +251,7 @@ struct mpgi_span *mpgi_central_large(unsigned kind, size_t bytes,
   struct mpgi_span *s =
       mpgi_span_new(page, pages, MPGI_CLASS_LARGE, kind, zero,
                     (uint64_t) pages << MPGI_PAGE_LOG2, MPGI_SPAN_FULL);
+  MPGI_CHAOS();
   mpgi_mutex_lock(&c->lock);
   list_push(&c->full, s);
   mpgi_mutex_unlock(&c->lock);
@@ -255,6 +261,7 @@ struct mpgi_span *mpgi_central_large(unsigned kind, size_t bytes,
 void mpgi_central_cell_freed(struct mpgi_span *s, uint32_t index) {
   struct mpgi_central *c = mpgi_central_of(s);
   bool empty = false;
+  MPGI_CHAOS();
   mpgi_mutex_lock(&c->lock);
   enum mpgi_span_state state = mpgi_span_state(s);
   mpgi_span_bits_clear(s, index, index + 1);
@@ -269,6 +276,7 @@ void mpgi_central_cell_freed(struct mpgi_span *s, uint32_t index) {
     }
   }
   mpgi_mutex_unlock(&c->lock);
+  MPGI_CHAOS();
   if (empty) mpgi_span_free(s);
 }
 

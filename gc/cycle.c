@@ -283,6 +283,7 @@ static bool prepare_and_stop(struct cycle *c) {
   for (unsigned tries = 0;; tries++) {
     if (mpgi_gc_world.reserve != NULL) mpgi_gc_world.reserve();
     if (!prepare(c)) break;
+    MPGI_CHAOS();
     c->asked = mpgi_os_now();
     mpgi_gc_world.stop(MPGI_STOP_GC, c->markers_wanted - 1);
     if (mpgi_os_roots_current() || tries == TRIES_MAX) return true;
@@ -312,6 +313,7 @@ static void run_cycle(enum mpgi_gc_cause cause) {
   stopped_world(&c);
   c.mark_end = mpgi_os_now();
   mpgi_gc_world.start();
+  MPGI_CHAOS();
   c.resumed = mpgi_os_now();
   atomic_store(&gc.ended_at, c.resumed);
   cpu = mpgi_os_clock_read(clock) - cpu;
@@ -373,6 +375,7 @@ void mpgi_gc_collect(enum mpgi_gc_cause cause) {
     hold_back();
     return;
   }
+  MPGI_CHAOS();
   if (cause != MPGI_GC_HEAP || mpgi_pacer_due()) {
     stack_scrub();
     cycle(cause);
@@ -389,12 +392,14 @@ void mpgi_gc_collect_fully(enum mpgi_gc_cause cause) {
       atomic_store_explicit(&gc.elected, false, memory_order_release);
       break;
     }
+    MPGI_CHAOS();
     mpgi_gc_world.give_way();
   }
   mpgi_sweep_finish();
 }
 
 void mpgi_gc_help(void) {
+  MPGI_CHAOS();
   mpgi_valgrind_mute(1);
   mpgi_mark_join();
   mpgi_valgrind_mute(-1);

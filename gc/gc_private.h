@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include <arch/arch.h>
+#include <arch/common/chaos.h>
 #include <arch/common/check.h>
 #include <arch/common/mutex.h>
 #include <arch/common/rand.h>

@@ -141,6 +141,7 @@ int mpgi_mark_init(size_t heap_bytes) {
 /* Tell a napping marker that the pool has something. */
 static void pool_announce(void) {
   if (atomic_load(&phase.napping) == 0) return;
+  MPGI_CHAOS();
   atomic_fetch_add(&phase.turn, 1);
   mpgi_os_futex_wake(&phase.turn, 1);
 }
@@ -212,8 +213,11 @@ static void helpers_call(struct mpgi_marker *m) {
   unsigned n = phase.wanted - 1;
   m->alone = false;
   phase.wanted = 1;
+  MPGI_CHAOS();
   atomic_fetch_or(&phase.state, STATE_CALLED); /* [mark.alone] */
+  MPGI_CHAOS();
   unsigned got = mpgi_gc_world.recruit(n);
+  MPGI_CHAOS();
   if (got < n) mpgi_workers_wake(n - got);
 }
 
@@ -283,6 +287,7 @@ static void nap(unsigned spins) {
     mpgi_os_yield();
   } else {
     uint32_t turn = atomic_load(&phase.turn);
+    MPGI_CHAOS();
     atomic_fetch_add(&phase.napping, 1);
     if (!work_is_visible() && !(mpgi_load(&phase.state) & STATE_OVER))
       mpgi_os_futex_wait(&phase.turn, turn, NAP_NS);
@@ -295,13 +300,16 @@ static bool idle(void) {
   uint64_t s = atomic_fetch_add(&phase.state, STATE_IDLE_ONE) + STATE_IDLE_ONE;
   for (unsigned spins = 0;; spins++) {
     MPG_ASSERT(state_idle(s) <= state_markers(s));
+    MPGI_CHAOS();
     if (s & STATE_OVER) return false;
     if (work_is_visible()) {
+      MPGI_CHAOS();
       if (atomic_compare_exchange_weak(&phase.state, &s, s - STATE_IDLE_ONE))
         return true;
       continue;
     }
     if (state_idle(s) == state_markers(s)) {
+      MPGI_CHAOS();
       if (!atomic_compare_exchange_weak(&phase.state, &s, s | STATE_OVER))
         continue;
       atomic_fetch_add(&phase.turn, 1);
@@ -322,6 +330,7 @@ static void work(struct mpgi_marker *m) {
     size_t i;
     while (atomic_load(&phase.next_job) < phase.n &&
            (i = atomic_fetch_add(&phase.next_job, 1)) < phase.n) {
+      MPGI_CHAOS();
       phase.job(i, visit, m);
       ops()->drain(m);
     }
@@ -335,6 +344,7 @@ void mpgi_mark_join(void) {
   do
     if ((s & STATE_OVER) || !(s & STATE_CALLED)) return;
   while (!atomic_compare_exchange_weak(&phase.state, &s, s + 1));
+  MPGI_CHAOS();
   MPG_ASSERT(state_markers(s) > 0); /* the leader is among them */
   struct mpgi_marker *m = marker_begin();
   uint64_t leave = 1;
@@ -343,6 +353,7 @@ void mpgi_mark_join(void) {
     marker_end(m);
     leave += STATE_IDLE_ONE;
   }
+  MPGI_CHAOS();
   atomic_fetch_sub(&phase.state, leave);
 }
 
@@ -400,6 +411,7 @@ void mpgi_mark_run(mpgi_mark_job *job, size_t n, unsigned wanted,
   MPG_VERIFY(m != NULL); /* workbuf_init committed two */
   m->alone = true;
   atomic_store(&phase.state, 1);
+  MPGI_CHAOS();
   work(m);
   out->recoveries = recover(m);
   marker_end(m);
@@ -409,11 +421,13 @@ void mpgi_mark_run(mpgi_mark_job *job, size_t n, unsigned wanted,
   out->bytes = mpgi_load(&phase.bytes);
   out->root_bytes = mpgi_load(&phase.root_bytes);
   out->cpu_ns = mpgi_load(&phase.cpu_ns);
+  MPGI_CHAOS();
   atomic_fetch_sub(&phase.state, STATE_IDLE_ONE + 1);
 }
 
 void mpgi_mark_trim(void) {
   if (mpgi_workbuf_bytes() <= KEEP_BYTES) return;
   wait_for_helpers();
+  MPGI_CHAOS();
   mpgi_workbuf_reset(KEEP_BYTES);
 }

@@ -49,6 +49,7 @@ void mpgi_span_state_set(struct mpgi_span *s, enum mpgi_span_state from,
   MPG_VERIFY(mpgi_span_state(s) == from);
   MPG_VERIFY(moves[from] & 1u << to);
   MPG_ASSERT(to != MPGI_SPAN_UNSWEPT);
+  MPGI_CHAOS();
   atomic_store_explicit(&s->state, epoch << MPGI_SPAN_EPOCH_SHIFT | to,
                         memory_order_release);
 }
@@ -97,6 +98,7 @@ struct mpgi_span *mpgi_span_new(uint32_t page, uint32_t pages, unsigned class,
   atomic_store_explicit(&s->owner, NULL, memory_order_relaxed);
   MPG_ASSERT_INTERNAL(bits_are_clear(s));
   mpgi_span_state_set(s, MPGI_SPAN_FREE, state);
+  MPGI_CHAOS();
   entries_set(page, 0, pages, entry_of(s));
   return s;
 }
@@ -108,6 +110,7 @@ void mpgi_span_free(struct mpgi_span *s) {
   MPG_ASSERT(s->next == 0 && s->prev == 0);
   entries_set(page, 0, pages, 0);
   mpgi_span_state_set(s, mpgi_span_state(s), MPGI_SPAN_FREE);
+  MPGI_CHAOS();
   mpgi_heap_pages_free(mpgi_sort_of(s->kind), page, pages);
 }
 

@@ -75,6 +75,7 @@ uint32_t mpgi_sweep_span(struct mpgi_span *s) {
   bool clobber = mpgi_opt.clobberfree != 0 || mpgi_opt.redzone != 0;
   uint32_t live = 0, dead = 0;
   MPG_ASSERT(mpgi_span_state(s) == MPGI_SPAN_SWEEPING);
+  MPGI_CHAOS();
   for (unsigned w = 0; w < mpgi_span_words(s); w++) {
     uint64_t mark = mpgi_load(&pair[w].mark);
     uint64_t alloc = mpgi_load(&pair[w].alloc);
@@ -91,12 +92,17 @@ uint32_t mpgi_sweep_span(struct mpgi_span *s) {
   return live;
 }
 
-void mpgi_sweep_enter(void) { atomic_fetch_add(&sweep.active, 1); }
+void mpgi_sweep_enter(void) {
+  atomic_fetch_add(&sweep.active, 1);
+  MPGI_CHAOS();
+}
 
 void mpgi_sweep_leave(uint32_t swept) {
+  MPGI_CHAOS();
   if (swept > 0) {
     uint64_t was = atomic_fetch_sub(&sweep.pending, swept);
     MPG_ASSERT(was >= swept);
+    MPGI_CHAOS();
   }
   uint32_t active = atomic_fetch_sub(&sweep.active, 1);
   MPG_ASSERT(active > 0);
@@ -126,6 +132,7 @@ uint32_t mpgi_sweep_some(void) {
   mpgi_sweep_enter();
   uint32_t n = mpgi_sweep_pending() ? any_unswept(s) : 0;
   for (uint32_t i = 0; i < n; i++) mpgi_sweep_span(s[i]);
+  MPGI_CHAOS();
   if (n > 0) mpgi_central_swept(s, n);
   mpgi_sweep_leave(n);
   return n;
@@ -145,6 +152,7 @@ void mpgi_sweep_ensure(struct mpgi_span *s) {
   while (mpgi_sweep_pending()) {
     enum mpgi_span_state state = mpgi_span_state(s);
     if (state != MPGI_SPAN_UNSWEPT && state != MPGI_SPAN_SWEEPING) return;
+    MPGI_CHAOS();
     mpgi_sweep_enter();
     bool ours = state == MPGI_SPAN_UNSWEPT && mpgi_central_unswept_take(s);
     if (ours) {
@@ -162,6 +170,7 @@ void mpgi_sweep_ensure(struct mpgi_span *s) {
 /* True: there is more to give back. */
 static bool scavenge(void) {
   atomic_store(&sweep.scavenging, false);
+  MPGI_CHAOS();
   bool more = mpgi_gc_scavenge(mpgi_os_now());
   if (more) atomic_store(&sweep.scavenging, true);
   return more;
@@ -173,6 +182,7 @@ static void background(void *arg) {
     uint32_t seen = atomic_load(&sweep.wake);
     uint64_t n = 0;
     unsigned batches = 0;
+    MPGI_CHAOS();
     uint32_t some;
     MPGI_TRACE_EVERYBODY(SWEEPER_BEGIN, 0, 0);
     while ((some = mpgi_sweep_some()) > 0) {

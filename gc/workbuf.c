@@ -55,6 +55,7 @@ static struct mpgi_workbuf *stack_pop(_Atomic uint64_t *stack) {
   while (head_id(head) != 0) {
     struct mpgi_workbuf *b = &pool.region[head_id(head) - 1];
     uint32_t next = atomic_load_explicit(&b->next, memory_order_relaxed);
+    MPGI_CHAOS();
     if (atomic_compare_exchange_weak_explicit(
             stack, &head, head_next(head, next), memory_order_acquire,
             memory_order_acquire))
@@ -83,6 +84,7 @@ static bool extend(uint32_t seen) {
       mpgi_arch_relax();
       continue;
     }
+    MPGI_CHAOS();
     if (atomic_load(&pool.committed) == seen) ok = commit_more();
     atomic_store(&pool.committing, false);
     break;

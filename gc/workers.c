@@ -26,10 +26,12 @@ static bool token_take(void) {
 static void run(void *arg) {
   (void) arg;
   for (;;) {
-    if (token_take())
+    if (token_take()) {
+      MPGI_CHAOS();
       mpgi_mark_join();
-    else
+    } else {
       mpgi_os_futex_wait(&workers.tokens, 0, -1);
+    }
   }
 }
 

@@ -197,6 +197,7 @@ static int publish(struct mpg_m *mp, struct mpg_g *gp) {
     struct mpg_p *pp = take_p_locked(&err);
     if (pp) publish_locked(mp, gp, pp);
     mpgi_mutex_unlock(&mpgi_sched.lock);
+    MPGI_CHAOS();
     if (pp || err) return err;
     if (mpgi_stw_waiting())
       wait_for_world();
@@ -274,6 +275,7 @@ int mpgi_thread_detach_g0(void) {
   mpgi_g_free(pp, gp);
   mpgi_gfree_flush(pp);
   mpgi_stack_cache_flush(&pp->stacks);
+  MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
   /* While the P runs the world hasn't stopped: no collector looks at this
    * thread after that. */
@@ -283,6 +285,7 @@ int mpgi_thread_detach_g0(void) {
   mpgi_checkdead_locked();
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_fixmem_outside();
+  MPGI_CHAOS();
   mpgi_m_hide(mp);
   leaving = mp;
   mpgi_arch_leave(&back);
@@ -294,6 +297,7 @@ static void finish_detach(void) {
   leaving = NULL;
   give_back_signals(mp);
   mpgi_m_recycle(mp);
+  MPGI_CHAOS();
   mpgi_thread_gone();
 }
 
@@ -315,6 +319,7 @@ int mpgi_thread_detached(int err) {
 void mpgi_attached_ready(struct mpg_g *gp) {
   struct mpg_m *mp = gp->locked_m;
   mpgi_g_status_set(gp, MPGI_G_WAITING, MPGI_G_RUNNABLE);
+  MPGI_CHAOS();
   /* From here it may run, and detach; its record stays. */
   mpgi_note_wake(&mp->park);
 }
@@ -324,6 +329,7 @@ bool mpgi_attached_take_p(struct mpg_m *mp) {
   for (;;) {
     uint32_t seq = atomic_load(&mpgi_stw.seq), s = MPGI_P_SYSCALL;
     if (atomic_load(&mpgi_sched.exiting)) return false;
+    MPGI_CHAOS();
     if (atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_RUNNING)) break;
     mpgi_os_futex_wait(&mpgi_stw.seq, seq, -1); /* [attach.p] */
   }
@@ -334,6 +340,7 @@ bool mpgi_attached_take_p(struct mpg_m *mp) {
 static void leave_p(struct mpg_m *mp) {
   struct mpg_p *pp = mpgi_p_release(mp);
   atomic_store(&pp->status, MPGI_P_SYSCALL); /* syscall.c */
+  MPGI_CHAOS();
   if (mpgi_stw_waiting()) mpgi_stw_take_syscall(pp);
   /* Its own sleep may be the first timer; nobody waits for it then. */
   if (atomic_load(&pp->timer_first) != INT64_MAX) mpgi_poller_want();
@@ -343,6 +350,7 @@ void mpgi_attached_run(struct mpg_m *mp) {
   struct mpg_g *gp = mp->locked_g;
   MPG_ASSERT(mp->attached && !mp->curg);
   leave_p(mp);
+  MPGI_CHAOS();
   /* The note is cleared, then the status read; who readies does it the other
    * way round. */
   while (mpgi_g_status(gp) != MPGI_G_RUNNABLE &&
@@ -367,6 +375,7 @@ void mpgi_attached_block(struct mpg_m *mp) {
 /* After its last step mpg_run may return. */
 static void come_loose(struct mpg_m *mp) {
   loose = mp;
+  MPGI_CHAOS();
   atomic_store(&mp->gone, MPGI_GONE_LOOSE);
   mpgi_thread_gone();
 }

@@ -47,6 +47,7 @@ static struct mpg_p *make_another(void) {
 static bool add_one(void) {
   struct mpg_p *pp = revive();
   if (!pp && !mpgi_stw_waiting()) pp = make_another();
+  MPGI_CHAOS();
   if (pp) mpgi_m_start(pp, false);
   return pp != NULL;
 }
@@ -62,6 +63,7 @@ static void remove_one(void) {
     break;
   }
   mpgi_mutex_unlock(&mpgi_sched.lock);
+  MPGI_CHAOS();
   if (running) mpgi_preempt_one(running, MPGI_PREEMPT_SLICE);
 }
 

@@ -57,8 +57,11 @@ static void begin(struct mpg_g *gp, const struct mpgi_finalizer *f) {
 
 static void wait(struct mpg_m *mp, struct mpg_g *gp) {
   gp->goid = 0;
+  MPGI_CHAOS();
   mpgi_park_begin(mp, gp, MPGI_WAIT_FINALIZER);
+  MPGI_CHAOS();
   atomic_store(&finalizers.idle, gp);
+  MPGI_CHAOS();
   mpgi_schedule(mp);
 }
 

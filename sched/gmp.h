@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include <arch/arch.h>
+#include <arch/common/chaos.h>
 #include <arch/common/check.h>
 #include <arch/common/fixmem.h>
 #include <arch/common/histogram.h>

@@ -41,6 +41,7 @@ void mpgi_unlock_thread_g0(void) {
 
 /* Without a P until somebody brings one for the locked goroutine. */
 static void wait_for_p(struct mpg_m *mp) {
+  MPGI_CHAOS();
   mpgi_note_clear(&mp->park);
   mpgi_mutex_lock(&mpgi_sched.lock);
   mpgi_sched.nmidle_locked++;
@@ -54,6 +55,7 @@ static void wait_for_p(struct mpg_m *mp) {
     mp->blocked = false;
     mpgi_note_clear(&mp->park);
   }
+  MPGI_CHAOS();
   struct mpg_p *pp = atomic_exchange(&mp->next_p, NULL);
   if (!pp) mpgi_m_exit(mp);
   mpgi_p_acquire(mp, pp);
@@ -74,6 +76,8 @@ void mpgi_lock_give_p(struct mpg_m *mp, struct mpg_g *gp) {
   mpgi_mutex_lock(&mpgi_sched.lock);
   mpgi_sched.nmidle_locked--; /* before it waits: -1 for a moment */
   mpgi_mutex_unlock(&mpgi_sched.lock);
+  MPGI_CHAOS();
   atomic_store(&to->next_p, mpgi_p_release(mp));
+  MPGI_CHAOS();
   mpgi_note_wake(&to->park);
 }

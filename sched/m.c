@@ -133,6 +133,7 @@ static void m_on_g0(void *arg) {
   struct mpg_m *mp = arg;
   mpgi_tls.g0_sp = mp->g0_sp;
   mpgi_tls_m_set(mp);
+  MPGI_CHAOS();
   mpgi_p_acquire(mp, atomic_exchange(&mp->next_p, NULL));
   mpgi_schedule(mp);
 }
@@ -155,15 +156,18 @@ void mpgi_m_hide(struct mpg_m *mp) {
 
 static void m_main(void *arg) {
   struct mpg_m *mp = arg;
+  MPGI_CHAOS();
   m_thread_init(mp);
   mpgi_arch_g0_enter(m_on_g0, mp, &mp->g0_sp, &mp->g0_base);
   /* mpgi_m_exit or mpgi_m_end brought us here. */
+  MPGI_CHAOS();
   mpgi_m_hide(mp);
   mpgi_tls_m_set(NULL);
   mpgi_arch_guard_set(0);
   mpgi_os_sigmask_set(MPGI_OS_SIGMASK_ALL);
   mpgi_os_sigaltstack(NULL, 0);
   if (mp->ended) mpgi_m_recycle(mp);
+  MPGI_CHAOS();
   mpgi_thread_gone();
 }
 
@@ -196,6 +200,7 @@ void mpgi_m_end(struct mpg_m *mp) {
   mpgi_m_unlist_locked(mp);
   mpgi_sched.nm--;
   mpgi_mutex_unlock(&mpgi_sched.lock);
+  MPGI_CHAOS();
   mpgi_m_handoff(mpgi_p_release(mp));
   mpgi_mutex_lock(&mpgi_sched.lock);
   mpgi_checkdead_locked();
@@ -214,6 +219,7 @@ static int m_new(struct mpg_p *pp, bool spinning) {
   mpgi_sched.all_m = mp;
   mpgi_mutex_unlock(&mpgi_sched.lock);
   atomic_fetch_add(&mpgi_sched.live_threads, 1);
+  MPGI_CHAOS();
   int err = mpgi_os_thread_start(m_main, mp, MPGI_G0_BYTES, "mpg-m");
   if (err == 0) return 0;
   atomic_fetch_sub(&mpgi_sched.live_threads, 1);
@@ -256,7 +262,9 @@ static struct mpg_m *idle_m_pop_locked(void) {
 static void hand(struct mpg_p *pp, struct mpg_m *mp) {
   MPG_ASSERT(!atomic_load(&mp->next_p));
   atomic_store_explicit(&pp->handed, mp, memory_order_relaxed);
+  MPGI_CHAOS();
   atomic_store(&mp->next_p, pp);
+  MPGI_CHAOS();
   mpgi_note_wake(&mp->park);
 }
 
@@ -311,6 +319,7 @@ void mpgi_m_start(struct mpg_p *pp, bool spinning) {
     return;
   }
   mpgi_mutex_unlock(&mpgi_sched.lock);
+  MPGI_CHAOS();
   MPG_ASSERT(!mp->spinning);
   mp->spinning = spinning;
   hand(pp, mp);
@@ -326,12 +335,15 @@ static struct mpg_p *await_p(struct mpg_m *mp) {
     mpgi_note_sleep(&mp->park);
     mp->blocked = false;
     mpgi_note_clear(&mp->park);
+    MPGI_CHAOS();
   }
+  MPGI_CHAOS();
   return pp;
 }
 
 void mpgi_m_stop(struct mpg_m *mp) {
   MPG_ASSERT(!mp->p && !mp->spinning && !mp->curg);
+  MPGI_CHAOS();
   mpgi_note_clear(&mp->park);
   mpgi_mutex_lock(&mpgi_sched.lock);
   idle_m_push_locked(mp);
@@ -342,6 +354,7 @@ void mpgi_m_stop(struct mpg_m *mp) {
 
 /* pp has no owner any more (system call): somebody else must run its work. */
 void mpgi_m_handoff(struct mpg_p *pp) {
+  MPGI_CHAOS();
   if (!mpgi_runq_empty(pp) ||
       atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed) ||
       atomic_load_explicit(&pp->timer_first, memory_order_relaxed) !=
@@ -353,13 +366,16 @@ void mpgi_m_handoff(struct mpg_p *pp) {
   if (atomic_load(&mpgi_sched.nmspinning) + atomic_load(&mpgi_sched.npidle) ==
           0 &&
       atomic_compare_exchange_strong(&mpgi_sched.nmspinning, &none, 1)) {
+    MPGI_CHAOS();
     mpgi_m_start(pp, true);
     return;
   }
   mpgi_mutex_lock(&mpgi_sched.lock);
+  MPGI_CHAOS();
   bool work = mpgi_globq_n_locked() != 0;
   if (!work) mpgi_p_idle_put_locked(pp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
+  MPGI_CHAOS();
   if (work)
     mpgi_m_start(pp, false);
   else if (mpgi_work_anywhere()) /* as every M that goes idle: proc.c */

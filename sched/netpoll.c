@@ -162,6 +162,7 @@ int mpgi_pd_register(struct mpgi_pd *pd) {
   mpgi_mutex_unlock(&pd->lock);
   err = mpgi_os_poll_add(pd->fd, data);
   if (err && err != -EEXIST) return err;
+  MPGI_CHAOS();
   atomic_store_explicit(&pd->registered, true, memory_order_relaxed);
   return 0;
 }
@@ -237,6 +238,7 @@ static uint8_t dirs_of(uint32_t events) {
 
 static void report(struct mpgi_pd *pd, uint32_t seq, uint32_t events,
                    struct mpgi_gqueue *ready) {
+  MPGI_CHAOS();
   mpgi_mutex_lock(&pd->lock);
   if ((pd->seq & INT32_MAX) == seq) {
     if (events & ~(uint32_t) (MPGI_OS_POLL_IN | MPGI_OS_POLL_OUT))
@@ -277,6 +279,7 @@ static void trust_locked(struct mpgi_pd *pd) {
 }
 
 static void doubt(struct mpgi_pd *pd, struct mpgi_gqueue *ready) {
+  MPGI_CHAOS();
   mpgi_mutex_lock(&pd->lock);
   if (pd->trusted && pd->trusts == pd->trusts_seen)
     report_locked(pd, MPGI_IO_IN, ready);
@@ -330,6 +333,7 @@ static void park_locked(struct mpgi_pd *pd, struct mpg_g *gp, uint8_t dirs,
   if (dirs) atomic_fetch_add(&waiting, 1);
   queue_put_locked(pd, &gp->wait);
   mpgi_park_begin(mp, gp, MPGI_WAIT_IO);
+  MPGI_CHAOS();
   if (deadline >= 0) {
     gp->timer.when = deadline > 0 ? deadline : 1;
     gp->timer.period = 0;
@@ -339,6 +343,7 @@ static void park_locked(struct mpgi_pd *pd, struct mpg_g *gp, uint8_t dirs,
       mpgi_fatal("out of memory: no room for a timer");
   }
   mpgi_mutex_unlock(&pd->lock);
+  MPGI_CHAOS();
   if (deadline >= 0) mpgi_timer_announce(deadline);
   if (!mpgi_runq_empty(mp->p)) mpgi_poller_want();
 }
@@ -348,6 +353,7 @@ enum mpgi_io_over mpgi_pd_park(struct mpgi_pd *pd, struct mpg_g *gp,
                                int64_t deadline,
                                void (*resume)(struct mpg_g *gp)) {
   enum mpgi_io_over how = MPGI_IO_WAITS;
+  MPGI_CHAOS();
   mpgi_mutex_lock(&pd->lock);
   if (atomic_load(&pd->users) & MPGI_PD_CLOSING)
     how = MPGI_IO_CLOSED;
@@ -366,6 +372,7 @@ enum mpgi_io_over mpgi_pd_park(struct mpgi_pd *pd, struct mpg_g *gp,
 enum mpgi_io_over mpgi_pd_unpark(struct mpgi_pd *pd, struct mpg_g *gp) {
   enum mpgi_io_over how = atomic_load(&gp->io_over);
   MPG_ASSERT(how != MPGI_IO_WAITS);
+  MPGI_CHAOS();
   atomic_fetch_sub(&waiting, 1);
   if (how == MPGI_IO_TIMEOUT) {
     mpgi_mutex_lock(&pd->lock);
@@ -390,11 +397,13 @@ void mpgi_pd_leave(struct mpgi_pd *pd) {
   uint32_t old = atomic_fetch_sub(&pd->users, 1);
   MPG_ASSERT(old & ~MPGI_PD_CLOSING);
   if (MPGI_LIKELY(old != (MPGI_PD_CLOSING | 1))) return;
+  MPGI_CHAOS();
   mpgi_mutex_lock(&pd->lock);
   struct mpg_g *closer = pd->closer;
   if (atomic_load(&pd->users) != MPGI_PD_CLOSING) closer = NULL;
   if (closer) pd->closer = NULL;
   mpgi_mutex_unlock(&pd->lock);
+  MPGI_CHAOS();
   if (closer) mpgi_ready(closer);
 }
 
@@ -456,8 +465,9 @@ void mpgi_pd_accepted(int fd, enum mpgi_pd_kind kind) {
 /* ---- polling ---- */
 
 void mpgi_netpoll_break(void) {
-  if (atomic_load(&on) && atomic_exchange(&breaking, 1) == 0)
-    mpgi_os_poll_break();
+  if (!atomic_load(&on) || atomic_exchange(&breaking, 1) != 0) return;
+  MPGI_CHAOS();
+  mpgi_os_poll_break();
 }
 
 void mpgi_netpoll(int64_t timeout_ns, struct mpgi_gqueue *ready) {
@@ -467,8 +477,10 @@ void mpgi_netpoll(int64_t timeout_ns, struct mpgi_gqueue *ready) {
   if (n < 0) mpgi_fatal("epoll_wait: error %d (was its descriptor closed?)", n);
   if (broken && timeout_ns != 0) { /* [netpoll.break] */
     mpgi_os_poll_unbreak();
+    MPGI_CHAOS();
     atomic_store(&breaking, 0);
   }
+  MPGI_CHAOS();
   for (int i = 0; i < n; i++) {
     struct mpgi_pd *pd = mpgi_pd_find((int) (uint32_t) ev[i].data);
     report(pd, (uint32_t) (ev[i].data >> 32), ev[i].events, ready);

@@ -97,6 +97,7 @@ bool mpgi_p_idle_take_locked(struct mpg_p *pp) {
 void mpgi_p_retire(struct mpg_m *mp) {
   mpgi_gfree_flush(mp->p);
   mpgi_stack_cache_flush(&mp->p->stacks);
+  MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
   mpgi_p_idle_put_locked(mpgi_p_release(mp));
   mpgi_mutex_unlock(&mpgi_sched.lock);

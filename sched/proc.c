@@ -71,10 +71,12 @@ void mpgi_wakep(void) {
   atomic_thread_fence(memory_order_seq_cst); /* [wake.fence] */
   if (atomic_load_explicit(&mpgi_sched.npidle, memory_order_relaxed) == 0)
     return;
+  MPGI_CHAOS();
   int32_t zero = 0;
   if (atomic_load_explicit(&mpgi_sched.nmspinning, memory_order_relaxed) ||
       !atomic_compare_exchange_strong(&mpgi_sched.nmspinning, &zero, 1))
     return;
+  MPGI_CHAOS();
   mpgi_m_start(NULL, true);
 }
 
@@ -93,6 +95,7 @@ void mpgi_wake_for_next(struct mpg_p *pp, bool kicked) {
 }
 
 static void woken_globally(struct mpgi_gqueue *q) {
+  MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
   mpgi_globq_put_woken_locked(q);
   mpgi_mutex_unlock(&mpgi_sched.lock);
@@ -192,6 +195,7 @@ static void spinning_end(struct mpg_m *mp) {
   mp->spinning = false;
   int32_t n = atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
   MPG_VERIFY(n > 0);
+  MPGI_CHAOS();
   atomic_thread_fence(memory_order_seq_cst); /* [wake.fence] */
   mpgi_wake_if_wanted();
 }
@@ -379,6 +383,7 @@ static bool last_look(struct mpg_m *mp) {
     int32_t n = atomic_fetch_sub(&mpgi_sched.nmspinning, 1); /* [wake.fence] */
     MPG_VERIFY(n > 0);
   }
+  MPGI_CHAOS();
   if (!mpgi_work_anywhere() || !reacquire_idle_p(mp)) return false;
   spinning_begin(mp);
   return true;
@@ -406,7 +411,9 @@ static bool poll_idle(struct mpg_m *mp) {
   if (!atomic_compare_exchange_strong(&mpgi_sched.poller, &none, mp))
     return false;
   /* Publish, then look again: mpgi_timer_add does it the other way round. */
+  MPGI_CHAOS();
   atomic_store(&mpgi_sched.poll_until, first);
+  MPGI_CHAOS();
   /* Never later than published, even when the second look finds no timer:
    * who adds one after it hurries us only if it is before poll_until. */
   int64_t again = mpgi_timers_first();
@@ -414,8 +421,11 @@ static bool poll_idle(struct mpg_m *mp) {
   int64_t wait = again == INT64_MAX ? -1 : again - mpgi_os_now();
   if ((wait > 0 || again == INT64_MAX) && !atomic_load(&mpgi_sched.exiting))
     poll_sleep(mp, wait, &ready);
+  MPGI_CHAOS();
   atomic_store(&mpgi_sched.poll_until, INT64_MAX);
+  MPGI_CHAOS();
   atomic_store(&mpgi_sched.poller, NULL);
+  MPGI_CHAOS();
   if (mpgi_timers_first() <= mpgi_os_now()) /* whosever it is */
     atomic_store_explicit(&mpgi_sched.timers_overdue, 1, memory_order_relaxed);
   /* Whoever wakes the poller read the pointer before this store and may still
@@ -424,6 +434,7 @@ static bool poll_idle(struct mpg_m *mp) {
    * sleeper looks again. */
   if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
   bool again_with_p = reacquire_idle_p(mp);
+  MPGI_CHAOS();
   if (!again_with_p) mpgi_sysmon_due(mpgi_os_now());
   mpgi_ready_batch(&ready);
   return again_with_p;
@@ -445,6 +456,7 @@ static bool poll_ready(void) {
 /* Give up the P unless there is a reason not to.  True: look again with it. */
 static bool keep_p(struct mpg_m *mp, struct mpg_g **found) {
   struct mpg_p *pp = mp->p;
+  MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
   bool again = mpgi_stw_waiting() || pp->retire;
   if (!again) {
@@ -453,6 +465,7 @@ static bool keep_p(struct mpg_m *mp, struct mpg_g **found) {
   }
   if (!again) mpgi_p_idle_put_locked(mpgi_p_release(mp));
   mpgi_mutex_unlock(&mpgi_sched.lock);
+  MPGI_CHAOS();
   return again;
 }
 
@@ -475,6 +488,7 @@ static void obey_stopper(struct mpg_m *mp) {
       mp->spinning = false;
       atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
     }
+    MPGI_CHAOS();
     mpgi_p_retire(mp);
     mpgi_m_stop(mp);
   }
@@ -499,6 +513,7 @@ static struct mpg_g *find_runnable(struct mpg_m *mp, bool *inherit) {
       spinning_begin(mp);
       if ((gp = steal_work(mp, &next))) return gp;
     }
+    MPGI_CHAOS();
     if (mpgi_stw_waiting()) continue;
     if (keep_p(mp, &gp)) {
       if (gp) return gp;
@@ -579,6 +594,7 @@ static inline __attribute__((always_inline)) struct mpg_g *next_quick(
 
 static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
                                                       bool *inherit) {
+  MPGI_CHAOS();
   obey_stopper(mp);
   struct mpg_p *pp = mp->p;
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
@@ -597,6 +613,7 @@ static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
   if (!gp) gp = mpgi_runq_get(pp, inherit);
   if (!gp) gp = find_runnable(mp, inherit);
   if (mp->spinning) spinning_end(mp);
+  MPGI_CHAOS();
   return gp;
 }
 
@@ -687,6 +704,7 @@ static _Noreturn void requeue_spent(struct mpg_m *mp, struct mpg_g *gp) {
   struct mpg_p *pp = mp->p;
   make_way(mp, gp);
   new_slice(pp);
+  MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
   if (took_turn(pp)) mp->picked = mpgi_globq_get_locked(pp, 1);
   mpgi_globq_put_spent_locked(gp);
@@ -732,6 +750,7 @@ static void record_preempted(struct mpg_g *gp) {
  * are thawed: gp may be in a callback under a lock of a library's. */
 static void stop_in_place(struct mpg_m *mp, struct mpg_g *gp) {
   if (!mpgi_stw_waiting()) return;
+  MPGI_CHAOS();
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_PREEMPTED);
   mpgi_stop_in_place(mp);
   if (mp->at_edge && atomic_load(&mpgi_sched.exiting))
@@ -746,6 +765,7 @@ static uint32_t take_preempt(struct mpg_m *mp, struct mpg_g *gp) {
     return 0;
   }
   stop_in_place(mp, gp);
+  MPGI_CHAOS();
   uint32_t why = atomic_exchange(&gp->ctx.preempt, 0);
   if (mp->p->retire) why |= MPGI_PREEMPT_SLICE;
   return why;
@@ -792,6 +812,7 @@ void mpgi_thunk_preempted(struct mpgi_context *ctx) {
   /* The word first, then the flag, as in mpgi_arch_resume: a request in
    * between must find its poison there to stay (tests/model/guard_model.c). */
   mpgi_arch_guard_set(ctx->guard);
+  MPGI_CHAOS();
   if (atomic_load(&ctx->preempt)) mpgi_arch_guard_set(MPGI_GUARD_POISON);
 }
 

@@ -108,7 +108,9 @@ void mpgi_idle_gc_g0(void) {
   struct mpg_g *gp = mp->curg;
   gp->on_resume = idle_gc_resumed;
   mpgi_park_begin(mp, gp, MPGI_WAIT_IDLE_GC);
+  MPGI_CHAOS();
   atomic_store(&mpgi_sched.idle_gc, gp);
+  MPGI_CHAOS();
   mpgi_schedule(mp);
 }
 
@@ -214,7 +216,9 @@ static int make_main(struct main_call *call, bool fixed) {
 
 void mpgi_freeze_for_ever_sig(struct mpg_m *mp) {
   static _Atomic uint32_t never;
+  MPGI_CHAOS();
   atomic_store(&mp->gone, MPGI_GONE_FROZEN);
+  MPGI_CHAOS();
   mpgi_thread_gone();
   for (;;) mpgi_os_futex_wait(&never, 0, -1);
 }
@@ -225,16 +229,20 @@ void mpgi_run_finish(struct mpg_m *mp) {
   mpgi_fixmem_forbid(-1);
   mpgi_metric_record_stop(MPGI_STOP_EXIT, atomic_load(&mpgi_stw.last_tts),
                           mpgi_os_now() - mpgi_stw.requested_at);
+  MPGI_CHAOS();
   atomic_store(&mpgi_sched.exiting, 1);
+  MPGI_CHAOS();
   atomic_fetch_add(&mpgi_stw.seq, 1);
   mpgi_os_futex_wake(&mpgi_stw.seq, INT32_MAX);
   mpgi_mutex_lock(&mpgi_sched.lock);
   for (struct mpg_m *m = mpgi_sched.all_m; m; m = m->all_link)
     if (m != mp) mpgi_note_wake(&m->park);
   mpgi_mutex_unlock(&mpgi_sched.lock);
+  MPGI_CHAOS();
   mpgi_netpoll_break();
   mpgi_note_wake(&mpgi_sched.sysmon_note);
   mpgi_note_wake(&mpgi_sched.exit_note);
+  MPGI_CHAOS();
   mpgi_m_exit(mp);
 }
 

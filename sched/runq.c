@@ -189,10 +189,12 @@ static bool put_slow(struct mpg_p *pp, struct mpg_g *gp, uint32_t head,
   for (uint32_t i = 0; i < n; i++)
     taken[i] =
         atomic_load_explicit(&pp->runq[SLOT(head + i)], memory_order_relaxed);
+  MPGI_CHAOS();
   if (!atomic_compare_exchange_strong_explicit(&pp->runq_head, &head, head + n,
                                                memory_order_release,
                                                memory_order_relaxed))
     return false;
+  MPGI_CHAOS();
   for (uint32_t i = 0; i < n; i++) mpgi_gqueue_push(&batch, taken[i]);
   mpgi_gqueue_push(&batch, gp);
   mpgi_mutex_lock(&mpgi_sched.lock);
@@ -274,6 +276,7 @@ static uint32_t grab(struct mpg_p *pp, struct mpg_p *from, uint32_t at) {
                                               memory_order_relaxed);
       atomic_store_explicit(&pp->runq[SLOT(at + i)], gp, memory_order_relaxed);
     }
+    MPGI_CHAOS();
     if (atomic_compare_exchange_strong_explicit(&from->runq_head, &head,
                                                 head + n, memory_order_release,
                                                 memory_order_relaxed))
@@ -311,6 +314,7 @@ static struct mpg_g *take_next_of(struct mpg_p *from) {
                                                memory_order_acquire,
                                                memory_order_relaxed))
     return NULL;
+  MPGI_CHAOS();
   atomic_store_explicit(&from->late, 1, memory_order_relaxed);
   return next;
 }
@@ -321,6 +325,7 @@ struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from,
   uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
   uint32_t n = grab(pp, from, tail);
   if (n == 0) return steal_next ? take_next_of(from) : NULL;
+  MPGI_CHAOS();
   n--;
   struct mpg_g *gp =
       atomic_load_explicit(&pp->runq[SLOT(tail + n)], memory_order_relaxed);

@@ -104,6 +104,7 @@ bool mpgi_sema_acquire(struct mpg_m *mp, _Atomic uint32_t *count,
                        void (*resume)(struct mpg_g *gp)) {
   if (try_take(count)) return true;
   struct bucket *b = bucket_of(count);
+  MPGI_CHAOS();
   mpgi_mutex_lock(&b->lock);
   atomic_fetch_add(&b->nwait, 1); /* [sema.fence] */
   bool taken = try_take(count);
@@ -112,6 +113,7 @@ bool mpgi_sema_acquire(struct mpg_m *mp, _Atomic uint32_t *count,
   else
     park_locked(b, mp, count, reason, front, resume);
   mpgi_mutex_unlock(&b->lock);
+  MPGI_CHAOS();
   return taken;
 }
 
@@ -126,6 +128,7 @@ void mpgi_sema_park(struct mpg_m *mp, _Atomic uint32_t *waiting,
   atomic_fetch_add(waiting, 1);
   park_locked(b, mp, waiting, reason, false, resume);
   mpgi_mutex_unlock(&b->lock);
+  MPGI_CHAOS();
 }
 
 void mpgi_sema_unpark(_Atomic uint32_t *waiting, uint32_t most,
@@ -149,6 +152,7 @@ void mpgi_sema_unpark(_Atomic uint32_t *waiting, uint32_t most,
 void mpgi_sema_give(_Atomic uint32_t *count) {
   struct bucket *b = bucket_of(count);
   struct mpgi_waiter *w = NULL;
+  MPGI_CHAOS();
   mpgi_mutex_lock(&b->lock);
   if (*find_locked(b, (const void *) count) && try_take(count)) {
     w = get_locked(b, (const void *) count);
@@ -157,6 +161,7 @@ void mpgi_sema_give(_Atomic uint32_t *count) {
   mpgi_mutex_unlock(&b->lock);
   if (!w) return;
   w->object = NULL;
+  MPGI_CHAOS();
   mpgi_ready(w->g);
 }
 

@@ -83,11 +83,13 @@ void mpgi_preempt_one(struct mpg_p *pp, uint32_t why) {
    * running, whose next mpgi_execute clears it.  The signal goes to the
    * thread, whatever it runs. */
   struct mpg_g *gp = mp->curg;
+  MPGI_CHAOS();
   if (gp) {
     if ((why & MPGI_PREEMPT_SLICE) && !gp->preempt_at)
       gp->preempt_at = mpgi_os_now();
     atomic_fetch_or(&gp->ctx.preempt, why);
   }
+  MPGI_CHAOS();
   /* An attached thread isn't asked at prologues (attach.c). */
   if (!mp->attached) *(volatile uintptr_t *) mp->guard = MPGI_GUARD_POISON;
   mpgi_os_tgkill(mp->tid, SIGURG);
@@ -99,6 +101,7 @@ void mpgi_stw_arrive(void) {
       atomic_fetch_sub_explicit(&mpgi_stw.stopwait, 1, memory_order_acq_rel);
   MPG_VERIFY(n > 0);
   if (n > 1) return;
+  MPGI_CHAOS();
   atomic_fetch_add(&mpgi_stw.arrived, 1);
   mpgi_os_futex_wake(&mpgi_stw.arrived, 1);
 }
@@ -145,17 +148,20 @@ void mpgi_turn_reset(uint32_t held) {
 
 void mpgi_turn_give(void) {
   uint32_t now = atomic_load_explicit(&mpgi_stw.turn_now, memory_order_relaxed);
+  MPGI_CHAOS();
   atomic_store(&mpgi_stw.turn_now, now + 1);
 }
 
 static void turn_take(void) {
   uint32_t ticket = atomic_fetch_add(&mpgi_stw.turn_next, 1);
+  MPGI_CHAOS();
   while (atomic_load(&mpgi_stw.turn_now) != ticket) mpgi_world_give_way();
 }
 
 /* Only when nobody has it or waits for it. */
 static bool turn_try(void) {
   uint32_t now = atomic_load(&mpgi_stw.turn_now);
+  MPGI_CHAOS();
   return atomic_compare_exchange_strong(&mpgi_stw.turn_next, &now, now + 1);
 }
 
@@ -173,6 +179,7 @@ static void count_locked(struct mpg_p *own) {
 
 static void take_handed_locked(struct mpg_p *pp) {
   if (!mpgi_m_take_back_locked(pp)) return;
+  MPGI_CHAOS();
   atomic_store(&pp->status, MPGI_P_GCSTOP);
   mpgi_stw_arrive();
 }
@@ -189,6 +196,7 @@ void mpgi_stw_take_syscall(struct mpg_p *pp) {
   uint32_t s = MPGI_P_SYSCALL;
   uint64_t when = MPGI_TRACE_NOW();
   if (!atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_GCSTOP)) return;
+  MPGI_CHAOS();
   MPGI_TRACE_RETAKE(pp, when, 1);
   mpgi_stw_arrive();
 }
@@ -201,11 +209,13 @@ static bool thaw(void) {
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     if (atomic_load(&pp->status) != MPGI_P_GCSTOP || !can_thaw(pp)) continue;
+    MPGI_CHAOS();
     atomic_fetch_add(&mpgi_stw.stopwait, 1);
     pp->m->thawed = true;
     atomic_store(&pp->status, MPGI_P_RUNNING);
     any = true;
   }
+  MPGI_CHAOS();
   if (!any) return false;
   atomic_fetch_add(&mpgi_stw.seq, 1);
   mpgi_os_futex_wake(&mpgi_stw.seq, INT32_MAX);
@@ -274,6 +284,7 @@ void mpgi_world_reserve(void) {
   struct mpg_m *mp = mpgi_tls_m();
   if (!mp) return; /* no stop waits for this thread */
   turn_take();
+  MPGI_CHAOS();
   atomic_store(&reserver, mp);
 }
 
@@ -295,13 +306,17 @@ static void stop_in_turn(enum mpgi_stop_reason reason, unsigned helpers) {
   mpgi_stw.helpers = helpers;
   mpgi_stw.requested_at = requested;
   atomic_store(&mpgi_stw.tickets, 0);
+  MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
   count_locked(own);
   atomic_store(&mpgi_stw.waiting, 1);
+  MPGI_CHAOS();
   take_ownerless_locked();
   mpgi_mutex_unlock(&mpgi_sched.lock);
+  MPGI_CHAOS();
   if (!all_stopped()) {
     ask_all();
+    MPGI_CHAOS();
     wait_arrivals();
   }
   if (own) {
@@ -375,8 +390,10 @@ void mpgi_world_start(void) {
   /* Before the statuses: an M that helped looks at its P at any time, and
    * one that leaves must not find itself asked to arrive again. */
   atomic_store(&mpgi_stw.waiting, 0);
+  MPGI_CHAOS();
   resume_ps(&orphans);
   mpgi_mutex_unlock(&mpgi_sched.lock);
+  MPGI_CHAOS();
   atomic_fetch_add(&mpgi_stw.seq, 1);
   mpgi_os_futex_wake(&mpgi_stw.seq, INT32_MAX);
   int64_t pause = mpgi_os_now() - mpgi_stw.requested_at;
@@ -386,6 +403,7 @@ void mpgi_world_start(void) {
                           pause);
   mpgi_turn_give();
   for (struct mpg_p *pp; (pp = orphans);) {
+    MPGI_CHAOS();
     orphans = pp->link;
     pp->link = NULL;
     mpgi_m_handoff(pp);
@@ -420,9 +438,12 @@ static __attribute__((noinline)) void here_loop(struct mpg_m *mp,
   mp->stop_sp = mpgi_arch_sp();
   atomic_store_explicit(&mp->stop, how, memory_order_release);
   MPGI_TRACE_P(mp->p, P_STOP, 0);
+  MPGI_CHAOS();
   atomic_store(&mp->p->status, MPGI_P_GCSTOP);
+  MPGI_CHAOS();
   uint32_t seq = atomic_load(&mpgi_stw.seq);
   mpgi_stw_arrive();
+  MPGI_CHAOS();
   /* seq moves for help wanted, too; then the P is still stopped. */
   while (atomic_load(&mp->p->status) == MPGI_P_GCSTOP) {
     if (atomic_load(&mpgi_sched.exiting)) {
@@ -434,6 +455,7 @@ static __attribute__((noinline)) void here_loop(struct mpg_m *mp,
     else
       here_wait(seq);
     seq = atomic_load(&mpgi_stw.seq);
+    MPGI_CHAOS();
   }
   MPGI_TRACE_P(mp->p, P_GO, 0);
   atomic_store_explicit(&mp->stop, MPGI_M_GOING, memory_order_release);
@@ -463,9 +485,12 @@ void mpgi_freeze_sig(struct mpg_m *mp, void *ucontext) {
   atomic_store_explicit(&mp->stop, MPGI_M_FROZEN, memory_order_release);
   if (pp) {
     MPGI_TRACE_P(pp, P_STOP, 1);
+    MPGI_CHAOS();
     atomic_store(&pp->status, MPGI_P_GCSTOP);
+    MPGI_CHAOS();
     uint32_t seq = atomic_load(&mpgi_stw.seq);
     mpgi_stw_arrive();
+    MPGI_CHAOS();
     while (atomic_load(&pp->status) == MPGI_P_GCSTOP &&
            !atomic_load(&mpgi_sched.exiting)) {
       mpgi_os_futex_wait(&mpgi_stw.seq, seq, -1);
@@ -474,6 +499,7 @@ void mpgi_freeze_sig(struct mpg_m *mp, void *ucontext) {
   }
   if (atomic_load(&mpgi_sched.exiting) && !mp->attached)
     mpgi_freeze_for_ever_sig(mp);
+  MPGI_CHAOS();
   mp->frozen_uc = NULL;
   if (pp) MPGI_TRACE_P(pp, P_GO, 0);
   atomic_store_explicit(&mp->stop, MPGI_M_GOING, memory_order_release);
@@ -491,6 +517,7 @@ unsigned mpgi_stw_recruit(unsigned n) {
   }
   if (n > on_g0) n = on_g0;
   if (n == 0) return 0;
+  MPGI_CHAOS();
   atomic_store(&mpgi_stw.tickets, (int32_t) n);
   atomic_fetch_add(&mpgi_stw.seq, 1);
   mpgi_os_futex_wake(&mpgi_stw.seq, INT32_MAX);

@@ -53,6 +53,7 @@ void mpgi_syscall_enter_g0(void) {
   gp->syscall_dynamic = gp->ctx.dynamic;
   MPGI_TRACE(mp, SYSCALL_ENTER, gp, 0, 0);
   mp->old_p = mpgi_p_release(mp);
+  MPGI_CHAOS();
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_SYSCALL);
   atomic_store_explicit(
       &pp->syscalltick,
@@ -64,7 +65,9 @@ void mpgi_syscall_enter_g0(void) {
     mpgi_m_handoff(pp); /* it is running, in transit */
     return;
   }
+  MPGI_CHAOS();
   atomic_store(&pp->status, MPGI_P_SYSCALL);
+  MPGI_CHAOS();
   if (mpgi_stw_waiting()) mpgi_stw_take_syscall(pp);
 }
 
@@ -95,9 +98,11 @@ static void exit_without_p(struct mpg_m *mp, struct mpg_g *gp) {
   gp->ctx.pc = (uintptr_t) mpgi_resume_thunk;
   gp->ctx.ret = 0;
   mpgi_drop_g(mp, gp);
+  MPGI_CHAOS();
   mpgi_g_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNABLE);
   MPGI_TRACE_READY(mp, G_WAKE, gp);
   mpgi_ready_globally(gp); /* a P may have become idle meanwhile */
+  MPGI_CHAOS();
   if (!mp->locked_g) mpgi_m_stop(mp);
   mpgi_schedule(mp);
 }
@@ -110,6 +115,7 @@ void mpgi_syscall_exit_g0(void) {
     mpgi_fatal("mpg_syscall_exit without mpg_syscall_enter");
   struct mpg_p *old = mp->old_p;
   mp->old_p = NULL;
+  MPGI_CHAOS();
   if (mp->attached) {
     if (!mpgi_attached_take_p(mp)) mpgi_attached_cut(mp, &gp->ctx);
   } else {
@@ -121,6 +127,7 @@ void mpgi_syscall_exit_g0(void) {
       &mp->p->syscalltick,
       atomic_load_explicit(&mp->p->syscalltick, memory_order_relaxed) + 1,
       memory_order_relaxed);
+  MPGI_CHAOS();
   mpgi_g_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNING);
   MPGI_TRACE(mp, SYSCALL_EXIT, gp, 0, 0);
   while (mpgi_stw_waiting()) mpgi_stop_here(mp);

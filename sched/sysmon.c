@@ -166,6 +166,7 @@ static void sleep_deeply(struct sysmon *s) {
   }
   mpgi_mutex_unlock(&mpgi_sched.lock);
   if (!deep) return;
+  MPGI_CHAOS();
   slices_brief(s, false);
   until = deep_until_at_most(s, until);
   int64_t now = mpgi_os_now();
@@ -215,9 +216,11 @@ static bool retake_syscall(struct sysmon *s, struct mpg_p *pp) {
                 pp->mon_syscallwhen + MPGI_SLICE_NS <= s->now;
   uint32_t st = MPGI_P_SYSCALL;
   uint64_t when = MPGI_TRACE_NOW();
+  MPGI_CHAOS();
   if (!wanted || mpgi_stw_waiting() ||
       !atomic_compare_exchange_strong(&pp->status, &st, MPGI_P_RUNNING))
     return false;
+  MPGI_CHAOS();
   atomic_fetch_add_explicit(&pp->taken, 1, memory_order_relaxed);
   MPGI_TRACE_RETAKE(pp, when, 0);
   mpgi_m_handoff(pp);
@@ -332,6 +335,7 @@ static void ask(struct sysmon *s, struct mpg_p *pp) {
 
 static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
   slice_look(s, pp);
+  MPGI_CHAOS();
   watch_lazy(s, pp);
   watch_cpu(s, pp);
   if (mpgi_opt.preemptall) {
@@ -379,6 +383,7 @@ static bool is_busy(const struct mpg_p *pp) {
 }
 
 static void shed(struct mpg_p *pp, uint32_t n) {
+  MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
   if (pp->mon_stuck)
     mpgi_runq_drain_locked(pp);
@@ -474,6 +479,7 @@ static void poll_network(const struct sysmon *s) {
       s->now - mpgi_netpoll_last() < pace)
     return;
   mpgi_netpoll(0, &ready);
+  MPGI_CHAOS();
   mpgi_ready_batch(&ready);
 }
 

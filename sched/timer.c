@@ -110,6 +110,7 @@ int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t) {
     publish_first(pp);
   }
   mpgi_mutex_unlock(&pp->timer_lock);
+  MPGI_CHAOS();
   return ok ? 0 : -ENOMEM;
 }
 
@@ -117,6 +118,7 @@ bool mpgi_timer_del(struct mpgi_timer *t) {
   bool ours = false;
   struct mpg_p *pp;
   while (!ours && (pp = atomic_load_explicit(&t->pp, memory_order_acquire))) {
+    MPGI_CHAOS();
     mpgi_mutex_lock(&pp->timer_lock);
     ours = atomic_load_explicit(&t->pp, memory_order_relaxed) == pp;
     if (ours) {
@@ -131,6 +133,7 @@ bool mpgi_timer_del(struct mpgi_timer *t) {
 static void poller_hurry(int64_t when) {
   struct mpg_m *mp = atomic_load(&mpgi_sched.poller);
   if (!mp || when >= atomic_load(&mpgi_sched.poll_until)) return;
+  MPGI_CHAOS();
   mpgi_note_wake(&mp->park); /* wherever it sleeps */
   mpgi_netpoll_break();
 }
@@ -185,6 +188,7 @@ int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now) {
     mpgi_mutex_lock(&pp->timer_lock);
     struct due due = fire_locked(pp, now);
     mpgi_mutex_unlock(&pp->timer_lock);
+    MPGI_CHAOS();
     if (due.wake) mpgi_ready(due.wake);
     if (due.call) due.call->call(due.call, now);
     first = atomic_load_explicit(&pp->timer_first, memory_order_relaxed);
@@ -231,8 +235,10 @@ static void sleep_until(struct mpg_g *gp, int64_t when) {
   struct mpg_m *mp = gp->m;
   /* Parked before the timer is visible: a thief may fire it at once. */
   mpgi_park_begin(mp, gp, MPGI_WAIT_SLEEP);
+  MPGI_CHAOS();
   mpgi_timer_arm(mp->p, gp, when, NULL);
   mpgi_timer_announce(when);
+  MPGI_CHAOS();
   mpgi_schedule(mp);
 }
 

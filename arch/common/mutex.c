@@ -19,6 +19,7 @@
  * Concurrency: the held list is thread-local and used only on g0 or on
  * threads without a goroutine.
  */
+#include <arch/common/chaos.h>
 #include <arch/common/check.h>
 #include <arch/common/mutex.h>
 #include <arch/os.h>
@@ -127,6 +128,7 @@ void mpgi_mutex_lock_slow(struct mpgi_mutex *m) {
   while (atomic_exchange_explicit(&m->state, 2, memory_order_acquire) != 0)
     mpgi_os_futex_wait(&m->state, 2, -1);
   MPG_ASSERT_INTERNAL(m->rank < MPGI_RANK_COUNT);
+  MPGI_CHAOS();
 }
 
 void mpgi_mutex_wake(struct mpgi_mutex *m) { mpgi_os_futex_wake(&m->state, 1); }

@@ -17,6 +17,7 @@
  * own handler for SIGSETXID at the first pthread_create
  * [linux.thread.setxid], see mpgi_os_signal_onstack_all.
  */
+#include <arch/common/chaos.h>
 #include <arch/common/check.h>
 #include <arch/common/fixmem.h>
 #include <arch/linux/sys.h>
@@ -111,7 +112,9 @@ static void *thread_main(void *record) {
   MPG_ASSERT(fn && s->name[NAME_BYTES - 1] == 0);
   if (s->name[0]) pthread_setname_np(pthread_self(), s->name);
   start_put(s);
+  MPGI_CHAOS();
   fn(arg);
+  MPGI_CHAOS();
   atomic_fetch_sub(&mpgi_os_threads_own, 1);
   return NULL;
 }

@@ -57,13 +57,16 @@ same() {
   [ -x "$root/$program" ] || return 0
   plain=$("$root/$program" "$@" procs=1 | grep check) ||
     complain "$program $*: failed"
-  pressed=$(MPG_DEBUG=gcstress=2000,clobberfree=1 "$root/$program" "$@" \
-    procs=2 | grep check)
+  pressed=$(MPG_DEBUG=${same_debug:-gcstress=2000,clobberfree=1} \
+    "$root/$program" "$@" procs=2 | grep check)
   [ "$plain" = "$pressed" ] || complain "$program $*: $plain, then $pressed"
 }
 
 same app_json_bench json n=500 rounds=2 threads=2
 same app_lisp_bench lisp rounds=1 threads=2
+export MPG_GC=50 # and when threads are late
+same_debug=chaos=500,clobberfree=1 same app_lisp_bench lisp rounds=1 threads=2
+unset MPG_GC
 same app_lisp_bench corout rounds=1 threads=2
 same gc_alloc_bench gcbench depth=8 threads=2
 
