@@ -15,6 +15,8 @@
 
 #include <sched/gmp.h>
 
+#include <sched/hot.h>
+
 #define GFREE_BATCH 32
 #define GFREE_MAX 64
 
@@ -98,6 +100,10 @@ static struct mpg_g *gfree_pop(struct mpg_p *pp) {
   if (!gp) return NULL;
   pp->gfree = gp->link;
   pp->ngfree--;
+  if (gp->link) {
+    mpgi_hot_prefetch(gp->link);
+    __builtin_prefetch(&gp->link->seg0);
+  }
   return gp;
 }
 

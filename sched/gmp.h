@@ -140,47 +140,51 @@ struct mpg_g {
   uint8_t wait_reason;                 /* enum mpgi_wait_reason */
   uint8_t fixed;                       /* runs on a fixed stack */
   uint8_t is_main;
-  uint8_t finalizers;   /* runs them: not counted as a goroutine */
-  uint8_t attached;     /* an attached thread's (attach.c) */
-  uint8_t movable;      /* constant: a record without a block (g.c) */
-  uint8_t tracked;      /* sched latency is sampled for this wake-up */
-  uintptr_t last_tp;    /* owner: thread pointer of the last M; 0 never ran */
-  int32_t saved_errno;  /* async preemption: errno is the goroutine's then */
-  uint8_t leaked;       /* leak.c: as of the last look */
-  uint8_t leak_said;    /* leak.c: it was printed */
-  uint8_t growing;      /* itself: on g0 for __morestack's slow path */
-  uint8_t at_call;      /* itself: being preempted at a call (tier 1) */
-  int64_t ready_at;     /* when tracked: ns when made runnable */
-  int64_t preempt_at;   /* sysmon: ns when preemption was asked for; 0 none */
-  int64_t wait_since;   /* park: ns, only with tracebacks (approximate) */
-  uintptr_t creator_pc; /* return address of mpg_go */
-  uint64_t creator;     /* goid */
-  uint64_t trace_wake;  /* whoever made it runnable: that record, or 0 */
-  mpg_func fn;
+  uint8_t finalizers;  /* runs them: not counted as a goroutine */
+  uint8_t attached;    /* an attached thread's (attach.c) */
+  uint8_t movable;     /* constant: a record without a block (g.c) */
+  uint8_t tracked;     /* sched latency is sampled for this wake-up */
+  uint8_t growing;     /* itself: on g0 for __morestack's slow path */
+  uint8_t leaked;      /* leak.c: as of the last look */
+  uint8_t leak_said;   /* leak.c: it was printed */
+  uint8_t at_call;     /* itself: being preempted at a call (tier 1) */
+  bool woken_globally; /* sched.lock: counted in runq_woken */
+  /* -- third line: every start and every switch ends here */
+  uintptr_t last_tp;      /* owner: thread pointer of the last M; 0 never ran */
+  int64_t preempt_at;     /* sysmon: ns when preemption was asked for; 0 none */
+  uint64_t trace_wake;    /* whoever made it runnable: that record, or 0 */
+  struct mpg_m *locked_m; /* itself: runs on this M only (lock.c) */
+  mpg_once *once;         /* itself: whose function it is in, innermost */
   size_t stack_limit;
+  uint64_t creator;     /* goid */
+  uintptr_t creator_pc; /* return address of mpg_go */
+  /* -- fourth: beginning, end, waiting */
+  mpg_func fn;
   char *name;                 /* fixmem, or NULL */
   struct mpgi_locals *locals; /* itself; NULL until it sets one (local.c) */
-  struct mpg_m *locked_m;     /* itself: runs on this M only (lock.c) */
   uint32_t lock_count;        /* itself: nesting of mpg_lock_thread */
   uint32_t pthread_locks;     /* itself: mutexes it holds (lockcheck.c) */
-  const void *pthread_lock;   /* the last; NULL: reported */
+  int64_t wait_since;         /* park: ns, only with tracebacks (approximate) */
+  struct mpgi_select *select; /* itself: parked in a select; chan.h */
+  _Atomic uint32_t claimed;   /* in a select: somebody gives the result */
   /* A wait for a descriptor (io_private.h): enum mpgi_io_over, and under the
    * descriptor's lock in which directions. */
   _Atomic uint8_t io_over;
   uint8_t io_dirs;
-  bool woken_globally; /* sched.lock: counted in runq_woken */
+  mpg_mutex *lock; /* itself: the mutex it competes for */
+  /* -- fifth: waiting */
   struct mpgi_waiter wait;
-  mpg_mutex *lock;            /* itself: the mutex it competes for */
-  mpg_once *once;             /* itself: whose function it is in, innermost */
-  struct mpgi_select *select; /* itself: parked in a select; chan.h */
-  _Atomic uint32_t claimed;   /* in a select: somebody gives the result */
+  int32_t saved_errno; /* async preemption: errno is the goroutine's then */
+  /* -- sixth: beginning and end */
+  struct mpgi_segment seg0; /* record of the first segment */
+  int64_t ready_at;         /* when tracked: ns when made runnable */
+  const void *pthread_lock; /* the last; NULL: reported */
   struct mpgi_timer timer;
   struct mpgi_segment *syscall_seg; /* at mpg_syscall_enter: scan from here */
   uintptr_t syscall_sp;             /* in syscall_seg */
   uintptr_t syscall_pc;             /* return address of mpg_syscall_enter */
   struct mpgi_segment *syscall_dynamic; /* ctx.dynamic at that time */
   uintptr_t syscall_regs[6]; /* callee-saved registers at mpg_syscall_enter */
-  struct mpgi_segment seg0;  /* record of the first segment */
 };
 _Static_assert(sizeof(struct mpg_g) <= 576 + 16 * MPGI_TSAN,
                "G leaves too little stack");

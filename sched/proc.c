@@ -589,6 +589,7 @@ static inline __attribute__((always_inline)) struct mpg_g *next_quick(
                     (tick % TIMERS_EVERY == 0 && has_timers(pp)) ||
                     some_woken_globally(tick)))
     return NULL;
+  mpgi_hot_runq_prefetch(pp);
   return mpgi_hot_runq_take_head(pp);
 }
 
