@@ -7,9 +7,10 @@
  * long system calls are retaken, long slices are ended, overdue timers get a P,
  * traces are printed, the collector's clock ticks.
  *
- * Slices: 10 ms between equals.  When somebody who was woken waits, or a timer
- * is due, and no P is free, a goroutine that has run a fair while (1 ms) must
- * go at once.  Source: Go proc.go (sysmon, retake); the fair while is ours.
+ * Slices: 10 ms between equals, ten times that for who runs alone.  When
+ * somebody who was woken waits, or a timer is due, and no P is free, a
+ * goroutine that has run a fair while (1 ms) must go at once.  Source: Go
+ * proc.go (sysmon, retake); the fair while is ours.
  *
  * [sysmon.soon] A deep sleep ends a little after the first timer.  Sysmon sets
  * sysmon_wait and sysmon_deep_until under the lock, with every P idle: whoever
@@ -35,6 +36,7 @@
 #define SUSPECT_EVERY_NS (100 * 1000 * 1000)
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
 #define STARVED_NS (INT64_C(5) * 1000 * 1000 * 1000)
+#define LONE_SLICES 10
 #define OVERDUE_NS (200 * 1000)
 #define BALANCE_NS (MPGI_SLICE_NS / 2)
 #define LAZY_END_NS (1000 * 1000)
@@ -235,6 +237,15 @@ static bool slice_is_over(const struct sysmon *s, struct mpg_p *pp) {
          mpgi_timers_overdue() || atomic_load(&mpgi_sched.runq_woken);
 }
 
+/* Somebody would run instead.  A goroutine that nobody waits for is asked now
+ * and then only: what its frames are would be looked at for nothing. */
+static bool somebody_waits(const struct sysmon *s, struct mpg_p *pp) {
+  return s->now - pp->mon_schedwhen >= MPGI_SLICE_NS * LONE_SLICES ||
+         pp->retire || !mpgi_runq_empty(pp) ||
+         atomic_load(&mpgi_sched.runq_size) ||
+         atomic_load(&pp->timer_first) <= s->now || mpgi_timers_overdue();
+}
+
 /* Its slice is over, but whether it burns CPU isn't known yet. */
 static bool in_doubt(const struct sysmon *s, struct mpg_p *pp) {
   return pp->mon_cpu >= 0 && !pp->mon_burns && !pp->mon_stuck &&
@@ -345,7 +356,7 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
     return true;
   }
   if (!pp->mon_stuck && slice_is_over(s, pp) && pp->mon_burns &&
-      s->now >= ask_again_at(s, pp))
+      s->now >= ask_again_at(s, pp) && somebody_waits(s, pp))
     ask(s, pp);
   look_near(s, pp);
   return pp->mon_stuck;

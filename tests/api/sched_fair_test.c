@@ -225,6 +225,30 @@ static void a_free_p_runs_whom_a_loop_woke(void *arg) {
   mpg_waitgroup_wait(&done);
 }
 
+/* ---- alone ---- */
+
+static uint64_t preemptions(void) {
+  struct mpg_histogram *h;
+  CHECK_EQ(mpg_metric_read(MPG_METRIC_PREEMPT_LATENCY, &h), 0);
+  uint64_t n = mpg_histogram_count(h);
+  mpg_histogram_free(h);
+  return n;
+}
+
+/* Its slice is ten times as long while nobody waits. */
+static void who_is_alone_is_seldom_asked(void *arg) {
+  (void) arg;
+  const char *debug = getenv("MPG_DEBUG");
+  mpg_gomaxprocs(1);
+  mpg_sleep(1000000); /* whatever started with the run is done */
+  uint64_t before = preemptions();
+  int64_t began = check_now();
+  while (check_now() < began + 250 * INT64_C(1000000)) continue;
+  uint64_t asked_most = (uint64_t) (check_now() - began) / 100000000 + 1;
+  if (!debug || !strstr(debug, "preemptall"))
+    CHECK_LE(preemptions() - before, asked_most);
+}
+
 static const struct check_case cases[] = {
     INSIDE(woken_by_a_thread),
     INSIDE(woken_by_a_descriptor),
@@ -232,5 +256,6 @@ static const struct check_case cases[] = {
     INSIDE(loops_run_beside_a_ring_of_wakers),
     INSIDE(yielders_and_loops_take_turns),
     INSIDE(a_free_p_runs_whom_a_loop_woke),
+    INSIDE(who_is_alone_is_seldom_asked),
 };
 CHECK_MAIN(cases, 20)
