@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <iconv.h>
+#include <link.h>
 #include <locale.h>
 #include <netdb.h>
 #include <regex.h>
@@ -199,10 +200,69 @@ static void outside_it_just_calls(void *arg) {
   CHECK_EQ(called, 1);
 }
 
+/* ---- callbacks ---- */
+
+static mpg_chan *asked, *answered;
+
+static void answer(void *arg) {
+  (void) arg;
+  int v[2];
+  while (mpg_chan_recv(asked, v)) {
+    int order = v[0] - v[1];
+    mpg_chan_send(answered, &order);
+  }
+}
+
+static int ask(const void *a, const void *b) {
+  int v[2] = {*(const int *) a, *(const int *) b}, order;
+  mpg_chan_send(asked, v);
+  CHECK(mpg_chan_recv(answered, &order));
+  if (v[0] % 10 == 0) mpg_gc();
+  return order;
+}
+
+static void sort_by_asking(void *arg) {
+  (void) arg;
+  int v[60];
+  for (int i = 0; i < 60; i++) v[i] = (i * 37) % 60;
+  qsort(v, 60, sizeof(v[0]), ask);
+  for (int i = 0; i < 60; i++) CHECK_EQ(v[i], i);
+  mpg_waitgroup_done(&done);
+}
+
+/* qsort holds no lock.  */
+static void a_comparator_may_wait_and_collect(void *arg) {
+  (void) arg;
+  asked = mpg_chan_new(2 * sizeof(int), 0);
+  answered = mpg_chan_new(sizeof(int), 0);
+  CHECK_GO(answer, NULL);
+  mpg_waitgroup_add(&done, 1);
+  CHECK_GO(sort_by_asking, NULL);
+  mpg_waitgroup_wait(&done);
+  mpg_chan_close(asked);
+}
+
+static int collect(struct dl_phdr_info *info, size_t bytes, void *count) {
+  (void) info, (void) bytes;
+  mpg_gc();
+  mpg_gomaxprocs(2 + ++*(int *) count % 2);
+  return *(int *) count == 3;
+}
+
+/* The linker's lock is held, but nobody else wants it (docs/guide.md). */
+static void so_may_who_lists_objects(void *arg) {
+  (void) arg;
+  int count = 0;
+  CHECK_EQ(dl_iterate_phdr(collect, &count), 1);
+  CHECK_EQ(count, 3);
+}
+
 static const struct check_case cases[] = {
     INSIDE(library_calls_of_every_kind),
     INSIDE(foreign_calls_have_room),
     INSIDE(all_of_the_room_is_there),
+    INSIDE(a_comparator_may_wait_and_collect),
+    INSIDE(so_may_who_lists_objects),
     OUTSIDE(outside_it_just_calls),
 };
 CHECK_MAIN(cases, 40)
