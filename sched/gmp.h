@@ -425,8 +425,10 @@ struct mpgi_sched {
   _Atomic int64_t coarse_now; /* ns, a sysmon tick old at most */
   _Atomic uint32_t sysmon_wait;
   struct mpgi_note sysmon_note;
-  int64_t sysmon_deep_until;    /* sched.lock: then it wakes by itself */
-  _Atomic int64_t sysmon_until; /* when it will look next; INT64_MAX asleep */
+  int64_t sysmon_deep_until;      /* sched.lock: then it wakes by itself */
+  _Atomic int64_t sysmon_until;   /* when it will look next; INT64_MAX asleep */
+  _Atomic uint32_t sysmon_drowsy; /* [sysmon.drowsy] */
+  _Atomic int64_t preempt_at; /* sysmon: some slice may be ended from then */
   /* metrics.c; fixmem, so that the collector doesn't scan them */
   struct mpgi_metrics *metrics;
   _Atomic(struct mpg_g *) idle_gc; /* parked until sysmon wakes it */
@@ -508,9 +510,13 @@ MPGI_HIDDEN void mpgi_globq_put_spent_locked(struct mpg_g *gp);
 static inline uint32_t mpgi_globq_n_locked(void) {
   return mpgi_sched.runq.n + mpgi_sched.spent.n;
 }
-/* A fair batch into pp's queue; returns one of them.  max 1: that one only, and
- * who used up slices has as good a chance as others; 0: no limit. */
+/* A fair batch into pp's queue; returns one of them.  max 0: no limit. */
 MPGI_HIDDEN struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max);
+/* One, at the end of a whole slice: who used up slices has as good a chance as
+ * others. */
+MPGI_HIDDEN struct mpg_g *mpgi_globq_turn_locked(struct mpg_p *pp);
+/* One, though pp's own queue isn't empty; NULL: nobody's turn. */
+MPGI_HIDDEN struct mpg_g *mpgi_globq_look_locked(struct mpg_p *pp);
 
 /* g.c */
 MPGI_HIDDEN struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
@@ -786,6 +792,11 @@ MPGI_HIDDEN void mpgi_sysmon_wake(void);
 MPGI_HIDDEN void mpgi_sysmon_wake_locked(void);
 /* Something is due at when: sysmon must not sleep longer. */
 MPGI_HIDDEN void mpgi_sysmon_due(int64_t when);
+/* [sysmon.drowsy] A P with work is in a system call now. */
+MPGI_HIDDEN void mpgi_sysmon_rouse(void);
+/* Somebody was woken, and every P is busy: it shall look as soon as some slice
+ * may be ended for that. */
+MPGI_HIDDEN void mpgi_sysmon_preempt(void);
 
 /* ---- alarm.c: sysmon alone calls these ---- */
 

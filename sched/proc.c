@@ -101,7 +101,7 @@ static void woken_globally(struct mpgi_gqueue *q) {
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_wakep();
   if (atomic_load_explicit(&mpgi_sched.npidle, memory_order_relaxed) == 0)
-    mpgi_sysmon_due(mpgi_os_now()); /* to preempt for them */
+    mpgi_sysmon_preempt();
 }
 
 void mpgi_ready_globally(struct mpg_g *gp) {
@@ -298,11 +298,16 @@ MPGI_HOT_END void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp,
   execute(mp, gp, inherit, false);
 }
 
-static struct mpg_g *global_one(struct mpg_p *pp, uint32_t max) {
+static struct mpg_g *get_batch_locked(struct mpg_p *pp) {
+  return mpgi_globq_get_locked(pp, 0);
+}
+
+static inline struct mpg_g *global_one(
+    struct mpg_p *pp, struct mpg_g *(*get_locked)(struct mpg_p *pp)) {
   if (atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed) == 0)
     return NULL;
   mpgi_mutex_lock(&mpgi_sched.lock);
-  struct mpg_g *gp = mpgi_globq_get_locked(pp, max);
+  struct mpg_g *gp = get_locked(pp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   return gp;
 }
@@ -435,7 +440,7 @@ static bool poll_idle(struct mpg_m *mp) {
   if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
   bool again_with_p = reacquire_idle_p(mp);
   MPGI_CHAOS();
-  if (!again_with_p) mpgi_sysmon_due(mpgi_os_now());
+  if (!again_with_p) mpgi_sysmon_preempt();
   mpgi_ready_batch(&ready);
   return again_with_p;
 }
@@ -507,7 +512,7 @@ static struct mpg_g *find_runnable(struct mpg_m *mp, bool *inherit) {
     int64_t next = mpgi_timers_run(pp, 0);
     *inherit = false;
     if ((gp = mpgi_runq_get(pp, inherit))) return gp;
-    if ((gp = global_one(pp, 0))) return gp;
+    if ((gp = global_one(pp, get_batch_locked))) return gp;
     if (poll_ready()) continue;
     if (may_spin(mp)) {
       spinning_begin(mp);
@@ -604,12 +609,13 @@ static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
   if (MPGI_UNLIKELY(mp->move_wanted)) move_now(mp);
   look_at_overdue_timers();
   if (tick % TIMERS_EVERY == 0 || timer_is_due(pp)) mpgi_timers_run(pp, 0);
-  if (took_turn(pp) || tick % GLOBAL_FIRST_EVERY == 0) {
-    gp = global_one(pp, 1);
+  bool turn = took_turn(pp);
+  if (turn || tick % GLOBAL_FIRST_EVERY == 0) {
+    gp = global_one(pp, turn ? mpgi_globq_turn_locked : mpgi_globq_look_locked);
     /* Otherwise they would keep the local queue from ever running empty. */
     if (!gp) poll_ready();
   } else if (some_woken_globally(tick)) {
-    gp = global_one(pp, 0);
+    gp = global_one(pp, get_batch_locked);
   }
   if (!gp) gp = mpgi_runq_get(pp, inherit);
   if (!gp) gp = find_runnable(mp, inherit);
@@ -707,7 +713,7 @@ static _Noreturn void requeue_spent(struct mpg_m *mp, struct mpg_g *gp) {
   new_slice(pp);
   MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
-  if (took_turn(pp)) mp->picked = mpgi_globq_get_locked(pp, 1);
+  if (took_turn(pp)) mp->picked = mpgi_globq_turn_locked(pp);
   mpgi_globq_put_spent_locked(gp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_wakep();

@@ -157,6 +157,8 @@ static void reset_state(void) {
   atomic_store(&s->exiting, 0);
   atomic_store(&s->sysmon_wait, 0);
   atomic_store(&s->sysmon_until, 0);
+  atomic_store(&s->sysmon_drowsy, 0);
+  atomic_store(&s->preempt_at, 0);
   atomic_store(&mpgi_stw.waiting, 0);
   atomic_store(&mpgi_stw.stopwait, 0);
   mpgi_turn_reset(0);

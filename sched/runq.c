@@ -22,9 +22,9 @@
  * preempted, because they used up a slice or, after a fair while, because
  * somebody waited.  Otherwise a goroutine that the network wakes would wait for
  * a slice of each of them.  [runq.spent] runq goes first, but
- *   - a look for one only (the 61st slice, the end of a whole slice) takes from
- *     each list in turn;
- *   - of other looks one takes from spent when none has for SPENT_AFTER_NS.
+ *   - the end of a whole slice takes from each list in turn;
+ *   - other looks (the 61st slice, too) take from spent when none has for
+ *     SPENT_AFTER_NS, or when there is nothing else to run.
  * So neither starves.  (By the clock, because a look may stand for one short
  * goroutine or for a hundred; whoever is in spent runs a fair while.)  Of spent
  * one is taken at a time: in a local ring it would be before whoever is woken
@@ -91,11 +91,9 @@ static int64_t coarse_now(void) {
   return atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
 }
 
-/* Both lists have some: is it spent's turn? */
-static bool spent_turn_locked(uint32_t max) {
-  struct mpgi_sched *s = &mpgi_sched;
-  if (max == 1) return s->spent_turn = !s->spent_turn;
-  return coarse_now() - s->spent_at >= SPENT_AFTER_NS;
+static bool spent_due_locked(void) {
+  return mpgi_sched.spent.n &&
+         coarse_now() - mpgi_sched.spent_at >= SPENT_AFTER_NS;
 }
 
 void mpgi_globq_put_locked(struct mpg_g *gp) {
@@ -149,17 +147,18 @@ static uint32_t room_in(const struct mpg_p *pp) {
   return MPGI_RUNQ_SLOTS - (tail - head);
 }
 
-struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
-  mpgi_mutex_assert_held(&mpgi_sched.lock);
+static struct mpg_g *get_spent_locked(struct mpg_p *pp) {
+  struct mpg_g *gp = mpgi_gqueue_pop(&mpgi_sched.spent);
+  mpgi_sched.spent_at = coarse_now();
+  globq_size_publish();
+  pp->global_ran = true;
+  return gp;
+}
+
+/* Some of runq, not empty: one is returned, up to max - 1 go to pp's queue
+ * (max 0: a fair share). */
+static struct mpg_g *get_runq_locked(struct mpg_p *pp, uint32_t max) {
   struct mpgi_gqueue *q = &mpgi_sched.runq;
-  if (mpgi_sched.spent.n && (!q->n || spent_turn_locked(max))) {
-    struct mpg_g *gp = mpgi_gqueue_pop(&mpgi_sched.spent);
-    mpgi_sched.spent_at = coarse_now();
-    globq_size_publish();
-    pp->global_ran = true;
-    return gp;
-  }
-  if (!q->n) return NULL;
   pp->global_ran = true;
   uint32_t procs =
       (uint32_t) atomic_load_explicit(&mpgi_sched.procs, memory_order_relaxed);
@@ -176,6 +175,29 @@ struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
   if (woken) mpgi_hot_runq_mark_woken(pp); /* still [fair.woken] */
   globq_size_publish();
   return first;
+}
+
+struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  bool others = mpgi_sched.runq.n != 0;
+  if (mpgi_sched.spent.n && (!others || spent_due_locked()))
+    return get_spent_locked(pp);
+  return others ? get_runq_locked(pp, max) : NULL;
+}
+
+struct mpg_g *mpgi_globq_turn_locked(struct mpg_p *pp) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  struct mpgi_sched *s = &mpgi_sched;
+  bool spent = s->spent.n != 0, others = s->runq.n != 0;
+  if (spent && others) spent = s->spent_turn = !s->spent_turn;
+  if (spent) return get_spent_locked(pp);
+  return others ? get_runq_locked(pp, 1) : NULL;
+}
+
+struct mpg_g *mpgi_globq_look_locked(struct mpg_p *pp) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  if (spent_due_locked()) return get_spent_locked(pp);
+  return mpgi_sched.runq.n ? get_runq_locked(pp, 1) : NULL;
 }
 
 /* The queue is full: move half of it and gp to the global queue.  False when

@@ -33,6 +33,11 @@ static bool blocks_often(struct mpg_p *pp) {
          !mpgi_runq_empty(pp);
 }
 
+static bool work_waits(struct mpg_p *pp) {
+  return !mpgi_runq_empty(pp) ||
+         atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed);
+}
+
 /* The P was handed off; for nothing when the call was short. */
 static void judge_handoff(struct mpg_m *mp, struct mpg_p *old) {
   if (mpgi_os_now() - mp->handed_at < SHORT_NS)
@@ -67,6 +72,9 @@ void mpgi_syscall_enter_g0(void) {
   }
   MPGI_CHAOS();
   atomic_store(&pp->status, MPGI_P_SYSCALL);
+  /* [sysmon.drowsy] */
+  if (MPGI_UNLIKELY(atomic_load(&mpgi_sched.sysmon_drowsy)) && work_waits(pp))
+    mpgi_sysmon_rouse();
   MPGI_CHAOS();
   if (mpgi_stw_waiting()) mpgi_stw_take_syscall(pp);
 }

@@ -12,6 +12,13 @@
  * goroutine that has run a fair while (1 ms) must go at once.  Source: Go
  * proc.go (sysmon, retake); the fair while is ours.
  *
+ * [sysmon.drowsy] A P in a system call is taken when it was there at two looks.
+ * When sysmon doesn't look for long, whoever enters a system call with work in
+ * the queue rouses it:
+ *   sysmon   drowsy = 1, then looks once more whether a P is in a system call
+ *   enter    status = syscall, then drowsy
+ * both sequentially consistent, so one of them sees the other's store.
+ *
  * [sysmon.soon] A deep sleep ends a little after the first timer.  Sysmon sets
  * sysmon_wait and sysmon_deep_until under the lock, with every P idle: whoever
  * takes a P after that sees them, and whoever took one before kept it from
@@ -32,6 +39,7 @@
 #define ASK_MAX_NS (MPGI_TSAN ? 100 * 1000 : 1000 * 1000) /* stw.c: TSan */
 #define CPU_EVERY_NS (MPGI_FAIR_NS / 2)
 #define CPU_DOUBT_NS (CPU_EVERY_NS / 4)
+#define DROWSY_NS (4 * TICK_MIN_NS)
 #define LOOK_NS (MPGI_FAIR_NS / 2)
 #define SUSPECT_EVERY_NS (100 * 1000 * 1000)
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
@@ -49,6 +57,7 @@ struct sysmon {
   bool alarms;            /* may be set */
   int64_t slice;          /* in the kernel, before they were */
   int64_t look_next;      /* when a slice may be over, or is asked again */
+  int64_t preempt_at;     /* the same if somebody who was woken waits */
   uint32_t idle;          /* rounds in which nothing happened */
   int64_t next_trace;     /* INT64_MAX: off */
   int64_t next_text, next_suspect;
@@ -73,6 +82,18 @@ void mpgi_sysmon_due(int64_t when) {
   /* Pairs with sysmon's store of sysmon_until before it loads the timers. */
   if (when < atomic_load(&mpgi_sched.sysmon_until))
     mpgi_note_wake(&mpgi_sched.sysmon_note);
+}
+
+void mpgi_sysmon_rouse(void) {
+  if (atomic_exchange(&mpgi_sched.sysmon_drowsy, 0))
+    mpgi_note_wake(&mpgi_sched.sysmon_note);
+}
+
+void mpgi_sysmon_preempt(void) {
+  int64_t now = mpgi_os_now();
+  int64_t at =
+      atomic_load_explicit(&mpgi_sched.preempt_at, memory_order_relaxed);
+  mpgi_sysmon_due(at > now ? at : now); /* then it wakes by itself [look] */
 }
 
 /* ---- sleeping ---- */
@@ -114,10 +135,25 @@ static void alarms(struct sysmon *s, int64_t now, int64_t until, bool wanted) {
   s->alarms = wanted;
 }
 
+static bool some_in_syscall(void) {
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++)
+    if (atomic_load(&mpgi_sched.allp[i]->status) == MPGI_P_SYSCALL) return true;
+  return false;
+}
+
+/* [sysmon.drowsy] */
+static void sleep_drowsily(struct sysmon *s, int64_t ns) {
+  atomic_store(&mpgi_sched.sysmon_drowsy, 1);
+  if (some_in_syscall()) mpgi_sysmon_rouse();
+  mpgi_note_sleep_timed(&mpgi_sched.sysmon_note, ns);
+  if (atomic_exchange(&mpgi_sched.sysmon_drowsy, 0)) return;
+  s->idle = 0;
+  s->delay = TICK_MIN_NS;
+}
+
 /* urgent: nobody is free, and somebody may want a P. */
 static void sleep_until(struct sysmon *s, int64_t when, bool urgent) {
-  struct mpgi_note *note = &mpgi_sched.sysmon_note;
-  mpgi_note_clear(note);
+  mpgi_note_clear(&mpgi_sched.sysmon_note);
   atomic_store(&mpgi_sched.sysmon_until, when);
   int64_t first = first_timer();
   int64_t now = mpgi_os_now();
@@ -125,8 +161,11 @@ static void sleep_until(struct sysmon *s, int64_t when, bool urgent) {
   int64_t soonest = now + (first <= now ? ASK_MIN_NS : TICK_MIN_NS);
   if (first < when) when = first > soonest ? first : soonest;
   alarms(s, now, when, urgent);
-  if (when > now && !atomic_load(&mpgi_sched.exiting))
-    mpgi_note_sleep_timed(note, when - now);
+  if (atomic_load(&mpgi_sched.exiting)) return;
+  if (when - now > DROWSY_NS)
+    sleep_drowsily(s, when - now);
+  else if (when > now)
+    mpgi_note_sleep_timed(&mpgi_sched.sysmon_note, when - now);
   atomic_store(&mpgi_sched.sysmon_until, 0);
 }
 
@@ -291,7 +330,9 @@ static int64_t slice_began(const struct sysmon *s) {
   return s->now - s->before <= LOOK_NS ? s->before : s->now;
 }
 
-/* The next moment at which pp may have to be asked. */
+/* The next moment at which pp may have to be asked.  [look] While nobody is
+ * free, none is later than the end of a fair while that sysmon knows of: who is
+ * woken before that need not wake sysmon. */
 static int64_t look_at(const struct sysmon *s, struct mpg_p *pp) {
   int64_t fair = pp->mon_schedwhen + MPGI_FAIR_NS;
   if (pp->mon_asked) return ask_again_at(s, pp);
@@ -301,8 +342,11 @@ static int64_t look_at(const struct sysmon *s, struct mpg_p *pp) {
 }
 
 static void look_near(struct sysmon *s, struct mpg_p *pp) {
-  int64_t when = look_at(s, pp);
+  int64_t when = look_at(s, pp), fair = pp->mon_schedwhen + MPGI_FAIR_NS;
   if (when > s->now && when < s->look_next) s->look_next = when;
+  if (pp->mon_stuck) return;
+  if (pp->mon_asked) fair = when;
+  if (fair < s->preempt_at) s->preempt_at = fair;
 }
 
 /* [wake.lazy] */
@@ -365,7 +409,7 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
 static bool retake(struct sysmon *s) {
   bool any = false;
   int stuck = 0;
-  s->look_next = INT64_MAX;
+  s->look_next = s->preempt_at = INT64_MAX;
   s->lazy = false;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
@@ -379,6 +423,8 @@ static bool retake(struct sysmon *s) {
     default: break;
     }
   }
+  atomic_store_explicit(&mpgi_sched.preempt_at, s->preempt_at,
+                        memory_order_relaxed);
   mpgi_compensate(stuck);
   return any;
 }

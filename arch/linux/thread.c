@@ -12,9 +12,16 @@
  * A thread whose slice was shortened (mpgi_os_thread_slice) passes that on to
  * those it starts, in the kernel's view; they go back to what it had before.
  *
- * Assumptions: the id of a thread's CPU clock is the kernel's encoding,
- * readable by pthread_getcpuclockid [linux.thread.clock]; glibc installs its
- * own handler for SIGSETXID at the first pthread_create
+ * Asking libc for the bounds of a thread's stack allocates, which on a new
+ * thread makes jemalloc set up its caches: 30 us and six fresh pages, for
+ * threads that may never allocate.  So the first of our threads asks, and the
+ * others, whose stacks have the same layout, take its answer relative to the
+ * thread pointer [linux.thread.layout].
+ *
+ * Assumptions: libc puts a thread's control block at the same distance from the
+ * upper end of its stack in every thread; the id of a thread's CPU clock is the
+ * kernel's encoding, readable by pthread_getcpuclockid [linux.thread.clock];
+ * glibc installs its own handler for SIGSETXID at the first pthread_create
  * [linux.thread.setxid], see mpgi_os_signal_onstack_all.
  */
 #include <arch/common/chaos.h>
@@ -46,6 +53,7 @@ struct start {
   void (*fn)(void *); /* the rest: owner is whoever made it busy */
   void *arg;
   uint64_t slice; /* for the new thread; 0: as inherited */
+  size_t stack_bytes;
   char name[NAME_BYTES];
 };
 static struct start *_Atomic starts;
@@ -84,6 +92,8 @@ int64_t mpgi_os_thread_slice(int64_t ns) {
 
 /* ---- starting ---- */
 
+static _Thread_local size_t own_stack_bytes; /* as asked for; 0: not ours */
+
 static struct start *start_get(void) {
   struct start *s = atomic_load_explicit(&starts, memory_order_acquire);
   for (; s; s = s->next) {
@@ -109,6 +119,7 @@ static void *thread_main(void *record) {
   void (*fn)(void *) = s->fn;
   void *arg = s->arg;
   if (s->slice) slice_set(s->slice);
+  own_stack_bytes = s->stack_bytes;
   MPG_ASSERT(fn && s->name[NAME_BYTES - 1] == 0);
   if (s->name[0]) pthread_setname_np(pthread_self(), s->name);
   start_put(s);
@@ -163,6 +174,7 @@ int mpgi_os_thread_start(void (*fn)(void *), void *arg, size_t stack_bytes,
   s->fn = fn;
   s->arg = arg;
   s->slice = slice_before;
+  s->stack_bytes = stack_bytes;
   memset(s->name, 0, NAME_BYTES);
   if (name) strncpy(s->name, name, NAME_BYTES - 1);
   int saved = errno;
@@ -214,8 +226,7 @@ int mpgi_os_ncpu(void) {
   return n;
 }
 
-int mpgi_os_stack_bounds(uintptr_t *lo, uintptr_t *hi) {
-  MPG_ASSERT(lo && hi);
+static int stack_bounds_by_libc(uintptr_t *lo, uintptr_t *hi) {
   pthread_attr_t attr;
   void *base;
   size_t bytes;
@@ -229,6 +240,39 @@ int mpgi_os_stack_bounds(uintptr_t *lo, uintptr_t *hi) {
   if (err) return -err;
   *lo = (uintptr_t) base;
   *hi = *lo + bytes;
+  return 0;
+}
+
+/* [linux.thread.layout] Of threads with stacks of asked bytes. */
+static _Atomic size_t layout_asked; /* 0: nobody has asked yet */
+static _Atomic uintptr_t layout_above, layout_bytes;
+
+/* libc may have reused a larger stack: then this is its upper part. */
+static bool stack_bounds_known(uintptr_t *lo, uintptr_t *hi) {
+  if (!own_stack_bytes || atomic_load(&layout_asked) != own_stack_bytes)
+    return false;
+  *hi = mpgi_os_thread_pointer() + atomic_load(&layout_above);
+  *lo = *hi - atomic_load(&layout_bytes);
+  return true;
+}
+
+static void stack_layout_learn(uintptr_t lo, uintptr_t hi) {
+  static _Atomic bool learnt;
+  size_t bytes = hi - lo;
+  if (!own_stack_bytes || atomic_exchange(&learnt, true)) return;
+  if (bytes > own_stack_bytes) bytes = own_stack_bytes;
+  atomic_store(&layout_above, hi - mpgi_os_thread_pointer());
+  atomic_store(&layout_bytes, bytes);
+  atomic_store(&layout_asked, own_stack_bytes);
+}
+
+int mpgi_os_stack_bounds(uintptr_t *lo, uintptr_t *hi) {
+  MPG_ASSERT(lo && hi);
+  if (!stack_bounds_known(lo, hi)) {
+    int err = stack_bounds_by_libc(lo, hi);
+    if (err) return err;
+    stack_layout_learn(*lo, *hi);
+  }
   MPG_ASSERT(*lo < mpgi_arch_sp() && mpgi_arch_sp() < *hi);
   return 0;
 }

@@ -103,11 +103,24 @@ static void adder(int when) {
 /* Sleeps until the first timer is due, with its usual delay. */
 static void sysmon(int arg) {
   (void) arg;
+  struct sysmon s = {0};
   do {
-    sysmon_sleep_until(explore_now() + LONG_NS);
+    sysmon_sleep_until(&s, explore_now() + LONG_NS, false);
     sysmon_woke = explore_now();
     explore_require(wanted < 2 || sysmon_woke <= 100 * 1000);
   } while (sysmon_woke < mpgi_timers_first());
+}
+
+static void sysmon_once(int arg) {
+  (void) arg;
+  struct sysmon s = {0};
+  sysmon_sleep_until(&s, explore_now() + LONG_NS, false);
+}
+
+/* syscall.c, mpgi_syscall_enter_g0, with work in the queue. */
+static void enterer(int i) {
+  atomic_store(&p[i].status, MPGI_P_SYSCALL);
+  if (atomic_load(&mpgi_sched.sysmon_drowsy)) mpgi_sysmon_rouse();
 }
 
 static void sysmon_deep(int arg) {
@@ -129,6 +142,12 @@ static void deep_is_too_long(int64_t next) {
   explore_failed("sysmon sleeps deeply while a P is busy");
 }
 
+/* [sysmon.drowsy] */
+static void drowsy_is_too_long(int64_t next) {
+  (void) next;
+  explore_failed("sysmon sleeps long beside a P in a system call");
+}
+
 /* [sysmon.soon] */
 static void deep_ends_soon(int64_t next) {
   if (next > 900 + POLLER_GRACE_NS)
@@ -146,6 +165,7 @@ static void name_all(void) {
   explore_name(&mpgi_sched.sysmon_until, 8, "sysmon_until");
   explore_name(&mpgi_sched.sysmon_wait, 4, "sysmon_wait");
   explore_name(&mpgi_sched.sysmon_note, 4, "sysmon_note");
+  explore_name(&mpgi_sched.sysmon_drowsy, 4, "sysmon_drowsy");
   explore_name(&mpgi_sched.npidle, 4, "npidle");
   for (int i = 0; i < PS; i++) {
     explore_name(&p[i], sizeof p[i], ps[i]);
@@ -198,6 +218,7 @@ static void setup_sysmon(void) {
   setup(1);
   add(&p[0], 500 * 1000);
 }
+static void setup_busy(void) { setup(2); }
 static void setup_all_idle(void) { setup(0); }
 static void setup_idle_until_timer(void) {
   setup(0);
@@ -237,6 +258,12 @@ static const struct explore_config configs[] = {
      .thread = {{"taker", p_taker, 0, false},
                 {"sysmon", sysmon_deep, 0, false}},
      .when_quiet = deep_ends_soon},
+    {.name = "poll.a_drowsy_sysmon_hears_of_a_system_call",
+     .setup = setup_busy,
+     .thread = {{"enterer", enterer, 0, false},
+                {"enterer2", enterer, 1, false},
+                {"sysmon", sysmon_once, 0, false}},
+     .when_quiet = drowsy_is_too_long},
 };
 
 static const struct {
@@ -249,6 +276,11 @@ static const struct {
      {"sysmon_sleep_until", EXPLORE_STORE, EXPLORE_RELAX,
       &mpgi_sched.sysmon_until}},
     {5, {"mpgi_note_wake", EXPLORE_RMW, EXPLORE_SKIP, NULL}},
+    {7, {"mpgi_note_wake", EXPLORE_RMW, EXPLORE_SKIP, NULL}},
+    {7, {"enterer", EXPLORE_STORE, EXPLORE_RELAX, NULL}},
+    {7,
+     {"sleep_drowsily", EXPLORE_STORE, EXPLORE_RELAX,
+      &mpgi_sched.sysmon_drowsy}},
 };
 
 MODEL_MAIN_TSO("")

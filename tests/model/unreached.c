@@ -16,6 +16,9 @@ _Noreturn void explore_unreached(void) {
           ", explore_unreached");
 
 /* arch */
+UNREACHED(mpgi_alarms_cancel)
+UNREACHED(mpgi_alarms_end)
+UNREACHED(mpgi_alarms_set)
 UNREACHED(mpgi_arch_g0_enter)
 UNREACHED(mpgi_arch_g0_leave)
 UNREACHED(mpgi_arch_g0_restart)
@@ -96,6 +99,8 @@ UNREACHED(mpgi_schedtrace)
 UNREACHED(mpgi_stop_here)
 UNREACHED(mpgi_stw_arrive)
 UNREACHED(mpgi_sysmon_due)
+UNREACHED(mpgi_sysmon_preempt)
+UNREACHED(mpgi_sysmon_rouse)
 UNREACHED(mpgi_sysmon_wake)
 UNREACHED(mpgi_sysmon_wake_locked)
 UNREACHED(mpgi_text_refresh)

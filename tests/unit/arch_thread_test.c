@@ -19,11 +19,13 @@ static struct {
   char name[16];
   sigset_t mask;
   int64_t slice;
-  uintptr_t lo, hi, sp;
+  uintptr_t lo, hi, libc_lo, libc_hi, sp;
 } seen;
 
 static void look_around(void *arg) {
   pthread_attr_t attr;
+  void *base;
+  size_t bytes;
   seen.arg = arg;
   seen.tid = mpgi_os_tid();
   seen.clock = mpgi_os_thread_clock();
@@ -31,6 +33,9 @@ static void look_around(void *arg) {
   pthread_sigmask(SIG_BLOCK, NULL, &seen.mask);
   pthread_getattr_np(pthread_self(), &attr);
   pthread_attr_getdetachstate(&attr, &seen.detached);
+  pthread_attr_getstack(&attr, &base, &bytes);
+  seen.libc_lo = (uintptr_t) base;
+  seen.libc_hi = seen.libc_lo + bytes;
   pthread_attr_destroy(&attr);
   seen.slice = mpgi_os_thread_slice(3000000);
   mpgi_os_stack_bounds(&seen.lo, &seen.hi);
@@ -52,6 +57,16 @@ static void thread_runs_detached_with_its_stack(void **state) {
   assert_true(seen.tid > 0 && seen.tid != mpgi_os_tid());
   assert_true(seen.lo < seen.sp && seen.sp < seen.hi);
   assert_true(seen.hi - seen.lo >= STACK - 8192);
+}
+
+/* What the first one learned holds for the others: libc says the same. */
+static void stack_bounds_are_libcs(void **state) {
+  (void) state;
+  for (int i = 0; i < 3; i++) {
+    start_and_wait(NULL);
+    assert_true(seen.lo >= seen.libc_lo && seen.hi == seen.libc_hi);
+    assert_true(seen.lo - seen.libc_lo <= 8192);
+  }
 }
 
 static void thread_has_its_name(void **state) {
@@ -186,6 +201,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(start_without_memory_is_an_error),
       cmocka_unit_test(thread_runs_detached_with_its_stack),
+      cmocka_unit_test(stack_bounds_are_libcs),
       cmocka_unit_test(thread_has_its_name),
       cmocka_unit_test(thread_blocks_the_applications_signals),
       cmocka_unit_test(slices_are_a_threads_own),
