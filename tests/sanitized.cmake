@@ -77,6 +77,10 @@ not_under(thread api.sched_fair_test.fixed
 not_under(thread api.time_timer_test.fixed
   "timers beside loops, which are asked a hundred times: minutes")
 
+foreach(test api.stack_jump_test crash.longjmp_runtime_prog)
+  not_under(address ${test}.fixed
+    "longjmp is the C library's there (longjmp.S); the preset ubsan runs them")
+endforeach()
 not_under(address api.stack_fixed_test.fixed
   "measures resident memory, of which the sanitizer's shadow is a part")
 not_under(address api.gc_finalizer_test.fixed
