@@ -328,6 +328,7 @@ struct mpg_m {
   bool inherits;          /* picked: goes on with the slice */
   bool spinning;          /* itself; counted in sched.nmspinning */
   bool blocked;           /* itself: sleeping on park */
+  bool trace_left;  /* itself: its last event was somebody's leaving a P */
   bool move_wanted; /* itself: stackmove, a movable goroutine left its stack */
   volatile bool in_call; /* itself, its handler reads: in a call that may
                             block, on g0, without a P */

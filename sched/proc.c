@@ -271,7 +271,7 @@ static inline __attribute__((always_inline)) _Noreturn void execute(
   mp->curg = gp;
   gp->m = mp;
   gp->wait_reason = MPGI_WAIT_NONE;
-  MPGI_TRACE(mp, G_START, gp, gp->trace_wake, (uintptr_t) gp->fn);
+  MPGI_TRACE_START(mp, gp, quick);
   gp->trace_wake = 0;
   if (!inherit) new_slice(pp);
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);

@@ -25,6 +25,12 @@ static uint64_t m_id(const struct mpg_m *mp) {
   return mp && mp->id < MPGI_TRACE_NO_M ? (uint64_t) mp->id : MPGI_TRACE_NO_M;
 }
 
+/* After these the next goroutine starts on the P, mostly at once. */
+static bool is_leave(enum mpgi_trace_event e) {
+  return e == MPGI_TRACE_G_BLOCK || e == MPGI_TRACE_G_END ||
+         e == MPGI_TRACE_G_YIELD || e == MPGI_TRACE_G_PREEMPT;
+}
+
 static uint64_t emit(struct mpg_m *mp, uint64_t what, uint64_t a, uint64_t b) {
   struct mpgi_trace_ring *r = NULL;
   if (mp && mp->p)
@@ -36,6 +42,19 @@ static uint64_t emit(struct mpg_m *mp, uint64_t what, uint64_t a, uint64_t b) {
 void mpgi_trace_m(struct mpg_m *mp, enum mpgi_trace_event e,
                   const struct mpg_g *gp, uint64_t a, uint64_t b) {
   emit(mp, mpgi_trace_what(e, m_id(mp), gp ? gp->goid : 0), a, b);
+  if (mp) mp->trace_left = is_leave(e);
+}
+
+void mpgi_trace_start(struct mpg_m *mp, struct mpg_g *gp, bool quick) {
+  struct mpgi_trace_ring *r =
+      atomic_load_explicit(&mp->p->trace, memory_order_acquire);
+  uint64_t what = mpgi_trace_what(MPGI_TRACE_G_START, m_id(mp), gp->goid);
+  uint64_t fn = (uint64_t) (uintptr_t) gp->fn;
+  if (r && quick && mp->trace_left)
+    mpgi_trace_emit_next(r, what, gp->trace_wake, fn);
+  else
+    emit(mp, what, gp->trace_wake, fn);
+  mp->trace_left = false;
 }
 
 void mpgi_trace_p(struct mpg_p *pp, enum mpgi_trace_event e, uint64_t a) {

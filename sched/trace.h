@@ -21,6 +21,15 @@
 MPGI_HIDDEN void mpgi_trace_m(struct mpg_m *mp, enum mpgi_trace_event e,
                               const struct mpg_g *gp, uint64_t a, uint64_t b);
 
+/* gp starts on mp's P; quick: without a look for it, so that it has the time of
+ * whose leaving mp recorded last (trace_left). */
+#define MPGI_TRACE_START(mp, gp, quick)                            \
+  do {                                                             \
+    if (mpgi_trace_is_on()) mpgi_trace_start((mp), (gp), (quick)); \
+  } while (0)
+MPGI_HIDDEN void mpgi_trace_start(struct mpg_m *mp, struct mpg_g *gp,
+                                  bool quick);
+
 /* An event of the P pp, by whoever owns it just now. */
 #define MPGI_TRACE_P(pp, event, a)                                       \
   do {                                                                   \

@@ -49,11 +49,6 @@ static void slot_set(struct mpgi_trace_ring *r, uint64_t at, uint64_t ticks,
   atomic_store_explicit(&s[3], b, memory_order_relaxed);
 }
 
-uint64_t mpgi_trace_emit(struct mpgi_trace_ring *r, uint64_t what, uint64_t a,
-                         uint64_t b) {
-  return mpgi_trace_emit_at(r, mpgi_trace_ticks(), what, a, b);
-}
-
 /* Times in a ring never fall (mpgi_trace_take). */
 static uint64_t not_before_last(struct mpgi_trace_ring *r, uint64_t tail,
                                 uint64_t ticks) {
@@ -63,14 +58,17 @@ static uint64_t not_before_last(struct mpgi_trace_ring *r, uint64_t tail,
   return ticks < last ? last : ticks;
 }
 
-uint64_t mpgi_trace_emit_at(struct mpgi_trace_ring *r, uint64_t ticks,
-                            uint64_t what, uint64_t a, uint64_t b) {
+/* ticks 0: now.  Who is lost reads no clock, which would be a third of what it
+ * costs. */
+static inline __attribute__((always_inline)) uint64_t emit(
+    struct mpgi_trace_ring *r, uint64_t ticks, uint64_t what, uint64_t a,
+    uint64_t b) {
   uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
   if (MPGI_UNLIKELY(!has_room(r, tail, r->lost ? 2 : 1))) {
     r->lost++;
     return 0;
   }
-  ticks = not_before_last(r, tail, ticks);
+  ticks = not_before_last(r, tail, ticks ? ticks : mpgi_trace_ticks());
   if (MPGI_UNLIKELY(r->lost)) {
     uint64_t lost = mpgi_trace_what(MPGI_TRACE_LOST, MPGI_TRACE_NO_M, 0);
     slot_set(r, tail++, ticks, lost, r->lost, 0);
@@ -79,6 +77,23 @@ uint64_t mpgi_trace_emit_at(struct mpgi_trace_ring *r, uint64_t ticks,
   slot_set(r, tail, ticks, what, a, b);
   atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
   return mpgi_trace_record_id(r, tail);
+}
+
+uint64_t mpgi_trace_emit(struct mpgi_trace_ring *r, uint64_t what, uint64_t a,
+                         uint64_t b) {
+  return emit(r, 0, what, a, b);
+}
+
+uint64_t mpgi_trace_emit_at(struct mpgi_trace_ring *r, uint64_t ticks,
+                            uint64_t what, uint64_t a, uint64_t b) {
+  return emit(r, ticks, what, a, b);
+}
+
+uint64_t mpgi_trace_emit_next(struct mpgi_trace_ring *r, uint64_t what,
+                              uint64_t a, uint64_t b) {
+  uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+  bool follows = tail && !r->lost; /* then 1 is before the last record */
+  return emit(r, follows ? 1 : 0, what, a, b);
 }
 
 uint64_t mpgi_trace_emit_shared(uint64_t what, uint64_t a, uint64_t b) {

@@ -77,6 +77,11 @@ MPGI_HIDDEN uint64_t mpgi_trace_emit(struct mpgi_trace_ring *r, uint64_t what,
 MPGI_HIDDEN uint64_t mpgi_trace_emit_at(struct mpgi_trace_ring *r,
                                         uint64_t ticks, uint64_t what,
                                         uint64_t a, uint64_t b);
+/* The same of an event that follows the last one in the ring within some
+ * nanoseconds: it has the same time, and reads no clock. */
+MPGI_HIDDEN uint64_t mpgi_trace_emit_next(struct mpgi_trace_ring *r,
+                                          uint64_t what, uint64_t a,
+                                          uint64_t b);
 /* The same in the shared ring; takes a leaf lock. */
 MPGI_HIDDEN uint64_t mpgi_trace_emit_shared(uint64_t what, uint64_t a,
                                             uint64_t b);

@@ -82,7 +82,7 @@ static const struct {
   int config;
   struct explore_mutant mutant;
 } wrong[] = {
-    {0, {"mpgi_trace_emit_at", EXPLORE_STORE, EXPLORE_RELAX, NULL}},
+    {0, {"emit", EXPLORE_STORE, EXPLORE_RELAX, NULL}},
     {0, {"mpgi_trace_take", EXPLORE_STORE, EXPLORE_SKIP, NULL}},
     {0, {"slot_set", EXPLORE_STORE, EXPLORE_SKIP, &ring.slot[1][2]}},
 };
