@@ -169,10 +169,23 @@ static void sleep_until(struct sysmon *s, int64_t when, bool urgent) {
   atomic_store(&mpgi_sched.sysmon_until, 0);
 }
 
+/* No P runs, or may at any moment.  Counting isn't enough: an idle one may be
+ * beyond procs, for one whose thread is blocked and may come back
+ * (compensate.c). */
+static bool all_idle(void) {
+  if (atomic_load(&mpgi_sched.npidle) < atomic_load(&mpgi_sched.procs))
+    return false;
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    const struct mpg_p *pp = mpgi_sched.allp[i];
+    uint32_t s = atomic_load(&pp->status);
+    if (!pp->attached && s != MPGI_P_IDLE && s != MPGI_P_DEAD) return false;
+  }
+  return true;
+}
+
 /* Work that waits, for want of a thread, is retried by sysmon (retry_wake). */
 static bool everybody_idle_locked(void) {
-  return !mpgi_stw_waiting() && mpgi_globq_n_locked() == 0 &&
-         atomic_load(&mpgi_sched.npidle) == atomic_load(&mpgi_sched.procs);
+  return !mpgi_stw_waiting() && mpgi_globq_n_locked() == 0 && all_idle();
 }
 
 /* Also at the first timer, a little later than the thread that sleeps for that
@@ -494,10 +507,8 @@ static void retry_wake(void) {
  * kernel, and only what waits could unblock it.  For a moment that is bad luck;
  * longer, it is the end (Go: "failed to create new OS thread"). */
 static void watch_starvation(struct sysmon *s) {
-  bool starved =
-      atomic_load(&mpgi_sched.runq_size) && !mpgi_stw_waiting() &&
-      !atomic_load(&mpgi_sched.exiting) &&
-      atomic_load(&mpgi_sched.npidle) == atomic_load(&mpgi_sched.procs);
+  bool starved = atomic_load(&mpgi_sched.runq_size) && !mpgi_stw_waiting() &&
+                 !atomic_load(&mpgi_sched.exiting) && all_idle();
   if (!starved)
     s->starved_since = 0;
   else if (s->starved_since == 0)

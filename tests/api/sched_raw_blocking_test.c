@@ -220,6 +220,39 @@ static void waiting_for_a_child_on_one_p(void *arg) {
   close_pipe();
 }
 
+/* Two that wake each other keep that to themselves; then main blocks, a P is
+ * added for that and finds nothing to run, so as many are idle as there ought
+ * to be.  When main comes back, whom it starts is waited for in a loop. */
+static void answer(void *arg) {
+  mpg_chan **c = arg;
+  while (mpg_chan_recv(c[0], NULL)) mpg_chan_send(c[1], NULL);
+}
+
+static void start_one_and_loop(mpg_chan **c) {
+  for (int i = 0; i < 100; i++) {
+    mpg_chan_send(c[0], NULL);
+    mpg_chan_recv(c[1], NULL);
+  }
+  int before = atomic_load(&ran);
+  sleep_raw(NULL);
+  CHECK_GO(count_run, NULL);
+  while (atomic_load(&ran) == before) __asm__ volatile("");
+}
+
+static void somebody_is_started_after_it(void *arg) {
+  mpg_chan *c[] = {mpg_chan_new(0, 0), mpg_chan_new(0, 0)};
+  (void) arg;
+  mpg_gomaxprocs(2);
+  CHECK_GO(answer, c);
+  for (int i = 0; i < 5; i++) {
+    mpg_waitgroup_add(&done, 1);
+    start_one_and_loop(c);
+    mpg_waitgroup_wait(&done);
+  }
+  mpg_chan_close(c[0]);
+  mpg_yield();
+}
+
 static const struct check_case cases[] = {
     INSIDE(one_stuck_on_one_p),
     INSIDE(more_stuck_than_ps),
@@ -228,5 +261,6 @@ static const struct check_case cases[] = {
     INSIDE(a_pthread_lock_of_another_thread),
     INSIDE(asleep_on_one_p),
     INSIDE(waiting_for_a_child_on_one_p),
+    INSIDE(somebody_is_started_after_it),
 };
 CHECK_MAIN(cases, 20)
