@@ -126,11 +126,22 @@ MPGI_HIDDEN _Noreturn void mpgi_arch_resume(struct mpgi_context *gp);
 MPGI_HIDDEN extern const char mpgi_resume_thunk[]; /* after an entry thunk */
 MPGI_HIDDEN extern const char mpgi_resume_async[]; /* after an async preempt */
 
+MPGI_HIDDEN extern const char mpgi_goroutine_start[]; /* new (switch.S) */
+
 /* Lay the first frame of a new goroutine that will call fn(arg) and then
- * mpgi_goexit_entry.  seg is its first segment. */
-MPGI_HIDDEN void mpgi_arch_context_init(struct mpgi_context *ctx,
-                                        struct mpgi_segment *seg,
-                                        void (*fn)(void *), void *arg);
+ * mpgi_goexit_entry.  seg is its first segment, hi a multiple of 16. */
+static inline void mpgi_arch_context_init(struct mpgi_context *ctx,
+                                          const struct mpgi_segment *seg,
+                                          void (*fn)(void *), void *arg) {
+  uintptr_t *sp = (uintptr_t *) seg->hi - 4;
+  sp[0] = (uintptr_t) fn;
+  sp[1] = (uintptr_t) arg;
+  sp[2] = sp[3] = 0;
+  ctx->sp = (uintptr_t) sp;
+  ctx->pc = (uintptr_t) mpgi_goroutine_start;
+  /* The ABI's initial values: every exception masked, round to nearest. */
+  ctx->fpu = (uint64_t) 0x37f << 32 | 0x1f80;
+}
 
 /* Control words of the running thread, as in ctx.fpu. */
 static inline uint64_t mpgi_arch_fpu(void) {

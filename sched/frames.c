@@ -22,8 +22,6 @@
 
 #define STEPS_MAX 4096
 
-extern const char mpgi_goroutine_start[] MPGI_HIDDEN;
-
 /* ---- where it begins ---- */
 
 /* Words of a frame at sp, or NULL. */

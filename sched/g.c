@@ -18,7 +18,6 @@
 #include <sched/hot.h>
 
 #define GFREE_BATCH 32
-#define GFREE_MAX 64
 
 struct mpg_g *mpgi_allg_get(size_t i) {
   MPG_ASSERT_INTERNAL(i < atomic_load(&mpgi_sched.nallg));
@@ -74,37 +73,23 @@ static struct mpg_g *g_make(struct mpgi_stack_cache *c) {
   return gp;
 }
 
-static void gfree_push(struct mpg_p *pp, struct mpg_g *gp) {
-  gp->link = pp->gfree;
-  pp->gfree = gp;
-  pp->ngfree++;
-}
-
 static void gfree_refill(struct mpg_p *pp) {
   mpgi_mutex_lock(&mpgi_sched.allg_lock);
   while (mpgi_sched.gfree && pp->ngfree < GFREE_BATCH) {
     struct mpg_g *gp = mpgi_sched.gfree;
     mpgi_sched.gfree = gp->link;
     mpgi_sched.ngfree--;
-    gfree_push(pp, gp);
+    mpgi_hot_gfree_push(pp, gp);
   }
   mpgi_mutex_unlock(&mpgi_sched.allg_lock);
   if (pp->gfree) return;
   struct mpg_g *gp = g_make(&pp->stacks);
-  if (gp) gfree_push(pp, gp);
+  if (gp) mpgi_hot_gfree_push(pp, gp);
 }
 
 static struct mpg_g *gfree_pop(struct mpg_p *pp) {
   if (!pp->gfree) gfree_refill(pp);
-  struct mpg_g *gp = pp->gfree;
-  if (!gp) return NULL;
-  pp->gfree = gp->link;
-  pp->ngfree--;
-  if (gp->link) {
-    mpgi_hot_prefetch(gp->link);
-    __builtin_prefetch(&gp->link->seg0);
-  }
-  return gp;
+  return pp->gfree ? mpgi_hot_gfree_pop(pp) : NULL;
 }
 
 static void gfree_spill(struct mpg_p *pp, uint32_t keep) {
@@ -231,15 +216,10 @@ static char *name_copy(const char *name) {
   return copy;
 }
 
-static size_t default_limit(void) {
-  return mpgi_opt.maxstack ? (size_t) mpgi_opt.maxstack
-                           : MPGI_STACK_LIMIT_DEFAULT;
-}
-
 static bool g_configure(struct mpg_p *pp, struct mpg_g *gp,
                         const struct mpg_go_options *opt, bool fixed) {
   size_t bytes = opt ? opt->stack_bytes : 0;
-  gp->stack_limit = !fixed && bytes ? bytes : default_limit();
+  gp->stack_limit = !fixed && bytes ? bytes : mpgi_hot_stack_limit();
   if (opt && opt->name && !(gp->name = name_copy(opt->name))) return false;
   if (!fixed) return true;
   return g_fixed_stack(pp, gp, bytes ? bytes : MPGI_STACK_FIXED_DEFAULT);
@@ -253,19 +233,12 @@ struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
   bool movable = opt && (opt->flags & MPG_GO_MOVABLE) && !fixed;
   struct mpg_g *gp = movable ? record_get() : gfree_pop(pp);
   if (!gp) return NULL;
-  MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
   gp->link = NULL;
   if (!g_configure(pp, gp, opt, fixed)) {
     mpgi_g_free(pp, gp);
     return NULL;
   }
-  mpgi_san_new(&gp->ctx);
-  mpgi_arch_context_init(&gp->ctx, gp->ctx.seg, fn, arg);
-  gp->fn = fn;
-  gp->goid = 0;
-  gp->wait_reason = MPGI_WAIT_NONE;
-  gp->last_tp = 0;
-  atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
+  mpgi_hot_g_begin(gp, fn, arg);
   *error = 0;
   return gp;
 }
@@ -276,26 +249,18 @@ struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
 
 #define GOID_BATCH 16
 
-static void counter_add(_Atomic uint64_t *n) {
-  atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
-                        memory_order_relaxed);
-}
-
-uint64_t mpgi_goid_new(struct mpg_p *pp) {
-  if (MPGI_UNLIKELY(pp->goid == pp->goid_end)) {
-    pp->goid = atomic_fetch_add_explicit(&mpgi_sched.next_goid, GOID_BATCH,
-                                         memory_order_relaxed);
-    pp->goid_end = pp->goid + GOID_BATCH;
-  }
+uint64_t mpgi_goid_refill(struct mpg_p *pp) {
+  pp->goid = atomic_fetch_add_explicit(&mpgi_sched.next_goid, GOID_BATCH,
+                                       memory_order_relaxed);
+  pp->goid_end = pp->goid + GOID_BATCH;
   return ++pp->goid;
 }
 
-void mpgi_g_count_start(struct mpg_p *pp, struct mpg_g *gp) {
-  gp->goid = mpgi_goid_new(pp);
-  counter_add(&pp->started);
-}
+uint64_t mpgi_goid_new(struct mpg_p *pp) { return mpgi_hot_goid_new(pp); }
 
-void mpgi_g_count_end(struct mpg_p *pp) { counter_add(&pp->ended); }
+void mpgi_g_count_start(struct mpg_p *pp, struct mpg_g *gp) {
+  mpgi_hot_g_count_start(pp, gp);
+}
 
 /* Ends first: whoever has ended has started before. */
 uint64_t mpgi_g_count(void) {
@@ -311,9 +276,7 @@ uint64_t mpgi_g_count(void) {
 /* ---- the end ---- */
 
 static void stack_free(struct mpg_p *pp, struct mpg_g *gp) {
-  const struct mpgi_segment *seg = gp->ctx.seg;
-  bool is_first = !seg->prev && !seg->next && !gp->ctx.dynamic;
-  if (MPGI_LIKELY(is_first && !gp->fixed && !gp->attached)) return;
+  if (mpgi_hot_stack_is_first(gp)) return;
   if (!gp->attached) mpgi_stack_reset(&pp->stacks, &gp->ctx);
   if (gp->fixed) mpgi_stack_fixed_free(&pp->stacks, gp->ctx.seg);
   if (gp->fixed || gp->attached)
@@ -330,20 +293,12 @@ void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
     gp->name = NULL;
   }
   if (MPGI_UNLIKELY(gp->locals != NULL)) mpgi_locals_free(gp);
-  gp->locked_m = NULL;
-  gp->lock_count = gp->pthread_locks = 0;
-  gp->is_main = 0;
-  gp->finalizers = 0;
-  gp->preempt_off = 0;
-  gp->growing = 0;
-  gp->leaked = gp->leak_said = 0;
-  gp->on_resume = NULL;
-  gp->m = NULL;
+  mpgi_hot_g_reset(gp);
   if (gp->movable) {
     movable_free(pp, gp);
     return;
   }
   stack_free(pp, gp);
-  gfree_push(pp, gp);
-  if (pp->ngfree > GFREE_MAX) gfree_spill(pp, GFREE_BATCH);
+  mpgi_hot_gfree_push(pp, gp);
+  if (pp->ngfree > MPGI_GFREE_MAX) gfree_spill(pp, GFREE_BATCH);
 }

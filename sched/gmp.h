@@ -525,9 +525,8 @@ MPGI_HIDDEN struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
                                      bool fixed, int *error);
 MPGI_HIDDEN void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp);
 MPGI_HIDDEN uint64_t mpgi_goid_new(struct mpg_p *pp); /* a number nobody has */
-/* A user's goroutine is about to run for the first time, or has ended. */
+/* A user's goroutine is about to run for the first time. */
 MPGI_HIDDEN void mpgi_g_count_start(struct mpg_p *pp, struct mpg_g *gp);
-MPGI_HIDDEN void mpgi_g_count_end(struct mpg_p *pp);
 /* User goroutines that are not dead; while others start and end, so many as
  * there were at some time lately, or a few more. */
 MPGI_HIDDEN uint64_t mpgi_g_count(void);

@@ -21,8 +21,21 @@ static uintptr_t caller_pc(const struct mpg_g *gp) {
   return ((const uintptr_t *) gp->ctx.sp)[6];
 }
 
-static int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
-              bool fixed) {
+/* Mostly one is there, and nothing is to be configured. */
+MPGI_HOT struct mpg_g *make(struct mpg_p *pp, mpg_func fn, void *arg,
+                            const struct mpg_go_options *opt, bool fixed,
+                            int *err) {
+  if (opt || fixed || MPGI_UNLIKELY(!pp->gfree))
+    return mpgi_g_new(pp, fn, arg, opt, fixed, err);
+  struct mpg_g *gp = mpgi_hot_gfree_pop(pp);
+  gp->link = NULL;
+  gp->stack_limit = mpgi_hot_stack_limit();
+  mpgi_hot_g_begin(gp, fn, arg);
+  return gp;
+}
+
+MPGI_HOT int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
+                bool fixed) {
   int err = check_options(opt);
   if (err) return err;
   if (!fn) return -EINVAL;
@@ -33,12 +46,12 @@ static int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
     return -EPERM;
   }
   if (opt && (opt->flags & MPG_GO_FIXED_STACK)) fixed = true;
-  struct mpg_g *gp = mpgi_g_new(mp->p, fn, arg, opt, fixed, &err);
+  struct mpg_g *gp = make(mp->p, fn, arg, opt, fixed, &err);
   if (!gp) return err;
   /* Without a calling goroutine: a timer's. */
   gp->creator = mp->curg ? mp->curg->goid : 0;
   gp->creator_pc = mp->curg ? caller_pc(mp->curg) : 0;
-  mpgi_g_count_start(mp->p, gp);
+  mpgi_hot_g_count_start(mp->p, gp);
   mpgi_hot_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
   MPGI_TRACE_READY(mp, G_CREATE, gp);
   if (MPGI_UNLIKELY(mp->attached)) {

@@ -180,4 +180,95 @@ MPGI_HOT void mpgi_hot_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
   mpgi_hot_lose_g(mp, gp);
 }
 
+/* ---- beginning and end (g.c) ---- */
+
+#define MPGI_GFREE_MAX 64
+
+/* g.c: the P's numbers are used up; returns the first of more. */
+MPGI_HIDDEN uint64_t mpgi_goid_refill(struct mpg_p *pp);
+
+MPGI_HOT uint64_t mpgi_hot_goid_new(struct mpg_p *pp) {
+  if (MPGI_UNLIKELY(pp->goid == pp->goid_end)) return mpgi_goid_refill(pp);
+  return ++pp->goid;
+}
+
+MPGI_HOT void mpgi_hot_counter_add(_Atomic uint64_t *n) {
+  atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                        memory_order_relaxed);
+}
+
+MPGI_HOT void mpgi_hot_g_count_start(struct mpg_p *pp, struct mpg_g *gp) {
+  gp->goid = mpgi_hot_goid_new(pp);
+  mpgi_hot_counter_add(&pp->started);
+}
+
+MPGI_HOT void mpgi_hot_gfree_push(struct mpg_p *pp, struct mpg_g *gp) {
+  gp->link = pp->gfree;
+  pp->gfree = gp;
+  pp->ngfree++;
+}
+
+/* There is one. */
+MPGI_HOT struct mpg_g *mpgi_hot_gfree_pop(struct mpg_p *pp) {
+  struct mpg_g *gp = pp->gfree;
+  pp->gfree = gp->link;
+  pp->ngfree--;
+  if (gp->link) {
+    mpgi_hot_prefetch(gp->link);
+    __builtin_prefetch(&gp->link->seg0);
+  }
+  return gp;
+}
+
+MPGI_HOT size_t mpgi_hot_stack_limit(void) {
+  return mpgi_opt.maxstack ? (size_t) mpgi_opt.maxstack
+                           : MPGI_STACK_LIMIT_DEFAULT;
+}
+
+/* gp, dead, on its stack, is to run fn. */
+MPGI_HOT void mpgi_hot_g_begin(struct mpg_g *gp, mpg_func fn, void *arg) {
+  MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
+  MPG_ASSERT_INTERNAL((gp->ctx.seg->hi & 15) == 0);
+  mpgi_san_new(&gp->ctx);
+  mpgi_arch_context_init(&gp->ctx, gp->ctx.seg, fn, arg);
+  gp->fn = fn;
+  gp->goid = 0;
+  gp->wait_reason = MPGI_WAIT_NONE;
+  gp->last_tp = 0;
+  atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
+}
+
+/* As a dead one's are; what is freed apart is gone. */
+MPGI_HOT void mpgi_hot_g_reset(struct mpg_g *gp) {
+  gp->locked_m = NULL;
+  gp->lock_count = gp->pthread_locks = 0;
+  gp->is_main = 0;
+  gp->finalizers = 0;
+  gp->preempt_off = 0;
+  gp->growing = 0;
+  gp->leaked = gp->leak_said = 0;
+  gp->on_resume = NULL;
+  gp->m = NULL;
+}
+
+/* It never had more than its first segment. */
+MPGI_HOT bool mpgi_hot_stack_is_first(const struct mpg_g *gp) {
+  const struct mpgi_segment *seg = gp->ctx.seg;
+  return !seg->prev && !seg->next && !gp->ctx.dynamic && !gp->fixed &&
+         !gp->attached;
+}
+
+/* mpgi_g_free, mostly. */
+MPGI_HOT void mpgi_hot_g_free(struct mpg_p *pp, struct mpg_g *gp) {
+  if (MPGI_UNLIKELY(gp->name || gp->locals || gp->movable ||
+                    !mpgi_hot_stack_is_first(gp) ||
+                    pp->ngfree >= MPGI_GFREE_MAX)) {
+    mpgi_g_free(pp, gp);
+    return;
+  }
+  mpgi_san_dead(&gp->ctx);
+  mpgi_hot_g_reset(gp);
+  mpgi_hot_gfree_push(pp, gp);
+}
+
 #endif /* MPGI_HOT_H */

@@ -914,8 +914,8 @@ MPGI_HOT_END void mpgi_goexit_g0(struct mpgi_context *ctx) {
   mpgi_hot_lose_g(mp, gp);
   mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
   bool finalizers = gp->finalizers;
-  if (!finalizers) mpgi_g_count_end(mp->p);
-  mpgi_g_free(mp->p, gp);
+  if (!finalizers) mpgi_hot_counter_add(&mp->p->ended);
+  mpgi_hot_g_free(mp->p, gp);
   if (finalizers) mpgi_finalizers_goexit();
   if (MPGI_UNLIKELY(mp->locked_g != NULL)) mpgi_m_end(mp); /* lock.c */
   schedule(mp);

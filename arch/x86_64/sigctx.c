@@ -14,7 +14,6 @@
 MPGI_HIDDEN uint64_t mpgi_xsave_mask;
 MPGI_HIDDEN uint32_t mpgi_xsave_mode; /* 0 fxsave, 1 xsave, 2 xsavec */
 
-extern const char mpgi_goroutine_start[] MPGI_HIDDEN;
 extern const char mpg_async_preempt[] MPGI_HIDDEN;
 
 #define XSTATE_PKRU (1ull << 9)
@@ -65,19 +64,6 @@ struct mpgi_xsave *mpgi_arch_xsave_init(void *mem) {
   struct mpgi_xsave *x = mem;
   x->bytes = xsave_state_bytes;
   return x;
-}
-
-void mpgi_arch_context_init(struct mpgi_context *ctx, struct mpgi_segment *seg,
-                            void (*fn)(void *), void *arg) {
-  MPG_ASSERT((seg->hi & 15) == 0);
-  uintptr_t *sp = (uintptr_t *) seg->hi - 4;
-  sp[0] = (uintptr_t) fn;
-  sp[1] = (uintptr_t) arg;
-  sp[2] = sp[3] = 0;
-  ctx->sp = (uintptr_t) sp;
-  ctx->pc = (uintptr_t) mpgi_goroutine_start;
-  /* The ABI's initial values: every exception masked, round to nearest. */
-  ctx->fpu = (uint64_t) 0x37f << 32 | 0x1f80;
 }
 
 /* ---- the interrupted thread ---- */
