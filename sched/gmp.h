@@ -88,7 +88,8 @@ enum {
 #define MPGI_PROCS_MAX 1024
 #define MPGI_ALLP_MAX (2 * MPGI_PROCS_MAX) /* and those of attached threads */
 #define MPGI_GSIGNAL_BYTES (64 << 10)
-#define MPGI_G0_BYTES (512 << 10)
+/* TSan leaves 130 KiB of these to a thread; libdw wants 170. */
+#define MPGI_G0_BYTES (MPGI_TSAN ? 2 << 20 : 512 << 10)
 
 /* A goroutine waiting in a channel's or semaphore's queue: one in the G for a
  * single object, several in a struct mpgi_select.  Guarded by the queue's
