@@ -94,7 +94,9 @@ static void spawn_work(void) {
 static WORK_NOINLINE uintptr_t callee(uint64_t x) {
   volatile uint64_t frame[24];
   frame[x & 7] = x;
-  return (uintptr_t) &frame[0];
+  uintptr_t at = (uintptr_t) frame;
+  __asm__("" : "+r"(at)); /* Clang: no address of a local is returned */
+  return at;
 }
 
 /* Descends until callee's frame is on another segment, and calls from there. */

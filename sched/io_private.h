@@ -92,6 +92,10 @@ MPGI_HIDDEN enum mpgi_io_over mpgi_pd_park(struct mpgi_pd *pd, struct mpg_g *gp,
 /* The resumed goroutine: how it ended.  Afterwards nothing refers to it. */
 MPGI_HIDDEN enum mpgi_io_over mpgi_pd_unpark(struct mpgi_pd *pd,
                                              struct mpg_g *gp);
+/* The world is stopped, and gp is parked for an edge of pd: keep it parked
+ * until let_go.  False: somebody is about to make it runnable. */
+MPGI_HIDDEN bool mpgi_pd_hold(struct mpgi_pd *pd, const struct mpg_g *gp);
+MPGI_HIDDEN void mpgi_pd_let_go(struct mpgi_pd *pd);
 /* Park until pd is closed.  False: it is. */
 MPGI_HIDDEN bool mpgi_pd_park_closing(struct mpgi_pd *pd, struct mpg_g *gp,
                                       void (*resume)(struct mpg_g *gp));

@@ -20,7 +20,9 @@
  * A pinned goroutine is left alone for 1, 2, 4 ... cycles.
  *
  * [move.inv.owner] A candidate's status is waiting, so the stopper owns it;
- * queues it is on are not looked at while the world is stopped.
+ * queues it is on are not looked at while the world is stopped.  But those of
+ * descriptors are, by sysmon and by pollers without a P: such a candidate is
+ * held in its queue, or left alone when it has been claimed.
  *
  * [move.inv.words] What may point into a stack that is swapped out: itself,
  * and what is redirected: wait.elem (an element, or the struct mpgi_io of a
@@ -38,6 +40,7 @@
 #include <sched/gmp.h>
 
 #include <sched/chan.h>
+#include <sched/io_private.h>
 
 #define CANDIDATES_MAX 4096 /* in a cycle that nobody asked for */
 #define SKIP_MAX 64
@@ -221,6 +224,18 @@ static void swap_out(struct mpgi_movable *mg) {
   mpgi_g_status_set(gp, MPGI_G_COPYSTACK, MPGI_G_WAITING);
 }
 
+static void swap_out_if_waiting(struct mpgi_movable *mg) {
+  const struct mpg_g *gp = &mg->g;
+  if (gp->wait_reason != MPGI_WAIT_IO) {
+    swap_out(mg);
+    return;
+  }
+  struct mpgi_pd *pd = ((const struct mpgi_io *) gp->wait.elem)->pd;
+  if (!mpgi_pd_hold(pd, gp)) return; /* [netpoll.claim] */
+  swap_out(mg);
+  mpgi_pd_let_go(pd);
+}
+
 static void settle(struct mpgi_movable *mg) {
   uint64_t *counters[] = {
       [MPGI_PIN_HEAP] = &move.stats.pinned_heap,
@@ -236,7 +251,7 @@ static void settle(struct mpgi_movable *mg) {
   else if (record_points_in(&mg->g))
     pinned(mg, &move.stats.pinned_runtime);
   else
-    swap_out(mg);
+    swap_out_if_waiting(mg);
 }
 
 void mpgi_move_end_stw(void) {

@@ -21,6 +21,10 @@
  * goroutine; who changes io_over from WAITS does.  An edge and a close hold
  * pd->lock and take it off the queue; the deadline holds its heap's lock
  * (timer.c) and leaves it there, and the resumed goroutine takes itself off.
+ * Threads without a P claim for an edge also while the world is stopped
+ * (sysmon, a poller that lost its P), and make runnable what they claimed, then
+ * or later: who changes a waiting goroutine there holds pd->lock and finds it
+ * unclaimed (mpgi_pd_hold).
  *
  * [netpoll.close] users counts operations between enter and leave, parked ones
  * too.  A close sets CLOSING: nobody enters any more, the parked are woken,
@@ -384,6 +388,15 @@ enum mpgi_io_over mpgi_pd_unpark(struct mpgi_pd *pd, struct mpg_g *gp) {
   gp->wait.elem = NULL;
   return how;
 }
+
+bool mpgi_pd_hold(struct mpgi_pd *pd, const struct mpg_g *gp) {
+  mpgi_mutex_lock(&pd->lock);
+  if (atomic_load(&gp->io_over) == MPGI_IO_WAITS) return true;
+  mpgi_mutex_unlock(&pd->lock);
+  return false;
+}
+
+void mpgi_pd_let_go(struct mpgi_pd *pd) { mpgi_mutex_unlock(&pd->lock); }
 
 /* ---- entering, leaving, closing ---- */
 
