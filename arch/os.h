@@ -93,9 +93,10 @@ MPGI_HIDDEN int mpgi_os_tid(void); /* cached; signal-safe on Ms */
 /* CPU time consumed by a thread, ns, or -1. clock from ..._clock(). */
 MPGI_HIDDEN int mpgi_os_thread_clock(void); /* of the calling thread */
 MPGI_HIDDEN int64_t mpgi_os_clock_read(int clock_id);
-/* Does it wait in the kernel, rather than run or wait for a CPU?  True when
- * that can't be known. */
+/* Does it wait in the kernel, rather than run or wait for a CPU?  When that
+ * can't be known blocked says true, asleep false. */
 MPGI_HIDDEN bool mpgi_os_thread_blocked(int tid);
+MPGI_HIDDEN bool mpgi_os_thread_asleep(int tid);
 /* Lower the calling thread's share of the CPU; best effort. */
 MPGI_HIDDEN void mpgi_os_thread_nice(int nice);
 MPGI_HIDDEN int mpgi_os_ncpu(void); /* allowed by the affinity mask */

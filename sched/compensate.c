@@ -52,6 +52,12 @@ static bool add_one(void) {
   return pp != NULL;
 }
 
+/* A signal would end a raw sleep: sysmon asks when it sees the thread run. */
+static bool is_asleep(const struct mpg_p *pp) {
+  const struct mpg_m *mp = pp->m;
+  return mp && mpgi_os_thread_asleep(mp->tid);
+}
+
 static void remove_one(void) {
   struct mpg_p *running = NULL;
   mpgi_mutex_lock(&mpgi_sched.lock);
@@ -64,7 +70,8 @@ static void remove_one(void) {
   }
   mpgi_mutex_unlock(&mpgi_sched.lock);
   MPGI_CHAOS();
-  if (running) mpgi_preempt_one(running, MPGI_PREEMPT_SLICE);
+  if (running && !is_asleep(running))
+    mpgi_preempt_one(running, MPGI_PREEMPT_SLICE);
 }
 
 void mpgi_compensate(int stuck) {

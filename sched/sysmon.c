@@ -393,6 +393,15 @@ static void slice_look(struct sysmon *s, struct mpg_p *pp) {
   }
 }
 
+/* The last reading of the CPU clock is of a while in which it burned some and
+ * then blocked: in doubt again. */
+static bool blocked_since(struct mpg_p *pp) {
+  const struct mpg_m *mp = pp->m;
+  if (pp->mon_asked || !mp || !mpgi_os_thread_asleep(mp->tid)) return false;
+  pp->mon_burns = false;
+  return true;
+}
+
 static void ask(struct sysmon *s, struct mpg_p *pp) {
   pp->mon_asked = s->now;
   if (s->now - pp->mon_schedwhen >= MPGI_SLICE_NS)
@@ -413,7 +422,8 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
     return true;
   }
   if (!pp->mon_stuck && slice_is_over(s, pp) && pp->mon_burns &&
-      s->now >= ask_again_at(s, pp) && somebody_waits(s, pp))
+      s->now >= ask_again_at(s, pp) && somebody_waits(s, pp) &&
+      !blocked_since(pp))
     ask(s, pp);
   look_near(s, pp);
   return pp->mon_stuck;

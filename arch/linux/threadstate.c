@@ -24,11 +24,19 @@ static const char *read_stat(const char *path, char *text, size_t bytes) {
   return end && end[1] == ' ' ? end + 2 : NULL;
 }
 
-bool mpgi_os_thread_blocked(int tid) {
+/* As in /proc; 0: there is none. */
+static char state_of(int tid) {
   char path[64], text[128];
   mpgi_format(path, sizeof path, "/proc/self/task/%d/stat", tid);
   const char *state = read_stat(path, text, sizeof text);
-  return !state || *state != 'R'; /* no /proc: the CPU clock alone decides */
+  return state ? *state : 0;
+}
+
+/* Without /proc the CPU clock alone decides: the two differ in that. */
+bool mpgi_os_thread_blocked(int tid) { return state_of(tid) != 'R'; }
+bool mpgi_os_thread_asleep(int tid) {
+  char state = state_of(tid);
+  return state && state != 'R';
 }
 
 int mpgi_os_threads_foreign(void) {
