@@ -379,10 +379,11 @@ struct mpgi_gqueue {
 
 struct mpgi_sched {
   struct mpgi_mutex lock;
-  struct mpgi_gqueue runq;    /* lock */
-  struct mpgi_gqueue spent;   /* lock: used up their slices (runq.c) */
-  int64_t spent_at;           /* lock: coarse ns when one of them was taken */
-  bool spent_turn;            /* lock: who is first in the next fair look */
+  struct mpgi_gqueue runq;  /* lock */
+  struct mpgi_gqueue spent; /* lock: used up their slices (runq.c) */
+  int64_t spent_at;         /* lock: coarse ns when one of them was taken */
+  bool spent_turn;          /* lock: who is first in the next fair look */
+  bool spent_passed;        /* lock: the last was one of them, others waited */
   _Atomic uint32_t runq_size; /* of both; written under lock, read without */
   struct mpg_p *idle_p;       /* lock */
   _Atomic int32_t npidle;     /* written under lock */

@@ -24,7 +24,8 @@
  * a slice of each of them.  [runq.spent] runq goes first, but
  *   - the end of a whole slice takes from each list in turn;
  *   - other looks (the 61st slice, too) take from spent when none has for
- *     SPENT_AFTER_NS, or when there is nothing else to run.
+ *     SPENT_AFTER_NS, but not twice while others wait (there may be no look
+ *     that is sooner), or when there is nothing else to run.
  * So neither starves.  (By the clock, because a look may stand for one short
  * goroutine or for a hundred; whoever is in spent runs a fair while.)  Of spent
  * one is taken at a time: in a local ring it would be before whoever is woken
@@ -92,8 +93,9 @@ static int64_t coarse_now(void) {
 }
 
 static bool spent_due_locked(void) {
-  return mpgi_sched.spent.n &&
-         coarse_now() - mpgi_sched.spent_at >= SPENT_AFTER_NS;
+  const struct mpgi_sched *s = &mpgi_sched;
+  if (!s->spent.n || (s->runq.n && s->spent_passed)) return false;
+  return coarse_now() - s->spent_at >= SPENT_AFTER_NS;
 }
 
 void mpgi_globq_put_locked(struct mpg_g *gp) {
@@ -150,6 +152,7 @@ static uint32_t room_in(const struct mpg_p *pp) {
 static struct mpg_g *get_spent_locked(struct mpg_p *pp) {
   struct mpg_g *gp = mpgi_gqueue_pop(&mpgi_sched.spent);
   mpgi_sched.spent_at = coarse_now();
+  mpgi_sched.spent_passed = mpgi_sched.runq.n != 0;
   globq_size_publish();
   pp->global_ran = true;
   return gp;
@@ -160,6 +163,7 @@ static struct mpg_g *get_spent_locked(struct mpg_p *pp) {
 static struct mpg_g *get_runq_locked(struct mpg_p *pp, uint32_t max) {
   struct mpgi_gqueue *q = &mpgi_sched.runq;
   pp->global_ran = true;
+  mpgi_sched.spent_passed = false;
   uint32_t procs =
       (uint32_t) atomic_load_explicit(&mpgi_sched.procs, memory_order_relaxed);
   uint32_t n = q->n / procs + 1;

@@ -236,6 +236,20 @@ static void a_look_goes_by_the_clock(void **state) {
   assert_int_equal(global_look(0), -1);
 }
 
+/* Looks that are all so late that spent ones are due: others starved. */
+static void late_looks_take_others_too(void **state) {
+  (void) state;
+  atomic_store(&mpgi_sched.procs, 64);
+  for (int i = 0; i < 3; i++) spent_put(i);
+  for (int i = 0; i < 2; i++) global_put(100 + i);
+  static const int order[] = {0, 100, 1, 101, 2, -1};
+  for (int i = 0; i < 6; i++) {
+    atomic_store(&mpgi_sched.coarse_now, (100 + i * 10) * INT64_C(1000000));
+    int got = i % 2 ? global_get(0, 0) : global_look(0);
+    assert_int_equal(got, order[i]);
+  }
+}
+
 /* When nobody else waits, and of turns, the clock counts, too. */
 static void any_spent_one_taken_counts(void **state) {
   (void) state;
@@ -561,6 +575,7 @@ int main(void) {
       cmocka_unit_test_setup(others_go_before_spent_ones, fresh),
       cmocka_unit_test_setup(turns_take_from_each_list, fresh),
       cmocka_unit_test_setup(a_look_goes_by_the_clock, fresh),
+      cmocka_unit_test_setup(late_looks_take_others_too, fresh),
       cmocka_unit_test_setup(any_spent_one_taken_counts, fresh),
       cmocka_unit_test_setup(woken_ones_are_known_in_a_batch, fresh),
       cmocka_unit_test_setup(spent_ones_are_not_taken_in_batches, fresh),
