@@ -52,12 +52,13 @@ static void count_wait(long most) {
   late += atomic_load(&changes) - atomic_load(&at_wake) > most;
 }
 
-/* In turn there would be some LOOPS - 1 changes each time.  Now and then it is
- * a loop's turn all the same, or the thread that wakes is late itself;
- * preemptall=1 changes all the time. */
+/* In turn there would be some LOOPS - 1 changes each time, so that all rounds
+ * were late.  Now and then it is a loop's turn all the same, or the thread that
+ * wakes is late itself (6 of 20 were seen on a busy machine); preemptall=1
+ * changes all the time. */
 static void check_late(void) {
   const char *debug = getenv("MPG_DEBUG");
-  if (!debug || !strstr(debug, "preemptall")) CHECK_LE(late, ROUNDS / 4);
+  if (!debug || !strstr(debug, "preemptall")) CHECK_LE(late, ROUNDS / 2);
 }
 
 static mpg_chan *to_main;
