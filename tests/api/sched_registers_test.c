@@ -7,6 +7,7 @@
  * counted enough preemptions.
  */
 #include "../support/check.h"
+#include "../support/preemptions.h"
 
 #define PREEMPTIONS 2000
 #define GOROUTINES 4
@@ -233,14 +234,6 @@ static void keep_flags(void *arg) {
 }
 
 /* ---- the cases ---- */
-
-static uint64_t preemptions(void) {
-  struct mpg_histogram *h;
-  CHECK_EQ(mpg_metric_read(MPG_METRIC_PREEMPT_LATENCY, &h), 0);
-  uint64_t n = mpg_histogram_count(h);
-  mpg_histogram_free(h);
-  return n;
-}
 
 /* Returns when the goroutines have been preempted often; collections come on
  * top. */
