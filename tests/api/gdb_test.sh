@@ -18,8 +18,9 @@ look() {
     -ex 'break stop_here' -ex "run $*" \
     -ex 'echo ==bt\n' -ex 'bt' \
     -ex 'echo ==info\n' -ex 'info goroutines' \
-    -ex 'echo ==parked\n' -ex 'goroutine 2 bt' \
-    -ex 'echo ==loop\n' -ex 'goroutine 3 bt' \
+    -ex 'printf "ids: %d %d\n", parked_id, loop_id' \
+    -ex 'echo ==parked\n' -ex 'eval "goroutine %d bt", parked_id' \
+    -ex 'echo ==loop\n' -ex 'eval "goroutine %d bt", loop_id' \
     -ex 'echo ==same\n' -ex 'bt 2' \
     -ex 'echo ==all\n' -ex 'goroutine all info registers rip' \
     -ex 'echo ==end\n' -ex 'kill' "$program" > "$out" 2>&1
@@ -44,13 +45,14 @@ for arguments in '' one; do
   # shellcheck disable=SC2086
   look $arguments
   if grep -q 'Operation not permitted' "$out"; then exit 77; fi
+  read -r parked loop < <(sed -n 's/^ids: //p' "$out")
   expect bt 31 'in descend \('
   expect bt 1 ' start \(arg='
   expect bt 0 'Backtrace stopped'
   expect info 1 '^\* +1 +running +stop_here at '
-  expect info 1 '^  +2 +chan_recv +park at '
+  expect info 1 "^  +$parked +chan_recv +park at "
   # perhaps it is being preempted
-  expect info 1 '^  +3 +(running|runnable|preempted) +[a-z_]+ at '
+  expect info 1 "^  +$loop +(running|runnable|preempted) +[a-z_]+ at "
   expect parked 21 'in descend \('
   expect parked 1 ' parks_deep \(arg='
   expect parked 1 ' park \(\)'

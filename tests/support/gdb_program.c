@@ -6,6 +6,8 @@
 
 static _Atomic int there;
 static mpg_chan *gate;
+/* For gdb: numbers come from whatever P a goroutine is started on. */
+static volatile int parked_id, loop_id;
 
 static NOINLINE void stop_here(void) { __asm__ volatile("" : : : "memory"); }
 
@@ -27,12 +29,14 @@ static NOINLINE void park(void) {
 
 static void parks_deep(void *arg) {
   (void) arg;
+  parked_id = (int) mpg_goid();
   descend(20, park);
   stop_here();
 }
 
 static void loops(void *arg) {
   (void) arg;
+  loop_id = (int) mpg_goid();
   atomic_fetch_add(&there, 1);
   for (volatile long n = 0;; n++) continue;
 }
@@ -40,11 +44,8 @@ static void loops(void *arg) {
 static void start(void *arg) {
   (void) arg;
   gate = mpg_chan_new(0, 0);
-  /* On one P, whose numbers follow one another: 2 and 3. */
-  mpg_preempt_disable();
   mpg_go(parks_deep, NULL);
   mpg_go(loops, NULL); /* preempted, or on the other P */
-  mpg_preempt_enable();
   while (atomic_load(&there) < 2) mpg_sleep(1000 * 1000);
   mpg_sleep(1000 * 1000);
   descend(30, stop_here);
