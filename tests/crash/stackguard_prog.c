@@ -1,6 +1,6 @@
 // EXPECT-EXIT: 2
-// EXPECT-STDERR: ^fatal: stack guard: goroutine 2 ran off a stack segment of [0-9]+ bytes in .*libc
-// EXPECT-STDERR: ^goroutine 2 \[running\]:
+// EXPECT-STDERR: ^fatal: stack guard: goroutine [0-9]+ ran off a stack segment of [0-9]+ bytes in .*libc
+// EXPECT-STDERR: ^goroutine [0-9]+ \[running\]:
 // ENV: MPG_DEBUG=stackguard=1
 /* A call that no linker sees, of a function that wants kilobytes. */
 #include <dlfcn.h>
