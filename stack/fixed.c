@@ -138,6 +138,10 @@ static struct mpgi_segment *seg_make(uintptr_t base, size_t bytes,
   return seg;
 }
 
+/* What the kernel does in order TSan, which sees no bare system calls, is told
+ * of: unmapped before it is mapped again. */
+static char unmapped;
+
 static struct mpgi_segment *own_alloc(size_t bytes) {
   size_t page = mpgi_os_page_bytes;
   if (bytes > SIZE_MAX / 4) return NULL;
@@ -149,8 +153,18 @@ static struct mpgi_segment *own_alloc(size_t bytes) {
     mpgi_os_mem_unmap(lo, bytes);
     return NULL;
   }
+  mpgi_san_taken(&unmapped);
   mpgi_stack_bytes_add(CHARGE_BYTES);
   return seg_make((uintptr_t) lo, bytes, MPGI_ORDER_FIXED_OWN);
+}
+
+static void own_free(struct mpgi_segment *seg) {
+  uintptr_t lo = mpgi_stack_segment_base(seg);
+  size_t bytes = seg->bytes;
+  mpgi_valgrind_remove(seg);
+  mpgi_stack_bytes_sub(CHARGE_BYTES);
+  mpgi_san_given(&unmapped);
+  mpgi_os_mem_unmap((void *) lo, bytes);
 }
 
 static struct mpgi_segment *slot_alloc(void) {
@@ -201,9 +215,7 @@ void mpgi_stack_fixed_free(struct mpgi_stack_cache *c,
                            struct mpgi_segment *seg) {
   MPG_ASSERT(seg && seg->fixed && !seg->prev && !seg->next);
   if (seg->order == MPGI_ORDER_FIXED_OWN) {
-    mpgi_valgrind_remove(seg);
-    mpgi_stack_bytes_sub(CHARGE_BYTES);
-    mpgi_os_mem_unmap((void *) mpgi_stack_segment_base(seg), seg->bytes);
+    own_free(seg);
     return;
   }
   if (!c) {

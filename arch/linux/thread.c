@@ -259,6 +259,7 @@ static bool stack_bounds_known(uintptr_t *lo, uintptr_t *hi) {
 static void stack_layout_learn(uintptr_t lo, uintptr_t hi) {
   static _Atomic bool learnt;
   size_t bytes = hi - lo;
+  if (MPGI_TSAN) return; /* it has libc make larger ones than we asked for */
   if (!own_stack_bytes || atomic_exchange(&learnt, true)) return;
   if (bytes > own_stack_bytes) bytes = own_stack_bytes;
   atomic_store(&layout_above, hi - mpgi_os_thread_pointer());
