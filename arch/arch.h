@@ -66,7 +66,8 @@ struct mpgi_segment {
   struct mpgi_segment *prev; /* older; NULL for the first */
   struct mpgi_segment *next; /* cached for the next growth; NULL if none */
   uintptr_t lo, hi;          /* usable stack is [lo, hi) */
-  uintptr_t guard;           /* lo + MPGI_GUARD_GAP_BYTES; 0: no checks */
+  uintptr_t guard;           /* lo + MPGI_GUARD_GAP_BYTES; 0: no checks; of
+                                a home (stack/home.c) above that */
   uintptr_t prev_sp; /* while in use: everything of prev at or above this is
                         live (rbp of __morestack's frame); and a bit */
   size_t bytes;      /* what the stack module gave out, this record included */
@@ -280,9 +281,11 @@ MPGI_HIDDEN _Noreturn void mpgi_async_preempted(struct mpgi_context *gp);
 MPGI_HIDDEN _Noreturn void mpgi_goexit_g0(struct mpgi_context *gp);
 /* __morestack needs a segment for frame bytes plus args bytes of stack
  * arguments (upcall to sched, which calls the stack module and reports
- * overflow).  On return gp->seg->next is large enough. */
+ * overflow).  On return gp->seg->next is large enough, or the guard is at
+ * stay or below: the body's SP, less its frame, on the current segment; 0: it
+ * can't stay there. */
 MPGI_HIDDEN void mpgi_morestack_g0(struct mpgi_context *gp, size_t frame,
-                                   size_t args);
+                                   size_t args, uintptr_t stay);
 /* __morestack found preempt set.  Returns true when the goroutine must go
  * through the async-preemption save (it is then at a prologue, every frame
  * checked as for tier 2); false to go on growing or running. */

@@ -38,6 +38,8 @@ MPGI_HIDDEN uintptr_t mpgi_os_mem_mapped_below(uintptr_t lo, uintptr_t hi);
 MPGI_HIDDEN bool mpgi_os_mem_available(size_t bytes);
 /* Advise huge pages; best effort. */
 MPGI_HIDDEN void mpgi_os_mem_huge(void *lo, size_t bytes);
+/* Never: what isn't touched has no memory. */
+MPGI_HIDDEN void mpgi_os_mem_not_huge(void *lo, size_t bytes);
 /* Make a guard region: any access faults.  Doesn't split the mapping where
  * the kernel can (MADV_GUARD_INSTALL).  0, or -ENOMEM out of mappings. */
 MPGI_HIDDEN int mpgi_os_mem_guard(void *lo, size_t bytes);

@@ -289,7 +289,7 @@ static void park_work(void) {
   long n = work_arg("n", 1000000), movable = work_arg("movable", 0);
   work_need_bytes((double) n * (movable ? 5000 : 2150));
   mpg_chan *gate = bench_chan(0, 0);
-  double before = work_rss();
+  double before = work_rss(), tables = work_page_tables();
   int64_t start = work_now();
   mpg_waitgroup_add(&done, (int) n);
   for (long i = 0; i < n; i++) (movable ? go_movable : bench_go)(parked, gate);
@@ -299,6 +299,7 @@ static void park_work(void) {
   mpg_sleep(10000000); /* the last of them park */
   if (movable) swap_out((uint64_t) n);
   work_print("bytes", (work_rss() - before) / (double) n);
+  work_print("table_bytes", (work_page_tables() - tables) / (double) n);
   work_print("mappings", work_mappings());
   start = work_now();
   mpg_chan_close(gate);

@@ -2,6 +2,8 @@
  *
  *   boundary  a call whose callee doesn't fit and finds the next segment
  *             cached; extra: less the same call that stays on its segment
+ *   home      a call at every depth of a movable goroutine's stack, beyond
+ *             its first page; extra: the slowest depth less the quickest
  *   foreign   entering a function that calls foreign code, with 16 KiB left;
  *             extra: less the same function without
  *   descent   recursion depth deep in a new goroutine, ns a frame: first, on
@@ -94,18 +96,10 @@ static WORK_NOINLINE uintptr_t callee_address(void) {
   return (uintptr_t) &frame[0];
 }
 
-/* Descends until callee's frame is, or is not, on another segment than ours,
- * and makes the calls from right there. */
-static WORK_NOINLINE double time_calls(int depth, bool crossing) {
-  volatile uint64_t here = 0;
-  uintptr_t there = callee_address(), me = (uintptr_t) &here;
-  bool crosses = (me > there ? me - there : there - me) > CROSSED_BYTES;
-  if (crosses != crossing && depth < 5000)
-    return time_calls(depth + 1, crossing) + (double) here;
-  if (crosses != crossing) work_fail("no boundary found");
+static inline __attribute__((always_inline)) double time_callee(int chunks) {
   uint64_t x = 0;
   int64_t best = INT64_MAX;
-  for (int chunk = 0; chunk < CHUNKS; chunk++) {
+  for (int chunk = 0; chunk < chunks; chunk++) {
     int64_t t = mpg_now();
     for (int i = 0; i < CALLS; i++) x = callee(x);
     t = mpg_now() - t;
@@ -115,12 +109,64 @@ static WORK_NOINLINE double time_calls(int depth, bool crossing) {
   return (double) best / CALLS;
 }
 
+/* Descends until callee's frame is, or is not, on another segment than ours,
+ * and makes the calls from right there. */
+static WORK_NOINLINE double time_calls(int depth, bool crossing) {
+  volatile uint64_t here = 0;
+  uintptr_t there = callee_address(), me = (uintptr_t) &here;
+  bool crosses = (me > there ? me - there : there - me) > CROSSED_BYTES;
+  if (crosses != crossing && depth < 5000)
+    return time_calls(depth + 1, crossing) + (double) here;
+  if (crosses != crossing) work_fail("no boundary found");
+  return time_callee(CHUNKS);
+}
+
 static void boundary_work(void) {
   double flat = time_calls(0, false), hot = time_calls(0, true);
   work_print("flat_ns", flat);
   work_print("hot_ns", hot);
   work_print("extra_ns", hot - flat);
   print_floor();
+  work_check(1);
+}
+
+/* ---- no boundary ---- */
+
+#define DEPTHS 64 /* some 100 bytes each: past the first page */
+#define PASSES 12
+
+struct home {
+  double ns[DEPTHS]; /* the best of all passes */
+  mpg_waitgroup done;
+};
+
+static WORK_NOINLINE void time_depths(struct home *h, int depth) {
+  double ns = time_callee(CHUNKS / PASSES);
+  if (h->ns[depth] == 0 || ns < h->ns[depth]) h->ns[depth] = ns;
+  if (depth + 1 < DEPTHS) time_depths(h, depth + 1);
+  sink = (uint64_t) depth; /* no tail call */
+}
+
+static void in_home(void *arg) {
+  struct home *h = arg;
+  for (int i = 0; i < PASSES; i++) time_depths(h, 0);
+  mpg_waitgroup_done(&h->done);
+}
+
+static void home_work(void) {
+  struct home h = {.ns = {0}};
+  struct mpg_go_options opt = {.size = sizeof opt, .flags = MPG_GO_MOVABLE};
+  mpg_waitgroup_add(&h.done, 1);
+  if (mpg_go_with(&opt, in_home, &h) != 0) work_fail("mpg_go_with failed");
+  mpg_waitgroup_wait(&h.done);
+  double quickest = h.ns[0], slowest = h.ns[0];
+  for (int i = 0; i < DEPTHS; i++) {
+    if (h.ns[i] < quickest) quickest = h.ns[i];
+    if (h.ns[i] > slowest) slowest = h.ns[i];
+  }
+  work_print("flat_ns", quickest);
+  work_print("hot_ns", slowest);
+  work_print("extra_ns", slowest - quickest);
   work_check(1);
 }
 
@@ -176,6 +222,7 @@ static void descent_work(void) { descent_run(descent_in_goroutine); }
 
 static const struct work works[] = {
     {"boundary", boundary_work},
+    {"home", home_work},
     {"foreign", foreign_work},
     {"descent", descent_work},
 };

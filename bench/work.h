@@ -112,15 +112,26 @@ WORK_UNUSED static double work_rss(void) {
                   : 0;
 }
 
-/* Ends the program as "can't" when that much memory isn't free. */
-WORK_UNUSED static void work_need_bytes(double bytes) {
+/* Bytes, from a line of a file of /proc; negative: there is none. */
+WORK_UNUSED static double work_proc(const char *file, const char *format) {
   char line[128];
   long kib = -1;
-  FILE *f = fopen("/proc/meminfo", "re");
+  FILE *f = fopen(file, "re");
   while (f && fgets(line, sizeof line, f))
-    if (sscanf(line, "MemAvailable: %ld kB", &kib) == 1) break;
+    if (sscanf(line, format, &kib) == 1) break;
   if (f) fclose(f);
-  if (kib >= 0 && (double) kib * 1024 < bytes) work_skip("not enough memory");
+  return (double) kib * 1024;
+}
+
+/* Of page tables, which are not resident memory. */
+WORK_UNUSED static double work_page_tables(void) {
+  return work_proc("/proc/self/status", "VmPTE: %ld kB");
+}
+
+/* Ends the program as "can't" when that much memory isn't free. */
+WORK_UNUSED static void work_need_bytes(double bytes) {
+  double available = work_proc("/proc/meminfo", "MemAvailable: %ld kB");
+  if (available >= 0 && available < bytes) work_skip("not enough memory");
 }
 
 /* Mappings of this process; the system allows vm.max_map_count. */

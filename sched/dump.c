@@ -67,11 +67,12 @@ static bool runs_elsewhere(const struct mpg_g *gp) {
  * resume it. */
 static void frames_of(const struct mpg_g *gp, struct mpgi_pcs *pcs) {
   const void *image = mpgi_g_image(gp);
-  if (image && (!mpgi_stw_waiting() || !mpgi_stack_peek(&gp->ctx, image))) {
+  if (image && !mpgi_stw_waiting()) {
     pcs->n = 0;
     pcs->more = true;
     return;
   }
+  if (image) mpgi_stack_peek(&gp->ctx, image);
   mpgi_frames_get(gp, pcs);
   if (image) mpgi_stack_unpeek(&gp->ctx);
 }

@@ -98,8 +98,10 @@ MPGI_RT_TEXT const char *mpg_version(void) {
 
 /* ---- growth (arch.h upcall) ---- */
 
-void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args) {
+void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args,
+                       uintptr_t stay) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
+  if (mpgi_stack_home_open(ctx, stay, gp->stack_limit)) return;
   struct mpg_m *mp = mpgi_tls_m();
   int saved_errno = errno; /* a call must not change it by needing stack */
   gp->growing = 1;

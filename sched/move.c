@@ -155,11 +155,18 @@ static bool is_skipped(struct mpgi_movable *mg) {
   return true;
 }
 
+/* What it doesn't use of its home (stack/home.c). */
+static bool ages(struct mpgi_movable *mg) {
+  return mpgi_g_status(&mg->g) == MPGI_G_WAITING && !mg->image &&
+         mpgi_stack_home_age(&mg->g.ctx);
+}
+
 static void pinned(struct mpgi_movable *mg, uint64_t *counter) {
   ++*counter;
   mg->backoff = mg->backoff ? (uint8_t) (mg->backoff * 2) : 1;
   if (mg->backoff > SKIP_MAX) mg->backoff = SKIP_MAX;
   mg->skip = mg->backoff;
+  ages(mg);
 }
 
 static void candidate(struct mpgi_movable *mg) {
@@ -178,9 +185,12 @@ bool mpgi_move_begin_stw(bool forced) {
   size_t left = forced ? SIZE_MAX : CANDIDATES_MAX;
   MPG_ASSERT(!move.first && !mpgi_move_looking);
   for (struct mpgi_movable *mg = move.all; mg && left; mg = mg->next) {
-    if (!is_parked(mg) || !stays_parked(mg) || is_skipped(mg)) continue;
-    candidate(mg);
-    left--;
+    if (is_parked(mg) && stays_parked(mg) && !is_skipped(mg)) {
+      candidate(mg);
+      left--;
+    } else if (ages(mg)) {
+      left--;
+    }
   }
   return mpgi_move_looking = move.first != NULL;
 }
@@ -268,9 +278,7 @@ void mpgi_move_in(struct mpgi_movable *mg) {
   if (!mg->image) return;
   redirect_all(gp, (uintptr_t) mg->image, gp->ctx.seg->hi - gp->ctx.sp,
                gp->ctx.sp);
-  if (!mpgi_stack_swap_in(&gp->ctx, mg->image))
-    mpgi_fatal("out of memory: no stack for goroutine %lu",
-               (unsigned long) gp->goid);
+  mpgi_stack_swap_in(&gp->ctx, mg->image);
   mg->image = NULL;
   atomic_fetch_add_explicit(&move.swapped_in, 1, memory_order_relaxed);
 }

@@ -52,6 +52,10 @@ MPGI_HIDDEN void mpgi_stack_image_free(uintptr_t image, size_t live);
 _Static_assert(MPGI_ARENA_BYTES(MPGI_STACK_SLAB_ORDER) == MPGI_STACK_SLAB_BYTES,
                "order of a slab");
 MPGI_HIDDEN void mpgi_stack_home_release(void);
+/* [stack.home.whole]; nothing when the current segment is none. */
+MPGI_HIDDEN void mpgi_stack_home_open_all(struct mpgi_context *ctx);
+/* Bytes in use: the chain from the current segment back, and alloca's. */
+MPGI_HIDDEN size_t mpgi_stack_chain_bytes(const struct mpgi_context *ctx);
 /* Make seg the current one of ctx. */
 MPGI_HIDDEN void mpgi_stack_attach(struct mpgi_context *ctx,
                                    struct mpgi_segment *seg);

@@ -99,7 +99,7 @@ struct mpgi_stack_dynamic mpgi_stack_dynamic_g0(struct mpgi_context *ctx,
   MPG_ASSERT((sp & 15) == 0);
   MPG_ASSERT(sp > ctx->seg->lo && sp <= ctx->seg->hi);
   mpgi_stack_dynamic_reap(ctx, sp);
-  if (!next_holds(ctx, bytes)) mpgi_morestack_g0(ctx, bytes, 0);
+  if (!next_holds(ctx, bytes)) mpgi_morestack_g0(ctx, bytes, 0, 0);
   MPG_VERIFY(next_holds(ctx, bytes));
   if (sp - LOWER_BYTES >=
       ctx->seg->lo + MPGI_GUARD_GAP_BYTES - LOWER_ROOM_BYTES)

@@ -1,16 +1,27 @@
 /* home.c - first segments that can be taken away while nobody runs on them.
  *
- * A home is a page with an address of its own for as long as its goroutine
- * lives.  While the goroutine is parked, what is live of it may be kept as an
- * image (image.c) and the page's memory be given back: swapped out.  Swapped
- * in, everything is where it was, so no word of it has to be adjusted.
+ * A home is a range of addresses that a goroutine has for as long as it lives.
+ * The kernel gives memory to those of its pages that are touched: growth
+ * within it is in place, and meets no boundary.  While the goroutine is parked
+ * what is live may be kept as an image (image.c) and all memory be given back:
+ * swapped out.  Swapped in, everything is where it was, so no word of it has
+ * to be adjusted.
  *
- *   region    one reserved range, 64 GiB or what the system grants, ordinary
+ *   region    one reserved range, a TiB or what the system grants, ordinary
  *             pages, committed in steps from the low end
- *   free list indices, out of line: a free page has no memory to be linked
- *             through; the youngest KEEP of them keep theirs
+ *   free list indices, out of line: a free home keeps its top page at most;
+ *             the youngest KEEP of them do
+ *   chunks    of 2 MiB: how many homes have memory.  None: the whole is given
+ *             back at once, which since Linux 6.14 includes its page table
  *
- * A home's record (struct mpgi_segment) is its G's: in the page it would be
+ * Open is what prologues let a goroutine use, down to seg.guard less the gap:
+ * at first a page.  Who needs more comes to __morestack's slow path, once; the
+ * call stays where it is.  seg.bytes, down from hi, is what may have memory,
+ * and is what is counted.  A collection that finds the goroutine parked closes
+ * what lies below SP; the next one gives its memory back, if it wasn't opened
+ * meanwhile: the rule that segments have (segment.c).
+ *
+ * A home's record (struct mpgi_segment) is its G's: in the home it would be
  * lost.
  *
  * Rejected: a copy at another address, as Go does.  C doesn't say which words
@@ -19,8 +30,12 @@
  * compiler may keep rbp + index instead of an address, which points anywhere
  * (tests/stress/stack_recursion_stress.c found both within seconds).
  *
- * [stack.home.free] free and used homes are disjoint: the entry of a used one
- *                   is USED (take, give)
+ * [stack.home.free]  free and used homes are disjoint: the entry of a used one
+ *                    is USED (take, give)
+ * [stack.home.open]  hi - bytes <= guard - gap, both on pages (is_valid)
+ * [stack.home.whole] one with a next segment is open to its end, or a small
+ *                    frame would cross a boundary that isn't one
+ *                    (mpgi_stack_grow)
  *
  * Context: g0, or the world is stopped; takes mpgi_stack_lock.
  */
@@ -35,14 +50,21 @@
 
 #include <stack/arena.h>
 
-#define REGION_MAX ((size_t) 64 << 30)
-#define REGION_MIN ((size_t) 64 << 20)
-#define STEP_BYTES ((size_t) 2 << 20)
+#define HOMES_MAX ((size_t) 1 << 24)
+#define HOMES_MIN ((size_t) 1 << 10)
+#define STEP_BYTES ((size_t) 16 << 20)
+#define CHUNK_BYTES ((size_t) 2 << 20) /* what a page of a page table maps */
 #define KEEP 512u
+/* MPG_DEBUG=stackguard: of a home, at its low end */
+#define GUARD_BYTES ((size_t) 16 << 10)
+/* An open home has this much below a parked goroutine's SP. */
+#define MARGIN_BYTES ((size_t) 1024)
+
+_Static_assert(CHUNK_BYTES / MPGI_STACK_HOME_BYTES <= UINT8_MAX, "memory[]");
 
 /* An entry of the table: the next free one + 1; or USED. */
 #define USED UINT32_MAX
-#define DIRTY 0x80000000u /* beside a link: the page has memory */
+#define DIRTY 0x80000000u /* beside a link: its top page has memory */
 
 /* mpgi_stack_lock */
 static struct {
@@ -50,19 +72,27 @@ static struct {
   uint32_t homes, committed, frontier;
   uint32_t first, dirty; /* free list; how many of it have memory */
   uint32_t *entry;
+  uint8_t *memory; /* one a chunk: homes that have some */
 } home MPGI_NOROOT;
 
-static bool try_reserve(size_t bytes) {
+static size_t table_bytes(size_t n) {
   size_t page = mpgi_os_page_bytes;
-  size_t n = bytes / MPGI_STACK_HOME_BYTES;
-  void *lo = mpgi_os_mem_reserve(bytes, STEP_BYTES);
+  size_t bytes = n * sizeof *home.entry +
+                 n * MPGI_STACK_HOME_BYTES / CHUNK_BYTES * sizeof *home.memory;
+  return (bytes + page - 1) & ~(page - 1);
+}
+
+static bool try_reserve(size_t n) {
+  size_t bytes = n * MPGI_STACK_HOME_BYTES;
+  void *lo = mpgi_os_mem_reserve(bytes, CHUNK_BYTES);
   if (!lo) return false;
-  size_t table = (n * sizeof *home.entry + page - 1) & ~(page - 1);
-  home.entry = mpgi_os_mem_map(table, page);
+  home.entry = mpgi_os_mem_map(table_bytes(n), mpgi_os_page_bytes);
   if (!home.entry) {
     mpgi_os_mem_unmap(lo, bytes);
     return false;
   }
+  mpgi_os_mem_not_huge(lo, bytes);
+  home.memory = (uint8_t *) (home.entry + n);
   home.homes = (uint32_t) n;
   home.lo = (uintptr_t) lo;
   return true;
@@ -70,8 +100,8 @@ static bool try_reserve(size_t bytes) {
 
 bool mpgi_stack_home_init(void) {
   mpgi_mutex_lock(&mpgi_stack_lock);
-  size_t bytes = REGION_MAX;
-  while (!home.lo && bytes >= REGION_MIN && !try_reserve(bytes)) bytes /= 2;
+  size_t n = HOMES_MAX;
+  while (!home.lo && n >= HOMES_MIN && !try_reserve(n)) n /= 2;
   mpgi_mutex_unlock(&mpgi_stack_lock);
   return home.lo != 0;
 }
@@ -81,8 +111,8 @@ void mpgi_stack_home_range(uintptr_t *lo, size_t *bytes) {
   *bytes = home.homes * MPGI_STACK_HOME_BYTES;
 }
 
-static void *page_of(uint32_t i) {
-  return (void *) (home.lo + i * MPGI_STACK_HOME_BYTES);
+static uintptr_t home_at(uint32_t i) {
+  return home.lo + i * MPGI_STACK_HOME_BYTES;
 }
 
 static uint32_t index_of(const struct mpgi_segment *seg) {
@@ -90,57 +120,173 @@ static uint32_t index_of(const struct mpgi_segment *seg) {
   return (uint32_t) ((seg->lo - home.lo) / MPGI_STACK_HOME_BYTES);
 }
 
-/* ---- taking and giving ---- */
-
-static uint32_t fresh_locked(void) {
-  if (home.frontier == home.homes) return USED;
-  if (home.frontier == home.committed) {
-    if (mpgi_os_mem_commit(page_of(home.frontier), STEP_BYTES)) return USED;
-    home.committed += (uint32_t) (STEP_BYTES / MPGI_STACK_HOME_BYTES);
-  }
-  return home.frontier++;
+static void *top_page(const struct mpgi_segment *seg) {
+  return (void *) (seg->hi - mpgi_os_page_bytes);
 }
 
-static uint32_t take_locked(void) {
-  if (!home.first) return fresh_locked();
-  uint32_t i = home.first - 1, e = home.entry[i];
+static void release(const struct mpgi_segment *seg, uintptr_t hi) {
+  if (hi > seg->lo) mpgi_os_mem_release((void *) seg->lo, hi - seg->lo);
+}
+
+/* ---- memory ---- */
+
+static void has_memory_locked(uint32_t i) {
+  home.memory[i * MPGI_STACK_HOME_BYTES / CHUNK_BYTES]++;
+}
+
+/* Of home i nothing is live: give its memory back. */
+static void no_memory_locked(uint32_t i) {
+  size_t chunk = i * MPGI_STACK_HOME_BYTES / CHUNK_BYTES;
+  MPG_VERIFY(home.memory[chunk] > 0);
+  if (--home.memory[chunk] == 0)
+    mpgi_os_mem_release((void *) (home.lo + chunk * CHUNK_BYTES), CHUNK_BYTES);
+  else
+    mpgi_os_mem_release((void *) home_at(i), MPGI_STACK_HOME_BYTES);
+}
+
+/* MPG_DEBUG=stackmove: whoever uses an address of it meets no memory. */
+static void forbid(const struct mpgi_segment *seg) {
+  if (mpgi_opt.stackmove)
+    mpgi_os_mem_guard((void *) seg->lo, seg->hi - seg->lo);
+}
+
+static void allow(const struct mpgi_segment *seg) {
+  if (mpgi_opt.stackmove)
+    mpgi_os_mem_unguard((void *) seg->lo, seg->hi - seg->lo);
+}
+
+/* ---- how much is open ---- */
+
+static uintptr_t open_lo(const struct mpgi_segment *seg) {
+  return seg->guard - MPGI_GUARD_GAP_BYTES;
+}
+
+static uintptr_t memory_lo(const struct mpgi_segment *seg) {
+  return seg->hi - seg->bytes;
+}
+
+static bool is_valid(const struct mpgi_segment *seg) {
+  uintptr_t page = mpgi_os_page_bytes;
+  return memory_lo(seg) >= seg->lo && memory_lo(seg) <= open_lo(seg) &&
+         ((memory_lo(seg) | open_lo(seg)) & (page - 1)) == 0;
+}
+
+/* Open from lo on. */
+static void open_from(struct mpgi_segment *seg, uintptr_t lo) {
+  seg->guard = lo + MPGI_GUARD_GAP_BYTES;
+  if (lo < memory_lo(seg)) {
+    mpgi_stack_bytes_add(memory_lo(seg) - lo);
+    seg->bytes = seg->hi - lo;
+  }
+  MPG_ASSERT_INTERNAL(is_valid(seg));
+}
+
+/* As it is when only its top page is used. */
+static void close_all(struct mpgi_segment *seg) {
+  seg->bytes = mpgi_os_page_bytes;
+  seg->guard = seg->hi - seg->bytes + MPGI_GUARD_GAP_BYTES;
+}
+
+bool mpgi_stack_home_open(struct mpgi_context *ctx, uintptr_t sp,
+                          size_t limit) {
+  struct mpgi_segment *seg = ctx->seg;
+  if (seg->order != MPGI_ORDER_HOME || sp > seg->hi ||
+      sp < seg->lo + MPGI_GUARD_GAP_BYTES)
+    return false;
+  uintptr_t lo = (sp - MPGI_GUARD_GAP_BYTES) & ~(mpgi_os_page_bytes - 1);
+  if (lo < memory_lo(seg) &&
+      mpgi_stack_chain_bytes(ctx) + (memory_lo(seg) - lo) > limit)
+    return false;
+  if (lo < open_lo(seg)) open_from(seg, lo);
+  mpgi_stack_attach(ctx, seg);
+  return true;
+}
+
+void mpgi_stack_home_open_all(struct mpgi_context *ctx) {
+  struct mpgi_segment *seg = ctx->seg;
+  if (seg->order != MPGI_ORDER_HOME) return;
+  open_from(seg, seg->lo);
+  mpgi_stack_attach(ctx, seg);
+}
+
+bool mpgi_stack_home_age(struct mpgi_context *ctx) {
+  struct mpgi_segment *seg = ctx->seg;
+  if (seg->order != MPGI_ORDER_HOME || seg->next) return false;
+  uintptr_t lo = (ctx->sp - MARGIN_BYTES) & ~(mpgi_os_page_bytes - 1);
+  if (lo <= memory_lo(seg)) return false;
+  if (open_lo(seg) < lo) {
+    open_from(seg, lo);
+    mpgi_stack_attach(ctx, seg);
+    return false;
+  }
+  mpgi_stack_bytes_sub(lo - memory_lo(seg));
+  seg->bytes = seg->hi - lo;
+  release(seg, lo);
+  MPG_ASSERT_INTERNAL(is_valid(seg));
+  return true;
+}
+
+/* ---- taking and giving ---- */
+
+static bool fresh_locked(uint32_t *i) {
+  if (home.frontier == home.homes) return false;
+  if (home.frontier == home.committed) {
+    if (mpgi_os_mem_commit((void *) home_at(home.frontier), STEP_BYTES))
+      return false;
+    home.committed += (uint32_t) (STEP_BYTES / MPGI_STACK_HOME_BYTES);
+  }
+  *i = home.frontier++;
+  has_memory_locked(*i);
+  /* Without memory for that it has none: nobody goes on there by itself. */
+  if (mpgi_opt.stackguard) mpgi_os_mem_guard((void *) home_at(*i), GUARD_BYTES);
+  return true;
+}
+
+static bool take_locked(uint32_t *i) {
+  if (!home.first) return fresh_locked(i);
+  *i = home.first - 1;
+  uint32_t e = home.entry[*i];
   MPG_VERIFY(e != USED);
   home.first = e & ~DIRTY;
-  if (e & DIRTY) home.dirty--;
-  return i;
+  if (e & DIRTY)
+    home.dirty--;
+  else
+    has_memory_locked(*i);
+  return true;
 }
 
 bool mpgi_stack_home_take(struct mpgi_context *ctx, struct mpgi_segment *seg) {
+  uint32_t i;
   mpgi_mutex_lock(&mpgi_stack_lock);
-  uint32_t i = take_locked();
-  if (i != USED) home.entry[i] = USED;
+  bool ok = take_locked(&i);
+  if (ok) home.entry[i] = USED;
   mpgi_mutex_unlock(&mpgi_stack_lock);
-  if (i == USED) return false;
-  uintptr_t lo = (uintptr_t) page_of(i);
-  *seg = (struct mpgi_segment){.lo = lo,
-                               .hi = lo + MPGI_STACK_HOME_BYTES,
-                               .guard = lo + MPGI_GUARD_GAP_BYTES,
-                               .bytes = MPGI_STACK_HOME_BYTES,
-                               .order = MPGI_ORDER_HOME};
+  if (!ok) return false;
+  *seg = (struct mpgi_segment){
+      .lo = home_at(i) + (mpgi_opt.stackguard ? GUARD_BYTES : 0),
+      .hi = home_at(i) + MPGI_STACK_HOME_BYTES,
+      .order = MPGI_ORDER_HOME};
+  close_all(seg);
   mpgi_valgrind_add(seg);
   ctx->dynamic = NULL;
   mpgi_stack_attach(ctx, seg);
-  mpgi_stack_bytes_add(MPGI_STACK_HOME_BYTES);
-  if (!mpgi_opt.stackmove ||
-      mpgi_os_mem_commit((void *) lo, MPGI_STACK_HOME_BYTES) == 0)
-    return true;
-  mpgi_stack_home_give(seg, true);
-  return false;
+  mpgi_stack_bytes_add(seg->bytes);
+  allow(seg);
+  return true;
 }
 
 void mpgi_stack_home_give(struct mpgi_segment *seg, bool has_memory) {
   mpgi_valgrind_remove(seg);
   uint32_t i = index_of(seg);
-  if (has_memory) mpgi_stack_bytes_sub(MPGI_STACK_HOME_BYTES);
+  if (has_memory) {
+    mpgi_stack_bytes_sub(seg->bytes);
+    if (seg->bytes > mpgi_os_page_bytes)
+      release(seg, (uintptr_t) top_page(seg));
+  }
   mpgi_mutex_lock(&mpgi_stack_lock);
   MPG_VERIFY(home.entry[i] == USED);
   if (has_memory && home.dirty >= KEEP) {
-    mpgi_os_mem_release(page_of(i), MPGI_STACK_HOME_BYTES);
+    no_memory_locked(i);
     has_memory = false;
   }
   home.entry[i] = home.first | (has_memory ? DIRTY : 0);
@@ -154,7 +300,7 @@ void mpgi_stack_home_release(void) {
   for (uint32_t i = home.first; i && home.dirty;) {
     uint32_t *e = &home.entry[i - 1];
     if (*e & DIRTY) {
-      mpgi_os_mem_release(page_of(i - 1), MPGI_STACK_HOME_BYTES);
+      no_memory_locked(i - 1);
       *e &= ~DIRTY;
       home.dirty--;
     }
@@ -175,40 +321,39 @@ bool mpgi_stack_can_swap(const struct mpgi_context *ctx) {
          live_bytes(ctx) <= MPGI_STACK_IMAGE_MAX_BYTES;
 }
 
-/* MPG_DEBUG=stackmove: whoever uses an address of it meets no memory. */
-static void forbid(const struct mpgi_context *ctx) {
-  if (mpgi_opt.stackmove)
-    mpgi_os_mem_decommit((void *) ctx->seg->lo, MPGI_STACK_HOME_BYTES);
-  else
-    mpgi_os_mem_release((void *) ctx->seg->lo, MPGI_STACK_HOME_BYTES);
-}
-
 void *mpgi_stack_swap_out(struct mpgi_context *ctx) {
   MPG_ASSERT(mpgi_stack_can_swap(ctx));
   void *image = mpgi_stack_image_alloc(live_bytes(ctx));
   if (!image) return NULL;
   mpgi_stack_trim(NULL, ctx);
   memcpy(image, (const void *) ctx->sp, live_bytes(ctx));
-  forbid(ctx);
-  mpgi_stack_bytes_sub(MPGI_STACK_HOME_BYTES);
+  mpgi_stack_bytes_sub(ctx->seg->bytes);
+  close_all(ctx->seg);
+  mpgi_stack_attach(ctx, ctx->seg);
+  mpgi_mutex_lock(&mpgi_stack_lock);
+  no_memory_locked(index_of(ctx->seg));
+  mpgi_mutex_unlock(&mpgi_stack_lock);
+  forbid(ctx->seg);
   return image;
 }
 
-bool mpgi_stack_peek(const struct mpgi_context *ctx, const void *image) {
-  if (mpgi_opt.stackmove &&
-      mpgi_os_mem_commit((void *) ctx->seg->lo, MPGI_STACK_HOME_BYTES))
-    return false;
+void mpgi_stack_peek(const struct mpgi_context *ctx, const void *image) {
+  allow(ctx->seg);
   memcpy((void *) ctx->sp, image, live_bytes(ctx));
-  return true;
 }
 
-void mpgi_stack_unpeek(const struct mpgi_context *ctx) { forbid(ctx); }
+void mpgi_stack_unpeek(const struct mpgi_context *ctx) {
+  mpgi_os_mem_release(top_page(ctx->seg), mpgi_os_page_bytes);
+  forbid(ctx->seg);
+}
 
-bool mpgi_stack_swap_in(const struct mpgi_context *ctx, void *image) {
-  if (!mpgi_stack_peek(ctx, image)) return false;
-  mpgi_stack_bytes_add(MPGI_STACK_HOME_BYTES);
+void mpgi_stack_swap_in(const struct mpgi_context *ctx, void *image) {
+  mpgi_mutex_lock(&mpgi_stack_lock);
+  has_memory_locked(index_of(ctx->seg)); /* before its page comes */
+  mpgi_mutex_unlock(&mpgi_stack_lock);
+  mpgi_stack_peek(ctx, image);
+  mpgi_stack_bytes_add(ctx->seg->bytes);
   mpgi_stack_image_free((uintptr_t) image, live_bytes(ctx));
-  return true;
 }
 
 void mpgi_stack_swap_drop(const struct mpgi_context *ctx, void *image) {

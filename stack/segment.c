@@ -48,7 +48,7 @@ static bool chain_is_valid(const struct mpgi_context *ctx) {
 
 void mpgi_stack_attach(struct mpgi_context *ctx, struct mpgi_segment *seg) {
   ctx->seg = seg;
-  ctx->guard = seg->guard;
+  ctx->guard = ctx->dynamic ? MPGI_GUARD_POISON : seg->guard;
 }
 
 void mpgi_stack_first(struct mpgi_context *ctx, struct mpgi_segment *seg,
@@ -74,8 +74,7 @@ void mpgi_stack_first_fixed(struct mpgi_context *ctx,
   MPG_ASSERT_INTERNAL(chain_is_valid(ctx));
 }
 
-/* Bytes in use: the chain from the current segment back, and alloca's. */
-static size_t chain_bytes(const struct mpgi_context *ctx) {
+size_t mpgi_stack_chain_bytes(const struct mpgi_context *ctx) {
   size_t bytes = 0;
   for (const struct mpgi_segment *s = ctx->seg; s; s = s->prev)
     bytes += s->bytes;
@@ -89,7 +88,7 @@ static size_t next_bytes(const struct mpgi_context *ctx, size_t least,
                          size_t limit) {
   /* A fixed stack grows only for alloca, and its size is no limit. */
   if (ctx->seg->fixed) return least;
-  size_t used = chain_bytes(ctx);
+  size_t used = mpgi_stack_chain_bytes(ctx);
   if (used > limit || least > limit - used) return 0;
   size_t want = 2 * ctx->seg->bytes;
   if (want > GROW_MAX_BYTES) want = GROW_MAX_BYTES;
@@ -105,6 +104,7 @@ int mpgi_stack_grow(struct mpgi_stack_cache *c, struct mpgi_context *ctx,
   mpgi_stack_trim(c, ctx);
   size_t bytes = next_bytes(ctx, least, limit);
   if (bytes == 0) return -EOVERFLOW;
+  mpgi_stack_home_open_all(ctx);
   struct mpgi_segment *next = mpgi_stack_segment_take(c, bytes);
   if (!next && bytes > least) next = mpgi_stack_segment_take(c, least);
   if (!next) return -ENOMEM;

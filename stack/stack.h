@@ -133,7 +133,7 @@ MPGI_HIDDEN void mpgi_stack_ranges(const struct mpgi_context *ctx, uintptr_t sp,
  *
  * All but init also with the world stopped. */
 
-#define MPGI_STACK_HOME_BYTES ((size_t) 4096)
+#define MPGI_STACK_HOME_BYTES ((size_t) 64 << 10)
 #define MPGI_STACK_SLAB_BYTES ((size_t) 32 << 10)
 
 MPGI_HIDDEN bool mpgi_stack_home_init(void); /* false: no address space */
@@ -144,15 +144,23 @@ MPGI_HIDDEN bool mpgi_stack_home_take(struct mpgi_context *ctx,
                                       struct mpgi_segment *seg);
 MPGI_HIDDEN void mpgi_stack_home_give(struct mpgi_segment *seg,
                                       bool has_memory);
+/* The call whose body would have SP sp, all of its frame above that, stays on
+ * the current segment: a home that can be opened so far.  False: it isn't one,
+ * or too small, or that would be beyond the limit (as mpgi_stack_grow). */
+MPGI_HIDDEN bool mpgi_stack_home_open(struct mpgi_context *ctx, uintptr_t sp,
+                                      size_t limit);
+/* For a parked goroutine at each collection: close what it doesn't use of its
+ * home; give back what was closed already.  True: memory was given back. */
+MPGI_HIDDEN bool mpgi_stack_home_age(struct mpgi_context *ctx);
 /* Is the goroutine, off its stack, on its home alone, and little of it live? */
 MPGI_HIDDEN bool mpgi_stack_can_swap(const struct mpgi_context *ctx);
 /* Returns an image of [ctx.sp, ctx.seg->hi), or NULL: no memory for one. */
 MPGI_HIDDEN void *mpgi_stack_swap_out(struct mpgi_context *ctx);
-/* The image is freed.  False: no memory, nothing changed. */
-MPGI_HIDDEN bool mpgi_stack_swap_in(const struct mpgi_context *ctx,
+/* The image is freed. */
+MPGI_HIDDEN void mpgi_stack_swap_in(const struct mpgi_context *ctx,
                                     void *image);
 /* Copy it back for a look, and undo that. */
-MPGI_HIDDEN bool mpgi_stack_peek(const struct mpgi_context *ctx,
+MPGI_HIDDEN void mpgi_stack_peek(const struct mpgi_context *ctx,
                                  const void *image);
 MPGI_HIDDEN void mpgi_stack_unpeek(const struct mpgi_context *ctx);
 /* The goroutine will not run again: free its image only. */

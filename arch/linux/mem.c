@@ -126,6 +126,11 @@ void mpgi_os_mem_huge(void *lo, size_t bytes) {
   sys_madvise(lo, bytes, MADV_HUGEPAGE);
 }
 
+void mpgi_os_mem_not_huge(void *lo, size_t bytes) {
+  MPG_ASSERT(page_aligned(lo, bytes));
+  sys_madvise(lo, bytes, MADV_NOHUGEPAGE); /* a kernel without: none anyway */
+}
+
 /* ---- guards ---- */
 
 enum guard_mode { GUARD_UNKNOWN, GUARD_MADVISE, GUARD_MPROTECT };

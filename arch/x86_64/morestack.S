@@ -422,7 +422,7 @@ FUNCTION(__morestack)
     mov %rbx, %rdi
     lea 16(%rbp), %rsi
     call mpgi_stack_dynamic_reap
-    /* 3. a next segment that is large enough, if one is needed */
+    /* 3. room, if there isn't: a next segment, or more of this one */
 2:  mov CTX_SEG(%rbx), %rax
     compare_stay
     jae 3f
@@ -434,6 +434,9 @@ FUNCTION(__morestack)
 4:  mov %rbx, %rdi
     mov F_FRAME(%rbp), %rsi
     mov F_ARGS(%rbp), %rdx
+    lea -STAY_BYTES(%rbp), %rcx
+    sub %rsi, %rcx
+    sub %rdx, %rcx
     call mpgi_morestack_g0
     /* 4. back to the goroutine's stack, on the same thread */
 3:  call restore_vectors

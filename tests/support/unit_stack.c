@@ -55,7 +55,9 @@ void mpgi_goexit_entry(void) { fail_msg("mpgi_goexit_entry called"); }
 
 /* Upcalls for tests that don't grow; others define their own. */
 __attribute__((weak)) void mpgi_morestack_g0(struct mpgi_context *ctx,
-                                             size_t frame, size_t args) {
+                                             size_t frame, size_t args,
+                                             uintptr_t stay) {
+  (void) stay;
   (void) ctx;
   fail_msg("unexpected growth by %zu + %zu", frame, args);
 }

@@ -79,7 +79,9 @@ static unsigned dynamic_count(const struct mpgi_context *ctx) {
   return n;
 }
 
-void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args) {
+void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args,
+                       uintptr_t stay) {
+  (void) stay;
   assert_null(mpgi_tls_g());
   assert_true(dynamic_count(ctx) <= DYNAMIC_MAX);
   struct mpgi_segment *old = ctx->seg->next;

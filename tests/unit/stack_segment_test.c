@@ -215,7 +215,9 @@ static void leaving_makes_older_segments_current(void **state) {
 /* ---- memory of alloca ---- */
 
 static unsigned upcalls;
-void mpgi_morestack_g0(struct mpgi_context *c, size_t frame, size_t args) {
+void mpgi_morestack_g0(struct mpgi_context *c, size_t frame, size_t args,
+                       uintptr_t stay) {
+  (void) stay;
   upcalls++;
   assert_int_equal(mpgi_stack_grow(&cache, c, frame + args, NO_LIMIT), 0);
 }
