@@ -236,20 +236,32 @@ MPGI_HIDDEN void mpgi_os_membarrier(void); /* all threads of the process */
 struct mpgi_range {
   uintptr_t lo, hi;
 };
-/* Refresh the list of writable segments of every loaded object and the layout
- * of thread-local blocks.  Takes the dynamic linker's lock: never with the
- * world stopped.  0 or -ENOMEM (the old list stays). */
+/* The writable segments of every loaded object and the layout of thread-local
+ * blocks. */
+struct mpgi_os_objects;
+/* A list as of now, the caller's, who adopts or drops it; NULL: no memory.
+ * Takes the dynamic linker's lock, which may take long, and which a thread in a
+ * constructor or a callback holds already: never with the world stopped, nor
+ * while such a thread may be waiting for the caller. */
+MPGI_HIDDEN struct mpgi_os_objects *mpgi_os_objects_list(void);
+MPGI_HIDDEN void mpgi_os_objects_drop(struct mpgi_os_objects *l);
+/* From now on all of the functions below go by it.  One caller at a time. */
+MPGI_HIDDEN void mpgi_os_objects_adopt(struct mpgi_os_objects *l);
+/* The writable segments of one's own list. */
+MPGI_HIDDEN const struct mpgi_range *mpgi_os_objects_ranges(
+    const struct mpgi_os_objects *l, size_t *n);
+/* List and adopt.  0 or -ENOMEM (the old list stays). */
 MPGI_HIDDEN int mpgi_os_roots_refresh(void);
-/* From the next refresh on leave out the segments of the library that contains
+/* From the next list on leave out the segments of the library that contains
  * addr, which holds no reference to collected memory.  At most one; the main
  * program is never left out. */
 MPGI_HIDDEN void mpgi_os_roots_skip(const void *addr);
 /* Tests: rows that need no memory; at most, and by default, 128. */
 MPGI_HIDDEN extern size_t mpgi_os_roots_static_rows;
-/* The list made by the last refresh; stable until the next. Signal-safe. */
+/* Of the list adopted last; stable until the next is adopted.  Signal-safe. */
 MPGI_HIDDEN const struct mpgi_range *mpgi_os_roots(size_t *n);
 /* With the world stopped: is the list still that of the loaded objects?  False
- * also when a stopped thread is amid changing them: start the world, refresh
+ * also when a stopped thread is amid changing them: start the world, list
  * again.  Threads that aren't stopped must not load or unload meanwhile. */
 MPGI_HIDDEN bool mpgi_os_roots_current(void);
 /* Thread-local blocks of a stopped thread, by its thread pointer.  Calls

@@ -1,9 +1,11 @@
 /* cycle.c - one collection, from its cause to its trace line.
  *
- * Steps, by the one thread that was elected
- *   1  finish sweeping the last cycle; list the global segments; have the
- *      worker threads that will be wanted
- *   2  world->stop
+ * Steps, but for the first by the one thread that was elected
+ *   0  list the loaded objects
+ *   1  finish sweeping the last cycle; take over the global segments of the
+ *      list; have the worker threads that will be wanted
+ *   2  world->stop; if the list is out of date, start the world, and give the
+ *      election up: begin anew
  *   3  flush every allocation cache: allocation bits are exact now
  *   4  mark from the world's jobs and the pieces of roots; then decide about
  *      weak references and finalizers (special_mark.c)
@@ -12,16 +14,22 @@
  *   6  world->start
  *   7  wake the background sweeper, whoever runs finalizers; print
  *
- * From step 1 on nobody else stops the world (world->reserve): listing the
- * segments takes the dynamic linker's lock, and whoever holds that may be
- * frozen by another stop, which would wait for us.
+ * From step 1 on nobody else stops the world (world->reserve): sweeping takes
+ * its time, and he would have stopped everybody else meanwhile.
+ *
+ * [cycle.list] Step 0 takes the dynamic linker's lock.  Its holder may be a
+ * callback or a constructor of the program's that collects, too, or stops the
+ * world for another reason.  So whoever waits for that lock holds nothing up:
+ * it has not been elected, has no turn to stop the world, no lock of the
+ * runtime's, and can be stopped where it is (world->abroad).  The holder lists
+ * without waiting and goes first.
  *
  * Election.  Steps 1 to 7 are one thread's at a time.  A thread that finds
- * somebody elected either goes on without (an allocation that passed the
- * goal: it will be stopped soon; once the goal is far exceeded it yields until
- * it is) or waits by stopping and starting the world itself: while it waits for
- * its turn it counts as stopped, so the elected one is not held up.  It must
- * not wait on a lock: it would never stop.
+ * somebody elected (or at step 0, for an allocation) either goes on without (an
+ * allocation that passed the goal: it will be stopped soon; once the goal is
+ * far exceeded it yields until it is) or waits by stopping and starting the
+ * world itself: while it waits for its turn it counts as stopped, so the
+ * elected one is not held up.  It must not wait on a lock: it would never stop.
  *
  * A caller that wants a whole cycle is content with one that began after its
  * call: cycle n began after `begun` was n.
@@ -30,8 +38,10 @@
  * held on g0 only, by threads that aren't frozen there.
  */
 #define MPGI_GC_INSIDE 1
+#include <errno.h>
 #include <string.h>
 
+#include <arch/common/fixmem.h>
 #include <arch/common/options.h>
 #include <arch/common/sanitize.h>
 #include <arch/common/trace.h>
@@ -47,12 +57,14 @@
 #define RELEASE_MIN_BYTES ((uint64_t) 1 << 20)
 #define MARGIN 10 /* 1 / MARGIN of the goal stays at hand */
 #define HOLD_BACK_MAX_NS (20 * 1000000)
+#define HOLD_BACK_PART 8 /* of the goal: what may be allocated between two */
 
 struct mpgi_world mpgi_gc_world;
 _Atomic bool mpgi_gc_marking;
 
 static struct {
   _Atomic bool elected;
+  _Atomic bool listing;       /* somebody does who allocates: to be elected */
   _Atomic uint64_t begun;     /* cycles that have stopped the world */
   _Atomic uint64_t completed; /* and are over */
   _Atomic int64_t ended_at;   /* when the last one was over */
@@ -66,7 +78,7 @@ static struct {
 struct cycle {
   enum mpgi_gc_cause cause;
   uint64_t number;
-  unsigned markers_wanted;
+  unsigned tries, markers_wanted;
   bool limits; /* only the memory limit asked for it */
   struct mpgi_mark_result marked;
   uint64_t bytes_before; /* live by count when the world stopped */
@@ -77,6 +89,12 @@ struct cycle {
 
 /* ---- initialisation ---- */
 
+static int roots_init(void) {
+  mpgi_os_roots_skip(mpgi_fixmem_library());
+  struct mpgi_os_objects *objects = mpgi_roots_list();
+  return objects != NULL ? mpgi_roots_prepare(objects) : -ENOMEM;
+}
+
 int mpgi_gc_init(const struct mpgi_world *world) {
   MPG_ASSERT(world != NULL && world->stop != NULL && world->start != NULL);
   mpgi_gc_world = *world;
@@ -86,7 +104,7 @@ int mpgi_gc_init(const struct mpgi_world *world) {
   mpgi_central_init();
   int rc = mpgi_heap_init();
   if (rc == 0) rc = mpgi_mark_init(mpgi_heap.limit - mpgi_heap.lo);
-  if (rc == 0) rc = mpgi_roots_prepare();
+  if (rc == 0) rc = roots_init();
   if (rc == 0) mpgi_pacer_init();
   return rc;
 }
@@ -167,11 +185,11 @@ static unsigned markers_wanted(void) {
 }
 
 /* false: no list of global segments, so marking would not be safe. */
-static bool prepare(struct cycle *c) {
+static bool prepare(struct cycle *c, struct mpgi_os_objects *objects) {
   MPGI_TRACE_EVERYBODY(GC_SWEEP_BEGIN, 0, 0);
   mpgi_sweep_finish();
   MPGI_TRACE_EVERYBODY(GC_SWEEP_END, 0, 0);
-  if (mpgi_roots_prepare() != 0) return false;
+  if (mpgi_roots_prepare(objects) != 0) return false;
   c->markers_wanted = markers_wanted();
   if (c->markers_wanted > 1) mpgi_workers_prepare(c->markers_wanted - 1);
   c->goal = mpgi_pacer_goal();
@@ -277,21 +295,27 @@ static void release_above_limit(void) {
     mpgi_heap_release(have - (uint64_t) limit);
 }
 
-/* Steps 1 and 2.  Once more when an object was loaded or unloaded in between;
- * who is amid that gets time to end it. */
-static bool prepare_and_stop(struct cycle *c) {
-  for (unsigned tries = 0;; tries++) {
-    if (mpgi_gc_world.reserve != NULL) mpgi_gc_world.reserve();
-    if (!prepare(c)) break;
-    MPGI_CHAOS();
-    c->asked = mpgi_os_now();
-    mpgi_gc_world.stop(MPGI_STOP_GC, c->markers_wanted - 1);
-    if (mpgi_os_roots_current() || tries == TRIES_MAX) return true;
-    mpgi_gc_world.start();
-    mpgi_gc_world.give_way();
+enum attempt {
+  OVER,  /* collected; or can't for want of memory */
+  LOST,  /* somebody else was elected */
+  STALE, /* an object was loaded or unloaded since they were listed */
+};
+
+/* Steps 1 and 2.  With OVER the world is stopped, or there is no memory. */
+static enum attempt prepare_and_stop(struct cycle *c, bool *stopped,
+                                     struct mpgi_os_objects *objects) {
+  if (mpgi_gc_world.reserve != NULL) mpgi_gc_world.reserve();
+  if (!prepare(c, objects)) {
+    if (mpgi_gc_world.unreserve != NULL) mpgi_gc_world.unreserve();
+    return OVER;
   }
-  if (mpgi_gc_world.unreserve != NULL) mpgi_gc_world.unreserve();
-  return false;
+  MPGI_CHAOS();
+  c->asked = mpgi_os_now();
+  mpgi_gc_world.stop(MPGI_STOP_GC, c->markers_wanted - 1);
+  *stopped = mpgi_os_roots_current() || c->tries == TRIES_MAX;
+  if (*stopped) return OVER;
+  mpgi_gc_world.start();
+  return STALE;
 }
 
 /* What the limit is charged for: the time of a CPU, of the one thread or of
@@ -303,11 +327,14 @@ static int64_t limits_cost(const struct cycle *c, int64_t own_cpu) {
   return cpu < took ? cpu : took;
 }
 
-static void run_cycle(enum mpgi_gc_cause cause) {
-  struct cycle c = {.cause = cause};
+static enum attempt run_cycle(enum mpgi_gc_cause cause, unsigned tries,
+                              struct mpgi_os_objects *objects) {
+  struct cycle c = {.cause = cause, .tries = tries};
   int clock = mpgi_os_thread_clock();
   int64_t cpu = mpgi_os_clock_read(clock);
-  if (!prepare_and_stop(&c)) return;
+  bool stopped = false;
+  enum attempt done = prepare_and_stop(&c, &stopped, objects);
+  if (!stopped) return done;
   c.stopped = mpgi_os_now();
   c.time_to_stop = mpgi_gc_world.last_time_to_stop_ns();
   stopped_world(&c);
@@ -326,6 +353,7 @@ static void run_cycle(enum mpgi_gc_cause cause) {
   mpgi_mark_trim();
   release_above_limit();
   if (mpgi_opt.gctrace != 0) trace(&c);
+  return OVER;
 }
 
 /* The stack of who collects is scanned from within: what other calls left in
@@ -336,62 +364,99 @@ static __attribute__((noinline)) void stack_scrub(void) {
   __asm__ volatile("" : : "r"(below) : "memory");
 }
 
-static __attribute__((noinline)) void cycle(enum mpgi_gc_cause cause) {
+static __attribute__((noinline)) enum attempt cycle(
+    enum mpgi_gc_cause cause, unsigned tries, struct mpgi_os_objects *objects) {
   MPGI_TRACE_EVERYBODY(GC_BEGIN, (uint64_t) cause, 0);
   mpgi_gc_trace_heap();
-  run_cycle(cause);
+  enum attempt done = run_cycle(cause, tries, objects);
   mpgi_gc_trace_heap();
   MPGI_TRACE_EVERYBODY(GC_END, mpgi_load(&gc.completed), 0);
+  return done;
 }
 
 /* ---- causes ---- */
 
 /* Whoever was elected may have left while it waited to stop the world: the run
  * was over. */
-void mpgi_gc_run_begin(void) { atomic_store(&gc.elected, false); }
+void mpgi_gc_run_begin(void) {
+  atomic_store(&gc.elected, false);
+  atomic_store(&gc.listing, false);
+}
 
 static bool elect(void) {
   return !atomic_exchange_explicit(&gc.elected, true, memory_order_acquire);
 }
 
+static bool is_on(const _Atomic bool *flag) {
+  return atomic_load_explicit(flag, memory_order_relaxed);
+}
+
+static bool is_wanted(enum mpgi_gc_cause cause, bool fully) {
+  return fully || cause != MPGI_GC_HEAP || mpgi_pacer_due();
+}
+
+/* [cycle.list] */
+static enum attempt attempt(enum mpgi_gc_cause cause, bool fully,
+                            unsigned tries) {
+  if (is_on(&gc.elected)) return LOST;
+  struct mpgi_os_objects *objects = mpgi_roots_list();
+  if (objects == NULL) return OVER;
+  MPGI_CHAOS();
+  if (!elect()) {
+    mpgi_os_objects_drop(objects);
+    return LOST;
+  }
+  MPGI_CHAOS();
+  enum attempt done = OVER;
+  if (is_wanted(cause, fully)) {
+    stack_scrub();
+    done = cycle(cause, tries, objects);
+  } else {
+    mpgi_os_objects_drop(objects);
+  }
+  atomic_store_explicit(&gc.elected, false, memory_order_release);
+  return done;
+}
+
 /* One is on its way.  Its thread may be waiting for a CPU that we keep busy:
  * without this a heap with a goal of 4 MB was seen to grow to 38.  Or for the
- * dynamic linker's lock, which we may hold (in a callback of dl_iterate_phdr):
- * so not for ever, and a thread that waited in vain does so once a cycle. */
+ * dynamic linker's lock, which we may hold, or whose holder may be waiting for
+ * us: so not for ever.  A thread that waited in vain waits again when the heap
+ * has grown further. */
 static void hold_back(void) {
-  static _Thread_local uint64_t in_vain; /* 1 + cycle; g0 keeps its thread */
-  uint64_t begun = mpgi_load(&gc.begun);
-  if (in_vain == begun + 1) return;
+  static _Thread_local struct {
+    uint64_t cycle, live;
+  } in_vain; /* g0 keeps its thread */
+  uint64_t begun = mpgi_load(&gc.begun), live = mpgi_pacer_live();
+  if (in_vain.cycle == begun + 1 && live < in_vain.live) return;
   int64_t until = mpgi_os_now() + HOLD_BACK_MAX_NS;
   while (mpgi_pacer_far_above() && mpgi_load(&gc.begun) == begun &&
-         atomic_load_explicit(&gc.elected, memory_order_relaxed) &&
-         mpgi_os_now() < until)
+         (is_on(&gc.elected) || is_on(&gc.listing)) && mpgi_os_now() < until)
     mpgi_gc_world.give_way();
-  if (mpgi_os_now() >= until) in_vain = begun + 1;
+  if (mpgi_os_now() < until) return;
+  in_vain.cycle = begun + 1;
+  in_vain.live = live + mpgi_pacer_goal() / HOLD_BACK_PART;
 }
 
 void mpgi_gc_collect(enum mpgi_gc_cause cause) {
-  if (!elect()) {
+  if (atomic_exchange(&gc.listing, true)) {
     hold_back();
     return;
   }
-  MPGI_CHAOS();
-  if (cause != MPGI_GC_HEAP || mpgi_pacer_due()) {
-    stack_scrub();
-    cycle(cause);
-  }
-  atomic_store_explicit(&gc.elected, false, memory_order_release);
+  enum attempt done;
+  for (unsigned tries = 0; (done = attempt(cause, false, tries)) == STALE;
+       tries++)
+    mpgi_gc_world.give_way();
+  atomic_store(&gc.listing, false);
+  if (done == LOST) hold_back();
 }
 
 void mpgi_gc_collect_fully(enum mpgi_gc_cause cause) {
   uint64_t begun = mpgi_load(&gc.begun);
-  while (mpgi_load(&gc.completed) <= begun) {
-    if (elect()) {
-      stack_scrub();
-      cycle(cause);
-      atomic_store_explicit(&gc.elected, false, memory_order_release);
-      break;
-    }
+  for (unsigned tries = 0; mpgi_load(&gc.completed) <= begun;) {
+    enum attempt done = attempt(cause, true, tries);
+    if (done == OVER) break;
+    tries += done == STALE;
     MPGI_CHAOS();
     mpgi_gc_world.give_way();
   }

@@ -452,8 +452,11 @@ MPGI_HIDDEN const struct mpgi_type *mpgi_type_get(const struct mpgi_cell *cell);
 
 /* A large range is several jobs. */
 #define MPGI_ROOT_PIECE_BYTES ((size_t) 256 << 10)
-/* Before the stop: take over the list of global segments.  0; -ENOMEM. */
-MPGI_HIDDEN int mpgi_roots_prepare(void);
+/* What is loaded, as of now; NULL: no memory.  May wait for a thread that waits
+ * for the end of a stop, or of a cycle: by nobody who holds one of these up. */
+MPGI_HIDDEN struct mpgi_os_objects *mpgi_roots_list(void);
+/* Before the stop: adopt that list, or drop it (-ENOMEM). */
+MPGI_HIDDEN int mpgi_roots_prepare(struct mpgi_os_objects *l);
 /* With the world stopped: the number of pieces; then each of them. */
 MPGI_HIDDEN size_t mpgi_roots_pieces_stw(void);
 MPGI_HIDDEN void mpgi_roots_piece(size_t i, mpgi_visit *visit, void *arg);

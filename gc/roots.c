@@ -2,7 +2,7 @@
  *
  * The world supplies stacks, registers and thread-local blocks; this file the
  * writable segments of every loaded object (listed by the OS layer before the
- * stop) and what mpg_root_add registered.  Both are cut into pieces, so that
+ * cycle) and what mpg_root_add registered.  Both are cut into pieces, so that
  * a large array is scanned by several markers.
  *
  * The collector's own words are left out: section mpg_noroot is cut out of
@@ -101,16 +101,24 @@ static void global_add(uintptr_t lo, uintptr_t hi) {
   if (lo < hi) global.root[global.n++] = (struct root){.lo = lo, .hi = hi};
 }
 
-int mpgi_roots_prepare(void) {
+struct mpgi_os_objects *mpgi_roots_list(void) {
+  if (mpgi_gc_world.abroad != NULL) mpgi_gc_world.abroad(true);
+  struct mpgi_os_objects *l = mpgi_os_objects_list();
+  if (mpgi_gc_world.abroad != NULL) mpgi_gc_world.abroad(false);
+  return l;
+}
+
+int mpgi_roots_prepare(struct mpgi_os_objects *l) {
   uintptr_t cut_lo = (uintptr_t) mpgi_noroot_start;
   uintptr_t cut_hi = (uintptr_t) mpgi_noroot_stop;
   size_t n;
-  mpgi_os_roots_skip(mpgi_fixmem_library());
-  int rc = mpgi_os_roots_refresh();
-  if (rc != 0) return rc; /* an old list may lack a new library */
-  const struct mpgi_range *seg = mpgi_os_roots(&n);
-  rc = list_reserve(&global, n + 1);
-  if (rc != 0) return rc;
+  const struct mpgi_range *seg = mpgi_os_objects_ranges(l, &n);
+  int rc = list_reserve(&global, n + 1);
+  if (rc != 0) { /* an old list may lack a new library */
+    mpgi_os_objects_drop(l);
+    return rc;
+  }
+  mpgi_os_objects_adopt(l);
   global.n = 0;
   for (size_t i = 0; i < n; i++)
     if (seg[i].lo < cut_hi && cut_lo < seg[i].hi) {

@@ -41,6 +41,10 @@ struct mpgi_world {
   void (*start)(void);
   /* Wait a moment for somebody else's stop, as one who can be stopped. */
   void (*give_way)(void);
+  /* May be NULL.  Until it is told the opposite, the caller may wait for locks
+   * that aren't the runtime's, holds none that are, and can be stopped at any
+   * point. */
+  void (*abroad)(bool yes);
   /* With the world stopped: the number of root jobs (stacks, registers,
    * thread-local blocks, runtime references), then each of them, from any
    * worker, in any order, each once. */

@@ -12,8 +12,8 @@
  * have the mask that the caller of mpg_run had (m.c), so children by
  * posix_spawn, vfork, system and popen inherit that, too.
  *
- * Outside of a run the child may use mpg, mpg_run included: only the
- * collector's threads have to be made anew.
+ * Outside of a run the child may use mpg, mpg_run included: only threads
+ * that outlive runs (the collector's, text.c's) have to be made anew.
  */
 #include <sched/sched.h>
 
@@ -29,6 +29,7 @@ bool mpgi_is_forked(void) { return forked; }
 /* On the stack that fork was called on. */
 static void in_child(void) {
   mpgi_gc_forked();
+  mpgi_text_forked();
   atomic_store(&mpgi_os_threads_own, 0);
   if (!atomic_load(&mpgi_sched.starting)) return;
   forked = true;

@@ -333,6 +333,8 @@ struct mpg_m {
   bool move_wanted; /* itself: stackmove, a movable goroutine left its stack */
   volatile bool in_call; /* itself, its handler reads: in a call that may
                             block, on g0, without a P */
+  volatile bool abroad;  /* likewise: on g0, where it may wait for others'
+                            locks, and may be frozen (mpgi_abroad) */
   uint32_t rand;
   uint32_t fastrand;
   int32_t locks;          /* itself: > 0 while it must not be descheduled */
@@ -687,6 +689,7 @@ MPGI_HIDDEN void mpgi_world_start(void);
 MPGI_HIDDEN void mpgi_world_reserve(void); /* as in gc/world.h */
 MPGI_HIDDEN void mpgi_world_unreserve(void);
 MPGI_HIDDEN void mpgi_world_give_way(void);
+MPGI_HIDDEN void mpgi_abroad(bool yes); /* as in gc/world.h */
 /* On g0 with a P while the world stops: wait in place until it runs again. */
 MPGI_HIDDEN void mpgi_stop_here(struct mpg_m *mp);
 /* The same while the goroutine on whose stack it happens may be in a callback
@@ -754,7 +757,9 @@ MPGI_HIDDEN void mpgi_sigpreempt_restore(void);
 MPGI_HIDDEN bool mpgi_frames_are_user(const struct mpg_g *gp,
                                       struct mpgi_frame f);
 MPGI_HIDDEN void mpgi_text_init(void);
-MPGI_HIDDEN void mpgi_text_refresh(void);         /* sysmon */
+MPGI_HIDDEN void mpgi_text_refresh(void);      /* may wait for long */
+MPGI_HIDDEN void mpgi_text_refresh_soon(void); /* sysmon */
+MPGI_HIDDEN void mpgi_text_forked(void);
 MPGI_HIDDEN bool mpgi_text_is_user(uintptr_t pc); /* signal-safe */
 /* The same for many addresses of one range: *known, at first {0}. */
 MPGI_HIDDEN bool mpgi_text_is_user_again(struct mpgi_range *known,

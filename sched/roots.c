@@ -9,6 +9,8 @@
  *   g0's part, from the   (libc_call.S): arguments and locals of libc's are
  *   interrupted SP        there
  *   the SP at enter       in a system call: its thread goes on running
+ * A thread frozen on g0 because it was abroad (mpgi_abroad) is scanned as one
+ * that stopped there.
  */
 #include <sched/sched.h>
 
@@ -120,7 +122,7 @@ static void scan_g(const struct mpg_g *gp, struct visit *v) {
   case MPGI_G_DEAD: return;
   case MPGI_G_SYSCALL: scan_syscall(gp, v); return;
   case MPGI_G_RUNNING:
-    if (mp && atomic_load(&mp->stop) == MPGI_M_FROZEN) {
+    if (mp && atomic_load(&mp->stop) == MPGI_M_FROZEN && !mp->abroad) {
       scan_frozen(gp, mp, v);
       return;
     }
@@ -132,11 +134,22 @@ static void scan_g(const struct mpg_g *gp, struct visit *v) {
 
 /* ---- threads ---- */
 
+static void scan_abroad(const struct mpg_m *mp, struct visit *v) {
+  struct mpgi_sigregs r;
+  mpgi_arch_sigregs(mp->frozen_uc, &r);
+  mpgi_arch_sigregs_words(mp->frozen_uc, v->fn, v->arg);
+  MPG_ASSERT(r.sp >= mp->g0_lo && r.sp < mp->g0_sp);
+  uintptr_t sp = (r.sp - MPGI_RED_ZONE_BYTES) & ~(uintptr_t) 7;
+  v->fn(v->arg, (const void *) sp, (const void *) mp->g0_sp);
+}
+
 /* On g0 nobody stops while it uses a parked goroutine's stack; what is left
  * of such uses in old frames would pin it for nothing. */
 static void scan_m(const struct mpg_m *mp, struct visit *v) {
-  if (mpgi_m_stopped_on_g0(atomic_load(&mp->stop)))
+  uint32_t stop = atomic_load(&mp->stop);
+  if (mpgi_m_stopped_on_g0(stop))
     v->fn(v->arg, (const void *) mp->stop_sp, (const void *) mp->g0_sp);
+  if (stop == MPGI_M_FROZEN && mp->abroad) scan_abroad(mp, v);
   if (mp->thread_pointer) mpgi_os_tls_words(mp->thread_pointer, visit_words, v);
 }
 
@@ -228,6 +241,7 @@ const struct mpgi_world mpgi_world = {
     .reserve = mpgi_world_reserve,
     .unreserve = mpgi_world_unreserve,
     .give_way = mpgi_world_give_way,
+    .abroad = mpgi_abroad,
     .root_jobs = root_jobs,
     .root_job = root_job,
     .recruit = mpgi_stw_recruit,

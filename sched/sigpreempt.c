@@ -14,9 +14,10 @@
  *
  * C library functions called through stubs run on g0, too (libc_call.S): with
  * tls.libc set, and PC outside mpg_rt_text, g0 is in foreign code, which is
- * frozen where it is.  A handler of the application's, on the signal stack,
- * that interrupted either sort of code on g0 counts as the runtime: nobody
- * knows which part of g0 is live.
+ * frozen where it is.  So is the runtime itself while it is abroad, that is,
+ * may wait for locks of the dynamic linker's [stw.abroad].  A handler of the
+ * application's, on the signal stack, that interrupted either sort of code on
+ * g0 counts as the runtime: nobody knows which part of g0 is live.
  *
  * Async safe point: preemption not disabled; a buffer for the extended state;
  * room on the stack; PC in user text, or in a leaf of libc's that user code
@@ -182,15 +183,18 @@ static bool async_safe_point(const struct mpg_m *mp, const struct mpg_g *gp,
 
 static bool in_runtime(const struct mpg_m *mp, const struct mpgi_sigregs *r) {
   if (mpgi_arch_pc_in_rt(r->pc)) return true;
-  if (r->sp >= mp->g0_lo && r->sp < mp->g0_hi) return !mpgi_tls_libc();
+  if (r->sp >= mp->g0_lo && r->sp < mp->g0_hi)
+    return !mpgi_tls_libc() && !mp->abroad;
   return mpgi_m_on_gsignal(mp, r->sp) && !mpgi_tls_g();
 }
 
 /* Foreign code may hold a lock that somebody needs after mpg_run; one that is
  * blocked in the kernel will not give it up soon. */
-static bool may_freeze_at_exit(const struct mpgi_sigregs *r, void *ucontext) {
+static bool may_freeze_at_exit(const struct mpg_m *mp,
+                               const struct mpgi_sigregs *r, void *ucontext) {
   int64_t asked = mpgi_stw.requested_at;
-  return mpgi_text_is_user(r->pc) || mpgi_arch_in_syscall(ucontext) ||
+  bool free = !mp->abroad && mpgi_text_is_user(r->pc);
+  return free || mpgi_arch_in_syscall(ucontext) ||
          mpgi_os_now() - asked > MPGI_EXIT_GRACE_NS;
 }
 
@@ -199,6 +203,21 @@ static bool may_freeze_at_exit(const struct mpgi_sigregs *r, void *ucontext) {
 static bool freeze_at_once(const struct mpg_g *gp) {
   return mpgi_stw.helpers == 0 && mpgi_stw.reason != MPGI_STOP_EXIT &&
          !(atomic_load(&gp->ctx.preempt) & MPGI_PREEMPT_SLICE);
+}
+
+/* Nothing to be switched out; there may be no goroutine at all. */
+static void sig_abroad(struct mpg_m *mp, void *ucontext) {
+  struct mpgi_sigregs r;
+  mpgi_arch_sigregs(ucontext, &r);
+  if (in_runtime(mp, &r)) return; /* a handler of the application's */
+  bool exiting = atomic_load(&mpgi_sched.exiting);
+  if ((exiting || mpgi_stw.reason == MPGI_STOP_EXIT) &&
+      !may_freeze_at_exit(mp, &r, ucontext))
+    return;
+  if (exiting)
+    mpgi_freeze_for_ever_sig(mp);
+  else if (mp->p && mpgi_stw_waiting())
+    mpgi_freeze_sig(mp, ucontext);
 }
 
 static void sig_running(struct mpg_m *mp, struct mpg_g *gp, void *ucontext) {
@@ -226,7 +245,8 @@ static void sig_running(struct mpg_m *mp, struct mpg_g *gp, void *ucontext) {
   }
   mpgi_arch_guard_set(MPGI_GUARD_POISON);
   if (!stopping) return;
-  if (mpgi_stw.reason == MPGI_STOP_EXIT && !may_freeze_at_exit(&r, ucontext))
+  if (mpgi_stw.reason == MPGI_STOP_EXIT &&
+      !may_freeze_at_exit(mp, &r, ucontext))
     return;
   mpgi_freeze_sig(mp, ucontext);
 }
@@ -238,7 +258,7 @@ static void sig_exiting(struct mpg_m *mp, void *ucontext) {
   if (!in_call && in_runtime(mp, &r)) return;
   if (mp->attached)
     mpgi_attached_cut_sig(mp);
-  else if (may_freeze_at_exit(&r, ucontext))
+  else if (may_freeze_at_exit(mp, &r, ucontext))
     mpgi_freeze_for_ever_sig(mp);
 }
 
@@ -270,8 +290,11 @@ static void on_sigurg(int sig, void *siginfo, void *ucontext) {
     mpgi_os_yield(); /* to sysmon, which then asks us (alarm.c) */
   if (mpgi_dying_sig(mp, ucontext)) return;
   struct mpg_g *gp = mp->curg;
-  if (!gp) return;
-  if (atomic_load(&mpgi_sched.exiting))
+  if (mp->abroad)
+    sig_abroad(mp, ucontext);
+  else if (!gp)
+    return;
+  else if (atomic_load(&mpgi_sched.exiting))
     sig_exiting(mp, ucontext);
   else if (mp->p)
     sig_running(mp, gp, ucontext);

@@ -139,6 +139,21 @@ void mpgi_world_give_way(void) {
   if (atomic_load(&mpgi_sched.exiting) && mp && !mp->p) mpgi_m_exit(mp);
 }
 
+/* [stw.abroad] A thread on g0 that wants a lock of the dynamic linker's waits
+ * for a holder of any sort: a callback or a constructor that stops the world,
+ * too.  So it must be possible to stop it there: the handler freezes it, as
+ * code that isn't the runtime's (sigpreempt.c). */
+void mpgi_abroad(bool yes) {
+  struct mpg_m *mp = mpgi_tls_m();
+  if (!mp) return; /* no stop waits for this thread */
+  MPG_ASSERT(mp->abroad != yes);
+  MPG_ASSERT_INTERNAL(mpgi_lockrank_held() == 0);
+  atomic_signal_fence(memory_order_seq_cst);
+  mp->abroad = yes;
+  atomic_signal_fence(memory_order_seq_cst);
+  if (!yes && atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
+}
+
 /* ---- whose turn it is [stw.turn] ---- */
 
 void mpgi_turn_reset(uint32_t held) {
@@ -497,7 +512,8 @@ void mpgi_freeze_sig(struct mpg_m *mp, void *ucontext) {
       seq = atomic_load(&mpgi_stw.seq);
     }
   }
-  if (atomic_load(&mpgi_sched.exiting) && !mp->attached)
+  bool amid_a_call = !mp->attached || mp->abroad;
+  if (atomic_load(&mpgi_sched.exiting) && amid_a_call)
     mpgi_freeze_for_ever_sig(mp);
   MPGI_CHAOS();
   mp->frozen_uc = NULL;

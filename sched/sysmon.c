@@ -595,7 +595,7 @@ static void round_of_duty(struct sysmon *s) {
     mpgi_checkdead_again();
   }
   if (s->now >= s->next_text) {
-    mpgi_text_refresh();
+    mpgi_text_refresh_soon();
     mpgi_os_signal_onstack_all(); /* handlers that others installed */
     s->next_text = s->now + TEXT_EVERY_NS;
   }

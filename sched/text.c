@@ -7,8 +7,14 @@
  * runtime  entry stubs (mpg_rt_text); asked with mpgi_arch_pc_in_rt
  *
  * The table is an immutable snapshot behind a pointer, read by signal
- * handlers.  sysmon makes a new one when the dynamic linker reports a change;
- * old ones are kept (they are small, and loading libraries is rare).
+ * handlers.  A new one is made when the dynamic linker reports a change; old
+ * ones are kept (they are small, and loading libraries is rare).
+ *
+ * [text.lister] Making one takes the dynamic linker's lock, which a callback of
+ * the program's may hold for as long as it likes.  sysmon can't wait for that:
+ * nobody would be preempted.  So it wakes a thread that does.  Who declares a
+ * library waits for the lock abroad, without text_lock: what was collected is
+ * published unless something newer has been.
  *
  * A statically linked libc would be in the main program's range: then nothing
  * counts as user text, and loops are stopped by freezing only.
@@ -39,9 +45,9 @@ struct mpgi_text_table {
 
 static _Atomic(struct mpgi_text_table *) current;
 static struct mpgi_mutex text_lock = MPGI_MUTEX_INIT(MPGI_RANK_TEXT);
-static struct mpgi_range declared[64];          /* text_lock */
-static size_t ndeclared;                        /* text_lock */
-static unsigned long long seen_adds, seen_subs; /* text_lock */
+static struct mpgi_range declared[64];  /* text_lock */
+static size_t ndeclared;                /* text_lock */
+static unsigned long long seen_changes; /* text_lock */
 
 /* ---- lookup: signal-safe ---- */
 
@@ -124,7 +130,7 @@ bool mpgi_text_is_foreign(uintptr_t pc) {
 struct collect {
   struct text_range *out;
   size_t n;
-  unsigned long long adds, subs;
+  unsigned long long changes; /* objects that came, and that went, so far */
   size_t objects;
 };
 
@@ -153,7 +159,7 @@ static int collect_object(struct dl_phdr_info *info, size_t size, void *arg) {
   struct collect *c = arg;
   bool main_program = c->objects++ == 0;
   if (size >= offsetof(struct dl_phdr_info, dlpi_subs) + sizeof info->dlpi_subs)
-    c->adds = info->dlpi_adds, c->subs = info->dlpi_subs;
+    c->changes = info->dlpi_adds + info->dlpi_subs;
   /* Not a function that has a stub in the program (libc.def). */
   uintptr_t libc = (uintptr_t) gnu_get_libc_version;
   for (int i = 0; c->out && i < info->dlpi_phnum; i++) {
@@ -165,54 +171,110 @@ static int collect_object(struct dl_phdr_info *info, size_t size, void *arg) {
     r.eh_hdr = eh_hdr_of(info);
     r.offset = ph->p_offset;
     r.path = main_program ? "/proc/self/exe" : info->dlpi_name;
-    r.user = (main_program && !has_libc) || is_declared(lo);
+    r.user = main_program && !has_libc;
     collect_range(c, r);
   }
   return 0;
 }
 
-static int rebuild_locked(void) {
+static void collect(struct collect *c) {
+  mpgi_abroad(true);
+  dl_iterate_phdr(collect_object, c);
+  mpgi_abroad(false);
+}
+
+/* false: c is older than the current table. */
+static bool publish_locked(struct mpgi_text_table *t, const struct collect *c) {
+  if (c->changes < seen_changes) return false;
+  t->n = c->n;
+  for (size_t i = 0; i < t->n; i++)
+    t->range[i].user |= is_declared(t->range[i].lo);
+  seen_changes = c->changes;
+  atomic_store_explicit(&current, t, memory_order_release);
+  return true;
+}
+
+/* With what has been declared until now. */
+static int rebuild(void) {
   struct mpgi_text_table *t =
       mpgi_fixmem_alloc(sizeof *t + TEXT_MAX * sizeof t->range[0], 0);
   if (!t) return -ENOMEM;
-  struct collect c = {.out = t->range};
-  dl_iterate_phdr(collect_object, &c);
-  t->n = c.n;
-  seen_adds = c.adds;
-  seen_subs = c.subs;
-  atomic_store_explicit(&current, t, memory_order_release);
+  for (bool published = false; !published;) {
+    struct collect c = {.out = t->range};
+    collect(&c);
+    MPGI_CHAOS();
+    mpgi_mutex_lock(&text_lock);
+    published = publish_locked(t, &c);
+    mpgi_mutex_unlock(&text_lock);
+  }
   return 0;
 }
 
 void mpgi_text_init(void) {
-  mpgi_mutex_lock(&text_lock);
-  rebuild_locked();
-  mpgi_mutex_unlock(&text_lock);
+  rebuild();
   mpgi_leaf_init();
 }
 
 void mpgi_text_refresh(void) {
   struct collect c = {0};
-  dl_iterate_phdr(collect_object, &c);
+  collect(&c);
   mpgi_mutex_lock(&text_lock);
-  if (c.adds != seen_adds || c.subs != seen_subs) rebuild_locked();
+  bool changed = c.changes != seen_changes;
   mpgi_mutex_unlock(&text_lock);
+  if (changed) rebuild();
+}
+
+/* ---- the thread that looks for changes [text.lister] ---- */
+
+#define LISTER_STACK_BYTES ((size_t) 64 << 10)
+
+/* STARTED: it sleeps, or is about to. */
+enum { LISTER_NONE, LISTER_STARTED, LISTER_ASKED };
+static _Atomic uint32_t lister;
+
+static void list(void *arg) {
+  (void) arg;
+  mpgi_fixmem_outside(); /* no stop waits for this thread */
+  for (;;) {
+    if (atomic_load(&lister) == LISTER_STARTED)
+      mpgi_os_futex_wait(&lister, LISTER_STARTED, -1);
+    MPGI_CHAOS();
+    if (atomic_exchange(&lister, LISTER_STARTED) == LISTER_ASKED)
+      mpgi_text_refresh();
+  }
+}
+
+/* Asked again before it came back, it looks once more, or is stuck. */
+void mpgi_text_refresh_soon(void) {
+  uint32_t was = atomic_exchange(&lister, LISTER_ASKED);
+  if (was == LISTER_STARTED) mpgi_os_futex_wake(&lister, 1);
+  if (was == LISTER_NONE &&
+      mpgi_os_thread_start(list, NULL, LISTER_STACK_BYTES, "mpg-text") != 0)
+    atomic_store(&lister, LISTER_NONE); /* next time, then */
+}
+
+void mpgi_text_forked(void) { atomic_store(&lister, LISTER_NONE); }
+
+/* ---- declaring ---- */
+
+static int declare_locked(const struct mpgi_range *r, int n) {
+  for (int i = 0; i < n; i++) {
+    if (is_declared(r[i].lo)) continue;
+    if (ndeclared == sizeof declared / sizeof *declared) return -ENOMEM;
+    declared[ndeclared++] = r[i];
+  }
+  return 0;
 }
 
 int mpgi_text_add_g0(const void *addr) {
   struct mpgi_range r[8];
   if (!addr) return -EINVAL;
-  int n = mpgi_os_text_of(addr, r, 8), err = 0;
+  mpgi_abroad(true);
+  int n = mpgi_os_text_of(addr, r, 8);
+  mpgi_abroad(false);
   if (n <= 0) return -EINVAL;
   mpgi_mutex_lock(&text_lock);
-  for (int i = 0; i < n && !err; i++) {
-    if (is_declared(r[i].lo)) continue;
-    if (ndeclared == sizeof declared / sizeof *declared)
-      err = -ENOMEM;
-    else
-      declared[ndeclared++] = r[i];
-  }
-  if (!err) err = rebuild_locked();
+  int err = declare_locked(r, n);
   mpgi_mutex_unlock(&text_lock);
-  return err;
+  return err ? err : rebuild();
 }

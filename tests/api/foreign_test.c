@@ -249,7 +249,7 @@ static int collect(struct dl_phdr_info *info, size_t bytes, void *count) {
   return *(int *) count == 3;
 }
 
-/* The linker's lock is held, but nobody else wants it (docs/guide.md). */
+/* With the linker's lock; beside others who want it: sched_linker_test.c. */
 static void so_may_who_lists_objects(void *arg) {
   (void) arg;
   int count = 0;

@@ -2,8 +2,8 @@
  *
  * A collection lists the loaded objects under the dynamic linker's lock before
  * it stops the world.  Whoever holds that lock may be frozen in place by a
- * stop for another reason, which waits for the collecting thread, too: that
- * must not happen while it wants the lock.
+ * stop for another reason, which waits for the collecting thread, too: so that
+ * one must be frozen as well while it wants the lock.
  */
 #include <dlfcn.h>
 #include <limits.h>

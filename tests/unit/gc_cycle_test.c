@@ -292,7 +292,7 @@ static void own_variables_are_no_roots(void **state) {
   uintptr_t lo = (uintptr_t) mpgi_noroot_start;
   uintptr_t hi = (uintptr_t) mpgi_noroot_stop;
   assert_true((uintptr_t) &mpgi_heap >= lo && (uintptr_t) &mpgi_heap < hi);
-  assert_int_equal(mpgi_roots_prepare(), 0);
+  assert_int_equal(mpgi_roots_prepare(mpgi_roots_list()), 0);
   size_t n = mpgi_roots_pieces_stw();
   for (size_t i = 0; i < n; i++) {
     uintptr_t range[2];
