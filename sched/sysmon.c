@@ -122,7 +122,8 @@ static bool nobody_free(void) {
  * the thread that finds no P wakes it. */
 static int64_t first_timer(void) {
   int64_t first = mpgi_timers_first();
-  bool covered = first != INT64_MAX && atomic_load(&mpgi_sched.poller) &&
+  bool covered = first < INT64_MAX - POLLER_GRACE_NS &&
+                 atomic_load(&mpgi_sched.poller) &&
                  atomic_load(&mpgi_sched.poll_until) <= first;
   return covered ? first + POLLER_GRACE_NS : first;
 }
