@@ -122,26 +122,44 @@ func blockingWork() {
 	check(uint64(tasks))
 }
 
-func syscallWork() {
-	n := arg("n", 2000000)
-	var wrong uint64
-	parent, _, _ := syscall.RawSyscall(syscall.SYS_GETPPID, 0, 0, 0)
+// In batches, in turn: sched_latency_bench.c.
+const batch = 200
+
+//go:noinline
+func rawBatch(parent uintptr) (wrong uint64, ns int64) {
 	start := time.Now()
-	for i := 0; i < n; i++ {
+	for i := 0; i < batch; i++ {
 		if r, _, _ := syscall.RawSyscall(syscall.SYS_GETPPID, 0, 0, 0); r != parent {
 			wrong++
 		}
 	}
-	raw := time.Since(start)
-	start = time.Now()
-	for i := 0; i < n; i++ {
+	return wrong, time.Since(start).Nanoseconds()
+}
+
+//go:noinline
+func batchThrough(parent uintptr) (wrong uint64, ns int64) {
+	start := time.Now()
+	for i := 0; i < batch; i++ {
 		if r, _, _ := syscall.Syscall(syscall.SYS_GETPPID, 0, 0, 0); r != parent {
 			wrong++
 		}
 	}
-	through := time.Since(start)
-	print("raw_ns", float64(raw.Nanoseconds())/float64(n))
-	print("extra_ns", float64((through-raw).Nanoseconds())/float64(n))
+	return wrong, time.Since(start).Nanoseconds()
+}
+
+func syscallWork() {
+	var wrong uint64
+	var raw, extra samples
+	parent, _, _ := syscall.RawSyscall(syscall.SYS_GETPPID, 0, 0, 0)
+	for i := 0; i < arg("n", 2000000)/batch; i++ {
+		w1, first := rawBatch(parent)
+		w2, through := batchThrough(parent)
+		wrong += w1 + w2
+		raw = append(raw, float64(first)/batch)
+		extra = append(extra, float64(through-first)/batch)
+	}
+	print("raw_ns", raw.median())
+	print("extra_ns", extra.median())
 	check(wrong)
 }
 

@@ -78,6 +78,11 @@ func (s samples) quantile(q float64) float64 {
 	return s[i]
 }
 
+func (s samples) median() float64 {
+	sort.Float64s(s)
+	return s.quantile(0.5)
+}
+
 func (s samples) print(prefix string, unit float64) {
 	if len(s) == 0 {
 		return
