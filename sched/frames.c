@@ -57,10 +57,11 @@ static bool at_growth(const struct mpg_g *gp, struct mpgi_frame *f) {
   return true;
 }
 
-static bool at_syscall(const struct mpg_g *gp, struct mpgi_frame *f) {
-  if (!gp->syscall_pc) return false;
-  *f = (struct mpgi_frame){gp->syscall_pc, gp->syscall_sp + 56,
-                           gp->syscall_regs[5], true};
+static bool at_syscall(const struct mpg_m *mp, struct mpgi_frame *f) {
+  if (!mp || !mp->syscall.sp) return false;
+  const uintptr_t *w = mp->syscall.regs;
+  *f = (struct mpgi_frame){w[MPGI_SAVED_PC], mp->syscall.sp, w[MPGI_SAVED_RBP],
+                           true};
   return true;
 }
 
@@ -85,7 +86,7 @@ static bool begins(const struct mpg_g *gp, struct mpgi_frame *f) {
   if (mp && atomic_load(&mp->stop) == MPGI_M_FROZEN && mp->frozen_uc &&
       at_registers(gp, mp->frozen_uc, f))
     return true;
-  if (s == MPGI_G_SYSCALL) return at_syscall(gp, f);
+  if (s == MPGI_G_SYSCALL) return at_syscall(mp, f);
   if (gp->growing) return at_growth(gp, f);
   return gp->ctx.xsave ? at_preemption(gp, f) : at_thunk(gp, f);
 }

@@ -181,13 +181,8 @@ struct mpg_g {
   int64_t ready_at;         /* when tracked: ns when made runnable */
   const void *pthread_lock; /* the last; NULL: reported */
   struct mpgi_timer timer;
-  struct mpgi_segment *syscall_seg; /* at mpg_syscall_enter: scan from here */
-  uintptr_t syscall_sp;             /* in syscall_seg */
-  uintptr_t syscall_pc;             /* return address of mpg_syscall_enter */
-  struct mpgi_segment *syscall_dynamic; /* ctx.dynamic at that time */
-  uintptr_t syscall_regs[6]; /* callee-saved registers at mpg_syscall_enter */
 };
-_Static_assert(sizeof(struct mpg_g) <= 576 + 16 * MPGI_TSAN,
+_Static_assert(sizeof(struct mpg_g) <= 512 + 16 * MPGI_TSAN,
                "G leaves too little stack");
 
 /* A movable goroutine (g.c, move.c). */
@@ -307,8 +302,19 @@ enum mpgi_m_gone {
   MPGI_GONE_LOOSE,  /* an attached thread that goes on without the runtime */
 };
 
+/* Where a goroutine entered its system call: its thread goes on running, and
+ * only what is on its stack since then may be read.  Written by the thread
+ * before the goroutine's status says so. */
+enum { MPGI_SAVED_RBP = 5, MPGI_SAVED_PC };
+struct mpgi_syscall {
+  uintptr_t regs[7]; /* a thunk's frame: callee-saved ones, return address */
+  uintptr_t sp;      /* above that: in seg */
+  struct mpgi_segment *seg, *dynamic; /* as in ctx */
+};
+
 struct mpg_m {
   struct mpgi_xsave *xsave_free; /* itself, signal handler reads */
+  struct mpgi_syscall syscall;   /* itself: of curg */
   int64_t id;
   int tid;
   int cpu_clock;
@@ -369,6 +375,8 @@ static inline bool mpgi_m_on_gsignal(const struct mpg_m *mp, uintptr_t sp) {
          MPGI_GSIGNAL_BYTES + (uintptr_t) mpgi_os_page_bytes;
 }
 _Static_assert(offsetof(struct mpg_m, xsave_free) == 0, "M_XSAVE_FREE");
+_Static_assert(offsetof(struct mpg_m, syscall.regs) == 8, "M_SYSCALL_REGS");
+_Static_assert(offsetof(struct mpg_m, syscall.sp) == 64, "M_SYSCALL_SP");
 
 struct mpgi_gqueue {
   struct mpg_g *head, *tail;

@@ -163,6 +163,25 @@ MPGI_HOT void mpgi_hot_put_next_and_wake(struct mpg_p *pp, struct mpg_g *gp,
     mpgi_wake_for_next(pp, kicked);
 }
 
+/* ---- Ps come and go (p.c) ---- */
+
+MPGI_HOT void mpgi_hot_p_acquire(struct mpg_m *mp, struct mpg_p *pp) {
+  MPG_ASSERT(!mp->p && pp);
+  atomic_store_explicit(&pp->handed, NULL, memory_order_relaxed);
+  mp->p = pp;
+  pp->m = mp;
+  mpgi_tls_cache_set(pp->cache);
+}
+
+MPGI_HOT struct mpg_p *mpgi_hot_p_release(struct mpg_m *mp) {
+  struct mpg_p *pp = mp->p;
+  MPG_ASSERT(pp && pp->m == mp);
+  mpgi_tls_cache_set(NULL);
+  mp->p = NULL;
+  pp->m = NULL;
+  return pp;
+}
+
 /* ---- leaving (proc.c) ---- */
 
 /* For good: nothing of it is saved. */

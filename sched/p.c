@@ -20,6 +20,8 @@
 
 #include <sched/gmp.h>
 
+#include <sched/hot.h>
+
 static void p_status_set(struct mpg_p *pp, enum mpgi_p_status from,
                          enum mpgi_p_status to) {
   MPG_VERIFY(atomic_load_explicit(&pp->status, memory_order_relaxed) == from);
@@ -27,22 +29,13 @@ static void p_status_set(struct mpg_p *pp, enum mpgi_p_status from,
 }
 
 void mpgi_p_acquire(struct mpg_m *mp, struct mpg_p *pp) {
-  MPG_ASSERT(!mp->p && pp);
   MPG_ASSERT(atomic_load(&pp->status) == MPGI_P_RUNNING ||
              atomic_load(&pp->status) == MPGI_P_GCSTOP);
-  atomic_store_explicit(&pp->handed, NULL, memory_order_relaxed);
-  mp->p = pp;
-  pp->m = mp;
-  mpgi_tls_cache_set(pp->cache);
+  mpgi_hot_p_acquire(mp, pp);
 }
 
 struct mpg_p *mpgi_p_release(struct mpg_m *mp) {
-  struct mpg_p *pp = mp->p;
-  MPG_ASSERT(pp && pp->m == mp);
-  mpgi_tls_cache_set(NULL);
-  mp->p = NULL;
-  pp->m = NULL;
-  return pp;
+  return mpgi_hot_p_release(mp);
 }
 
 void mpgi_p_die_locked(struct mpg_p *pp) {

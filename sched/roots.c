@@ -73,16 +73,17 @@ static void scan_frozen(const struct mpg_g *gp, const struct mpg_m *mp,
   mpgi_stack_ranges(&gp->ctx, sp, visit_words, v);
 }
 
-static void scan_syscall(const struct mpg_g *gp, struct visit *v) {
+static void scan_syscall(const struct mpg_g *gp, const struct mpg_m *mp,
+                         struct visit *v) {
   /* Its thread runs: only what was fixed at mpg_syscall_enter may be read. */
-  struct mpgi_context at = {.seg = gp->syscall_seg,
-                            .dynamic = gp->syscall_dynamic};
-  visit_words(v, gp->syscall_regs, gp->syscall_regs + 6);
+  const struct mpgi_syscall *s = &mp->syscall;
+  struct mpgi_context at = {.seg = s->seg, .dynamic = s->dynamic};
+  visit_words(v, s->regs, s->regs + MPGI_SAVED_PC);
   if (gp->attached) {
-    scan_thread_stack(gp, gp->syscall_sp, v);
+    scan_thread_stack(gp, s->sp, v);
     return;
   }
-  mpgi_stack_ranges(&at, gp->syscall_sp, visit_words, v);
+  mpgi_stack_ranges(&at, s->sp, visit_words, v);
 }
 
 /* Swapped out: the image instead of the stack. */
@@ -116,11 +117,12 @@ static void scan_locals(const struct mpgi_locals *t, struct visit *v) {
 static void scan_g(const struct mpg_g *gp, struct visit *v) {
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
   const struct mpg_m *mp = gp->m;
+  atomic_thread_fence(memory_order_acquire); /* [syscall.m] */
   if (mpgi_g_status(gp) != MPGI_G_DEAD) scan_locals(gp->locals, v);
   switch (mpgi_g_status(gp)) {
   case MPGI_G_IDLE:
   case MPGI_G_DEAD: return;
-  case MPGI_G_SYSCALL: scan_syscall(gp, v); return;
+  case MPGI_G_SYSCALL: scan_syscall(gp, mp, v); return;
   case MPGI_G_RUNNING:
     if (mp && atomic_load(&mp->stop) == MPGI_M_FROZEN && !mp->abroad) {
       scan_frozen(gp, mp, v);

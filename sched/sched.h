@@ -35,7 +35,9 @@ MPGI_HIDDEN int mpgi_num_goroutines_g0(void);
 MPGI_HIDDEN void mpgi_preempt_disable_g0(void);
 MPGI_HIDDEN void mpgi_preempt_enable_g0(void);
 MPGI_HIDDEN void mpgi_syscall_enter_g0(void);
+MPGI_HIDDEN void mpgi_syscall_entered_g0(void);
 MPGI_HIDDEN void mpgi_syscall_exit_g0(void);
+MPGI_HIDDEN void mpgi_syscall_back_g0(void);
 MPGI_HIDDEN int mpgi_thread_attach_g0(void);
 MPGI_HIDDEN int mpgi_thread_detach_g0(void);
 /* The rest of mpg_thread_detach, on the thread's own stack. */
@@ -111,6 +113,12 @@ MPGI_HIDDEN int mpgi_thunk_thread_attach(void);
 MPGI_HIDDEN int mpgi_thunk_thread_detach(void);
 MPGI_HIDDEN int mpgi_thunk_local_set_slow(uint64_t id, void *value);
 MPGI_HIDDEN void *mpgi_thunk_local_get_slow(uint64_t id);
+MPGI_HIDDEN void mpgi_thunk_syscall_exit(void);
+MPGI_HIDDEN void mpgi_thunk_syscall_back(void);
+struct mpg_g;
+struct mpg_m;
+MPGI_HIDDEN unsigned mpgi_syscall_enter_here(struct mpg_g *gp,
+                                             struct mpg_m *mp);
 /* A stub was called on a thread without a goroutine. */
 MPGI_HIDDEN _Noreturn void mpgi_stub_misuse(const char *what);
 MPGI_HIDDEN void mpgi_thunk_chan_send(mpg_chan *c, const void *elem);

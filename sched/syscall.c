@@ -15,6 +15,22 @@
  * The collector scans a goroutine in a system call from the SP saved at
  * enter, and the callee-saved registers as they were then.
  *
+ * [syscall.m] They are in its M, which a thread that comes back without a P
+ * leaves, world or no world.  So it is the goroutine's from before its status
+ * says so until after it doesn't, and who may not stop that thread reads the M
+ * first.  What the M remembers stays until its next call, which needs a P.
+ *
+ * [syscall.here] Most calls don't switch to g0: entry stubs do the same steps
+ * on the goroutine's stack when nothing is wanted of it, and leave the rest to
+ * thunks.  A signal that finds the thread in a stub finds the runtime: with a
+ * P it leaves its request in the flag and the guard word, and exit's last look
+ * at waiting comes after that of any handler that found none.
+ *
+ * The locked instructions, one each way, are not what a call costs: beside the
+ * kernel's entry, which waits for what is under way, both together are 1 ns.
+ * So a plain store on the way in, with membarrier on the side of the takers,
+ * gains nothing (measured).
+ *
  * Source: Go proc.go (entersyscall, exitsyscall).
  */
 #include <sched/sched.h>
@@ -23,9 +39,18 @@
 
 #include <sched/gmp.h>
 
+#include <sched/hot.h>
+
 /* So many system calls in a row lasted until sysmon took the P. */
 #define TAKEN_OFTEN 3
 #define SHORT_NS (20 * 1000)
+
+/* Nothing is wanted of it, and nobody watches. */
+MPGI_HOT bool undisturbed(const struct mpg_m *mp, const struct mpg_g *gp) {
+  return MPGI_LIKELY(
+      atomic_load_explicit(&gp->ctx.preempt, memory_order_relaxed) == 0 &&
+      !mp->attached && !mpgi_trace_is_on() && mpgi_opt.chaos == 0);
+}
 
 static bool blocks_often(struct mpg_p *pp) {
   return atomic_load_explicit(&pp->taken, memory_order_relaxed) >=
@@ -45,25 +70,45 @@ static void judge_handoff(struct mpg_m *mp, struct mpg_p *old) {
   mp->handed_at = 0;
 }
 
+/* ---- entering ---- */
+
+MPGI_HOT void count_call(struct mpg_p *pp) {
+  uint32_t tick = atomic_load_explicit(&pp->syscalltick, memory_order_relaxed);
+  atomic_store_explicit(&pp->syscalltick, tick + 1, memory_order_relaxed);
+}
+
+/* Where it is, is remembered but for the segment. */
+MPGI_HOT void p_leave(struct mpg_m *mp, struct mpg_g *gp) {
+  mp->syscall.seg = gp->ctx.seg;
+  mp->syscall.dynamic = gp->ctx.dynamic;
+  mp->old_p = mpgi_hot_p_release(mp);
+  mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_SYSCALL);
+  count_call(mp->old_p);
+}
+
+MPGI_HOT bool sysmon_is_drowsy(void) {
+  return MPGI_UNLIKELY(atomic_load(&mpgi_sched.sysmon_drowsy));
+}
+
+/* P's status says that it is loose: who waits for that? */
+void mpgi_syscall_entered_g0(void) {
+  struct mpg_p *pp = mpgi_tls_m()->old_p;
+  /* [sysmon.drowsy] */
+  if (sysmon_is_drowsy() && work_waits(pp)) mpgi_sysmon_rouse();
+  MPGI_CHAOS();
+  if (mpgi_stw_waiting()) mpgi_stw_take_syscall(pp);
+}
+
 void mpgi_syscall_enter_g0(void) {
   struct mpg_g *gp = mpgi_current_g("mpg_syscall_enter");
   struct mpg_m *mp = gp->m;
   struct mpg_p *pp = mp->p;
   if (!pp) mpgi_fatal("mpg_syscall_enter inside mpg_syscall_enter");
-  /* The thunk's frame (thunks.S) will be overwritten when it returns. */
-  memcpy(gp->syscall_regs, (const void *) gp->ctx.sp, sizeof gp->syscall_regs);
-  gp->syscall_sp = gp->ctx.sp;
-  gp->syscall_pc = ((const uintptr_t *) gp->ctx.sp)[6];
-  gp->syscall_seg = gp->ctx.seg;
-  gp->syscall_dynamic = gp->ctx.dynamic;
+  /* The thunk's frame will be overwritten when it returns. */
+  memcpy(mp->syscall.regs, (const void *) gp->ctx.sp, sizeof mp->syscall.regs);
+  mp->syscall.sp = gp->ctx.sp + sizeof mp->syscall.regs;
   MPGI_TRACE(mp, SYSCALL_ENTER, gp, 0, 0);
-  mp->old_p = mpgi_p_release(mp);
-  MPGI_CHAOS();
-  mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_SYSCALL);
-  atomic_store_explicit(
-      &pp->syscalltick,
-      atomic_load_explicit(&pp->syscalltick, memory_order_relaxed) + 1,
-      memory_order_relaxed);
+  p_leave(mp, gp);
   if (MPGI_UNLIKELY(blocks_often(pp)) && !mp->attached) {
     mp->handed_at = mpgi_os_now();
     MPGI_TRACE_P(pp, P_RETAKE, 2);
@@ -72,21 +117,33 @@ void mpgi_syscall_enter_g0(void) {
   }
   MPGI_CHAOS();
   atomic_store(&pp->status, MPGI_P_SYSCALL);
-  /* [sysmon.drowsy] */
-  if (MPGI_UNLIKELY(atomic_load(&mpgi_sched.sysmon_drowsy)) && work_waits(pp))
-    mpgi_sysmon_rouse();
   MPGI_CHAOS();
-  if (mpgi_stw_waiting()) mpgi_stw_take_syscall(pp);
+  mpgi_syscall_entered_g0();
+}
+
+/* [syscall.here] Called by mpg_syscall_enter.  Returns what thunks.S says. */
+enum { NOT_HERE, DONE, G0_TOO };
+MPGI_RT_TEXT unsigned mpgi_syscall_enter_here(struct mpg_g *gp,
+                                              struct mpg_m *mp) {
+  struct mpg_p *pp = mp->p;
+  if (!pp || !undisturbed(mp, gp) ||
+      atomic_load_explicit(&pp->taken, memory_order_relaxed) >= TAKEN_OFTEN)
+    return NOT_HERE;
+  p_leave(mp, gp);
+  atomic_store(&pp->status, MPGI_P_SYSCALL);
+  return sysmon_is_drowsy() || mpgi_stw_waiting() ? G0_TOO : DONE;
 }
 
 /* ---- leaving ---- */
 
-static bool take_old_p(struct mpg_m *mp, struct mpg_p *pp) {
+MPGI_HOT bool take_old_p(struct mpg_m *mp, struct mpg_p *pp) {
   uint32_t s = MPGI_P_SYSCALL;
-  return pp &&
-         atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_RUNNING) &&
-         (atomic_store_explicit(&pp->taken, 0, memory_order_relaxed),
-          mpgi_p_acquire(mp, pp), true);
+  if (!pp || !atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_RUNNING))
+    return false;
+  if (atomic_load_explicit(&pp->taken, memory_order_relaxed))
+    atomic_store_explicit(&pp->taken, 0, memory_order_relaxed);
+  mpgi_hot_p_acquire(mp, pp);
+  return true;
 }
 
 /* The P was taken: its old one if idle, or any idle one. */
@@ -105,14 +162,23 @@ static bool take_idle_p(struct mpg_m *mp, struct mpg_p *old) {
 static void exit_without_p(struct mpg_m *mp, struct mpg_g *gp) {
   gp->ctx.pc = (uintptr_t) mpgi_resume_thunk;
   gp->ctx.ret = 0;
-  mpgi_drop_g(mp, gp);
-  MPGI_CHAOS();
   mpgi_g_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNABLE);
+  MPGI_CHAOS();
+  atomic_thread_fence(memory_order_release); /* [syscall.m] */
+  mpgi_drop_g(mp, gp);
   MPGI_TRACE_READY(mp, G_WAKE, gp);
   mpgi_ready_globally(gp); /* a P may have become idle meanwhile */
   MPGI_CHAOS();
   if (!mp->locked_g) mpgi_m_stop(mp);
   mpgi_schedule(mp);
+}
+
+/* The goroutine has its P back; what may be wanted of it? */
+void mpgi_syscall_back_g0(void) {
+  struct mpg_m *mp = mpgi_tls_m();
+  while (mpgi_stw_waiting()) mpgi_stop_here(mp);
+  if (mp->p->retire)
+    atomic_fetch_or(&mp->curg->ctx.preempt, MPGI_PREEMPT_SLICE);
 }
 
 void mpgi_syscall_exit_g0(void) {
@@ -131,17 +197,37 @@ void mpgi_syscall_exit_g0(void) {
     if (MPGI_UNLIKELY(mp->handed_at != 0)) judge_handoff(mp, old);
     if (!take_old_p(mp, old) && !take_idle_p(mp, old)) exit_without_p(mp, gp);
   }
-  atomic_store_explicit(
-      &mp->p->syscalltick,
-      atomic_load_explicit(&mp->p->syscalltick, memory_order_relaxed) + 1,
-      memory_order_relaxed);
+  count_call(mp->p);
   MPGI_CHAOS();
   mpgi_g_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNING);
   MPGI_TRACE(mp, SYSCALL_EXIT, gp, 0, 0);
-  while (mpgi_stw_waiting()) mpgi_stop_here(mp);
+  mpgi_syscall_back_g0();
   /* While it was away the guard word may have been poisoned for nothing. */
   mpgi_arch_guard_set(gp->ctx.guard);
-  if (mp->p->retire) atomic_fetch_or(&gp->ctx.preempt, MPGI_PREEMPT_SLICE);
+}
+
+/* [syscall.here] */
+MPGI_HOT bool exit_here(struct mpg_m *mp, struct mpg_g *gp) {
+  if (mpgi_g_status(gp) != MPGI_G_SYSCALL || !undisturbed(mp, gp) ||
+      mp->handed_at || mpgi_stw_waiting() ||
+      atomic_load_explicit(&mpgi_sched.exiting, memory_order_relaxed))
+    return false;
+  mpgi_arch_guard_set(gp->ctx.guard);
+  if (!take_old_p(mp, mp->old_p)) return false;
+  mp->old_p = NULL;
+  count_call(mp->p);
+  mpgi_hot_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNING);
+  return true;
+}
+
+MPGI_RT_TEXT void mpg_syscall_exit(void) {
+  struct mpg_g *gp = mpgi_tls_g();
+  if (MPGI_UNLIKELY(!gp || !exit_here(gp->m, gp))) {
+    mpgi_thunk_syscall_exit();
+    return;
+  }
+  if (MPGI_UNLIKELY(mpgi_stw_waiting() || gp->m->p->retire))
+    mpgi_thunk_syscall_back();
 }
 
 void mpgi_call_begin(struct mpg_m *mp) {

@@ -38,6 +38,8 @@
 
 /* struct mpg_m: the part the assembler touches (sched/gmp.h) */
 #define M_XSAVE_FREE 0
+#define M_SYSCALL_REGS 8
+#define M_SYSCALL_SP 64
 
 #define GUARD_OFFSET 0x70
 #define GUARD_POISON 0x7ffffffffffff000

@@ -119,4 +119,41 @@ HIDDEN_FUNCTION(mpgi_goexit_entry)
 END_FUNCTION(mpgi_goexit_entry)
 END_FUNCTION(mpg_goexit)
 
+/* void mpg_syscall_enter(void): on the goroutine's stack if that will do.  What
+ * a thunk's frame says is put into the M, for the collector.
+ * mpgi_syscall_enter_here (sched/syscall.c) returns 0: it won't do; 1: done;
+ * 2: g0 has something to add. */
+    .hidden mpgi_syscall_enter_here
+    .hidden mpgi_thunk_syscall_enter
+    .hidden mpgi_thunk_syscall_entered
+FUNCTION(mpg_syscall_enter)
+    .cfi_startproc
+    TLS_BASE(%r11)
+    mov %fs:TLS_G(%r11), %rdi
+    test %rdi, %rdi
+    jz mpgi_thunk_syscall_enter
+    mov %fs:TLS_M(%r11), %rsi
+    mov (%rsp), %rax
+    lea 8(%rsp), %rcx
+    mov %r15, M_SYSCALL_REGS(%rsi)
+    mov %r14, M_SYSCALL_REGS+8(%rsi)
+    mov %r13, M_SYSCALL_REGS+16(%rsi)
+    mov %r12, M_SYSCALL_REGS+24(%rsi)
+    mov %rbx, M_SYSCALL_REGS+32(%rsi)
+    mov %rbp, M_SYSCALL_REGS+40(%rsi)
+    mov %rax, M_SYSCALL_REGS+48(%rsi)
+    mov %rcx, M_SYSCALL_SP(%rsi)
+    push %rbp
+    .cfi_adjust_cfa_offset 8
+    call mpgi_syscall_enter_here
+    pop %rbp
+    .cfi_adjust_cfa_offset -8
+    cmp $1, %eax
+    jne 1f
+    ret
+1:  jb mpgi_thunk_syscall_enter
+    jmp mpgi_thunk_syscall_entered
+    .cfi_endproc
+END_FUNCTION(mpg_syscall_enter)
+
 OBJECT_NOTES

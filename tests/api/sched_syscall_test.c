@@ -203,6 +203,91 @@ static void no_deadlock_is_seen_in_a_syscall(void *arg) {
   mpg_syscall_exit();
 }
 
+/* The only pointers to objects are in registers that calls preserve. */
+#define REGISTERS 5
+static uintptr_t hidden[REGISTERS];
+static void *kept[REGISTERS]; /* until they are in registers */
+static _Atomic uint32_t inside, collected;
+
+static __attribute__((noinline)) void hide_objects(mpg_weak **weak) {
+  for (int i = 0; i < REGISTERS; i++) {
+    kept[i] = mpg_alloc(64);
+    CHECK((weak[i] = mpg_weak_new(kept[i])) != NULL);
+    hidden[i] = ~(uintptr_t) kept[i];
+  }
+}
+
+/* Enters with the objects in registers, says so, leaves when *until isn't 0. */
+void enter_with_registers(const uintptr_t *masked, _Atomic uint32_t *says,
+                          _Atomic uint32_t *until);
+__asm__(
+    ".pushsection .text\n"
+    ".type enter_with_registers, @function\n"
+    "enter_with_registers:\n\t"
+    "push %rbp\n\t"
+    "mov %rsp, %rbp\n\t"
+    "push %rbx\n\t"
+    "push %r12\n\t"
+    "push %r13\n\t"
+    "push %r14\n\t"
+    "push %r15\n\t"
+    "push %rsi\n\t"
+    "push %rdx\n\t"
+    "sub $8, %rsp\n\t"
+    "mov (%rdi), %rbx\n\t"
+    "mov 8(%rdi), %r12\n\t"
+    "mov 16(%rdi), %r13\n\t"
+    "mov 24(%rdi), %r14\n\t"
+    "mov 32(%rdi), %r15\n\t"
+    "not %rbx\n\t"
+    "not %r12\n\t"
+    "not %r13\n\t"
+    "not %r14\n\t"
+    "not %r15\n\t"
+    "call mpg_syscall_enter@PLT\n\t"
+    "mov 16(%rsp), %rsi\n\t"
+    "mov 8(%rsp), %rdx\n\t"
+    "movl $1, (%rsi)\n"
+    "1:\n\t"
+    "pause\n\t"
+    "cmpl $0, (%rdx)\n\t"
+    "je 1b\n\t"
+    "call mpg_syscall_exit@PLT\n\t"
+    "add $24, %rsp\n\t"
+    "pop %r15\n\t"
+    "pop %r14\n\t"
+    "pop %r13\n\t"
+    "pop %r12\n\t"
+    "pop %rbx\n\t"
+    "pop %rbp\n\t"
+    "ret\n\t"
+    ".size enter_with_registers, . - enter_with_registers\n"
+    ".popsection");
+
+static void keep_in_registers(void *arg) {
+  hide_objects(arg);
+  enter_with_registers(hidden, &inside, &collected);
+  mpg_waitgroup_done(&done);
+}
+
+static void registers_keep_objects_alive(void *arg) {
+  (void) arg;
+  mpg_weak **weak = mpg_alloc(REGISTERS * sizeof *weak);
+  mpg_gomaxprocs(2);
+  for (int round = 0; round < 5; round++) {
+    atomic_store(&inside, 0);
+    atomic_store(&collected, 0);
+    mpg_waitgroup_add(&done, 1);
+    CHECK_GO(keep_in_registers, weak);
+    CHECK_EVENTUALLY(atomic_load(&inside));
+    memset(kept, 0, sizeof kept);
+    mpg_gc();
+    for (int i = 0; i < REGISTERS; i++) CHECK(mpg_weak_get(weak[i]) != NULL);
+    atomic_store(&collected, 1);
+    mpg_waitgroup_wait(&done);
+  }
+}
+
 static void max_threads_is_set_and_reported(void *arg) {
   (void) arg;
   int before = mpg_set_max_threads(5000);
@@ -220,6 +305,7 @@ static const struct check_case cases[] = {
     INSIDE(the_stack_grows_in_there),
     INSIDE(the_number_of_ps_changes_meanwhile),
     INSIDE(no_deadlock_is_seen_in_a_syscall),
+    INSIDE(registers_keep_objects_alive),
     INSIDE(max_threads_is_set_and_reported),
 };
 CHECK_MAIN(cases, 20)

@@ -27,6 +27,7 @@
 #define THAW_MIN_NS (100 * 1000)
 
 struct mpgi_sched mpgi_sched;
+struct mpgi_options mpgi_opt;
 
 #include <sched/p.c>
 #include <sched/status.c>
@@ -200,13 +201,26 @@ static void looper(int i) {
 
 /* ---- system calls ---- */
 
+/* thunks.S; by way of g0, as a goroutine of which something is wanted. */
+static void enter(int i, bool here) {
+  unsigned r = here ? mpgi_syscall_enter_here(&g[i], &m[i]) : 0;
+  if (r == 0) mpgi_syscall_enter_g0();
+  if (r == 2) mpgi_syscall_entered_g0();
+}
+void mpgi_thunk_syscall_exit(void) { mpgi_syscall_exit_g0(); }
+void mpgi_thunk_syscall_back(void) { mpgi_syscall_back_g0(); }
+
 static void call(int i, int times, bool blocks) {
   while (times--) {
     user_step();
-    mpgi_syscall_enter_g0();
+    bool here = explore_choose(2);
+    enter(i, here);
     explore_step("in the kernel");
     if (blocks) explore_await(disturbed, &(bool){false});
-    mpgi_syscall_exit_g0();
+    if (here)
+      mpg_syscall_exit();
+    else
+      mpgi_syscall_exit_g0();
     user_step();
     explore_step("user code");
     if (signalled[i]) handle_signal(&m[i]);
@@ -317,6 +331,7 @@ static void hide_rest(void) {
   struct mpgi_sched *s = &mpgi_sched;
   explore_constant(s->allp, sizeof s->allp);
   explore_constant(stack, sizeof stack);
+  explore_constant(&mpgi_opt, sizeof mpgi_opt);
   for (int i = 0; i < PS; i++) {
     explore_constant(&p[i].runq_head, (size_t) ((char *) (&p[i] + 1) -
                                                 (char *) &p[i].runq_head));
@@ -458,6 +473,9 @@ static const struct {
 } wrong[] = {
     {2,
      {"mpgi_syscall_enter_g0", EXPLORE_STORE, EXPLORE_RELAX, &p[0].status},
+     LATE},
+    {2,
+     {"mpgi_syscall_enter_here", EXPLORE_STORE, EXPLORE_RELAX, &p[0].status},
      LATE},
     {1, {"mpgi_stw_take_syscall", EXPLORE_CAS, EXPLORE_TEAR, NULL}, "n > 0"},
     {5,
