@@ -169,8 +169,10 @@ uint32_t mpgi_callers(uintptr_t *pc, uint32_t max) {
 void mpgi_frames_get(const struct mpg_g *gp, struct mpgi_pcs *out) {
   struct mpgi_frame f;
   *out = (struct mpgi_pcs){.n = 0};
-  if (mpgi_g_status(gp) == MPGI_G_RUNNABLE &&
-      gp->ctx.pc == (uintptr_t) mpgi_goroutine_start) {
+  if (mpgi_g_status(gp) == MPGI_G_COPYSTACK) {
+    out->more = true; /* half of it may be there */
+  } else if (mpgi_g_status(gp) == MPGI_G_RUNNABLE &&
+             gp->ctx.pc == (uintptr_t) mpgi_goroutine_start) {
     out->pc[out->n++] = (uintptr_t) gp->fn;
     out->exact = true;
   } else if (gp->ctx.seg && begins(gp, &f)) {

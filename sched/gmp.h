@@ -32,13 +32,13 @@
 
 /* ---- statuses (numbers are Go's: scheddetail prints them) ---- */
 enum mpgi_g_status {
-  MPGI_G_IDLE = 0,     /* block just made; on no list */
-  MPGI_G_RUNNABLE = 1, /* on a run queue, not running */
-  MPGI_G_RUNNING = 2,  /* m->curg of a thread that has a P */
-  MPGI_G_SYSCALL = 3,  /* m->curg of a thread that may have lost its P */
-  MPGI_G_WAITING = 4,  /* parked; somebody holds a pointer to ready it */
-  MPGI_G_DEAD = 6,     /* on a free list */
-  MPGI_G_COPYSTACK = 8,
+  MPGI_G_IDLE = 0,      /* block just made; on no list */
+  MPGI_G_RUNNABLE = 1,  /* on a run queue, not running */
+  MPGI_G_RUNNING = 2,   /* m->curg of a thread that has a P */
+  MPGI_G_SYSCALL = 3,   /* m->curg of a thread that may have lost its P */
+  MPGI_G_WAITING = 4,   /* parked; somebody holds a pointer to ready it */
+  MPGI_G_DEAD = 6,      /* on a free list */
+  MPGI_G_COPYSTACK = 8, /* its stack is being swapped out or in */
   MPGI_G_PREEMPTED = 9, /* stopped at a safe point in place: the world stops */
   MPGI_G_SCAN = 0x1000,
 };

@@ -15,7 +15,11 @@
  *   3. candidates that aren't pinned are swapped out (stack/home.c), in status
  *      copystack; references of the runtime then point into the image
  * Whoever resumes such a goroutine swaps its stack in, without a proof: nobody
- * could get one of its addresses while it was parked.
+ * could get one of its addresses while it was parked.  It is in status
+ * copystack then, too: on no queue, curg of an M with a P, which is on g0 and
+ * stops for nobody until it is over.  So the stopped world never has one; those
+ * who look without a stop (scheddetail, last words, gdb) see the status, and
+ * that its frames can't be had.
  *
  * A pinned goroutine is left alone for 1, 2, 4 ... cycles.
  *
@@ -276,10 +280,13 @@ void mpgi_move_end_stw(void) {
 void mpgi_move_in(struct mpgi_movable *mg) {
   struct mpg_g *gp = &mg->g;
   if (!mg->image) return;
+  mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_COPYSTACK);
+  MPGI_CHAOS();
   redirect_all(gp, (uintptr_t) mg->image, gp->ctx.seg->hi - gp->ctx.sp,
                gp->ctx.sp);
   mpgi_stack_swap_in(&gp->ctx, mg->image);
   mg->image = NULL;
+  mpgi_g_status_set(gp, MPGI_G_COPYSTACK, MPGI_G_RUNNING);
   atomic_fetch_add_explicit(&move.swapped_in, 1, memory_order_relaxed);
 }
 

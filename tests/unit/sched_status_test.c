@@ -26,8 +26,10 @@ static const struct {
     {MPGI_G_SYSCALL, MPGI_G_DEAD},       /* the run ends */
     {MPGI_G_WAITING, MPGI_G_RUNNABLE},   /* readied */
     {MPGI_G_WAITING, MPGI_G_DEAD},       /* the run ends */
-    {MPGI_G_WAITING, MPGI_G_COPYSTACK},  /* its stack moves */
-    {MPGI_G_COPYSTACK, MPGI_G_WAITING},  /* moved */
+    {MPGI_G_WAITING, MPGI_G_COPYSTACK},  /* its stack goes */
+    {MPGI_G_COPYSTACK, MPGI_G_WAITING},  /* it is gone */
+    {MPGI_G_RUNNING, MPGI_G_COPYSTACK},  /* it comes back */
+    {MPGI_G_COPYSTACK, MPGI_G_RUNNING},  /* it is back */
     {MPGI_G_PREEMPTED, MPGI_G_RUNNING},  /* the world goes on */
     {MPGI_G_PREEMPTED, MPGI_G_RUNNABLE}, /* and it was preempted meanwhile */
     {MPGI_G_PREEMPTED, MPGI_G_DEAD},     /* the run ends */
