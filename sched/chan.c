@@ -48,59 +48,18 @@ static inline void chan_lock(struct mpg_chan *c) {
   mpgi_chan_renew_locked(c);
 }
 
-/* ---- the buffer ---- */
-
-/* The first element, into elem; the first waiting sender's, if there is one,
- * takes its place: count doesn't change then, not even for a moment, because
- * it is read without the lock.  The slot is cleared otherwise, so that it
- * keeps nothing alive. */
-MPGI_HOT struct mpgi_waiter *buffer_get(struct mpg_chan *c, void *elem) {
-  void *first = mpgi_chan_slot(c, c->recv_at);
-  struct mpgi_waiter *w = mpgi_chanq_pop(&c->sendq);
-  mpgi_chan_copy(c, elem, first);
-  c->recv_at = mpgi_chan_after(c, c->recv_at);
-  if (w) {
-    mpgi_chan_copy(c, first, w->elem);
-    c->send_at = c->recv_at;
-  } else {
-    mpgi_chan_zero(c, first);
-    mpgi_chan_count_set(c, mpgi_chan_count(c) - 1);
-  }
-  return w;
-}
-
 /* ---- waiting and waking ---- */
 
-static inline void wait_done(struct mpgi_waiter *w) {
-  w->elem = NULL;
-  w->object = NULL;
-}
-
-/* Hand the result to a dequeued waiter; the caller unlocks, then readies. */
-static inline struct mpg_g *grant(struct mpgi_waiter *w, bool ok) {
-  struct mpg_g *gp = w->g;
-  if (w->select) {
-    gp->select->chosen = (int32_t) w->index;
-    gp->select->ok = ok;
-  } else {
-    gp->ctx.ret = ok;
-  }
-  wait_done(w);
-  return gp;
-}
-
-static MPGI_HOT_END _Noreturn void wait_on(struct mpg_chan *c,
-                                           struct mpgi_chan_queue *q,
-                                           const void *elem,
-                                           enum mpgi_wait_reason why) {
-  struct mpg_m *mp = mpgi_tls_m();
-  struct mpg_g *gp = mp->curg;
+MPGI_HOT _Noreturn void wait_on(struct mpg_chan *c, struct mpg_g *gp,
+                                struct mpgi_chan_queue *q, const void *elem,
+                                enum mpgi_wait_reason why) {
+  struct mpg_m *mp = gp->m;
   gp->wait.g = gp;
   gp->wait.elem = (void *) (uintptr_t) elem;
   gp->wait.object = c;
   gp->wait.select = false;
   mpgi_chanq_push(q, &gp->wait);
-  mpgi_park_begin(mp, gp, why);
+  mpgi_hot_park_begin(mp, gp, why);
   mpgi_spin_unlock(&c->lock);
   mpgi_schedule(mp);
 }
@@ -119,24 +78,6 @@ static void sender_of_closed(struct mpg_g *gp) {
 
 /* ---- sending ---- */
 
-MPGI_HOT bool send_locked(struct mpg_chan *c, const void *elem,
-                          struct mpg_g **wake) {
-  struct mpgi_waiter *w = mpgi_chanq_pop(&c->recvq);
-  if (w) {
-    mpgi_chan_copy(c, w->elem, elem);
-    *wake = grant(w, true);
-    return true;
-  }
-  if (mpgi_chan_count(c) == c->cap) return false;
-  mpgi_chan_put(c, elem);
-  return true;
-}
-
-bool mpgi_chan_send_locked(struct mpg_chan *c, const void *elem,
-                           struct mpg_g **wake) {
-  return send_locked(c, elem, wake);
-}
-
 static inline void unlock_and_ready(struct mpg_chan *c, struct mpg_g *wake) {
   mpgi_spin_unlock(&c->lock);
   if (wake) mpgi_ready(wake);
@@ -150,9 +91,10 @@ MPGI_HOT_END uintptr_t mpgi_chan_send_g0(mpg_chan *c, const void *elem) {
     mpgi_spin_unlock(&c->lock);
     mpgi_fatal("send on closed channel");
   }
-  if (!send_locked(c, elem, &wake))
-    wait_on(c, &c->sendq, elem, MPGI_WAIT_CHAN_SEND);
-  unlock_and_ready(c, wake);
+  if (!mpgi_chan_send_locked(c, elem, &wake))
+    wait_on(c, gp, &c->sendq, elem, MPGI_WAIT_CHAN_SEND);
+  mpgi_spin_unlock(&c->lock);
+  if (wake) mpgi_hot_ready(gp->m, wake);
   return 0;
 }
 
@@ -180,31 +122,16 @@ void mpgi_chan_offer(mpg_chan *c, const void *elem) {
 
 /* ---- receiving ---- */
 
-MPGI_HOT bool recv_locked(struct mpg_chan *c, void *elem, struct mpg_g **wake) {
-  bool buffered = mpgi_chan_count(c) > 0;
-  struct mpgi_waiter *w =
-      buffered ? buffer_get(c, elem) : mpgi_chanq_pop(&c->sendq);
-  if (w) {
-    if (!buffered) mpgi_chan_copy(c, elem, w->elem);
-    *wake = grant(w, true);
-  }
-  return buffered || w;
-}
-
-bool mpgi_chan_recv_locked(struct mpg_chan *c, void *elem,
-                           struct mpg_g **wake) {
-  return recv_locked(c, elem, wake);
-}
-
 MPGI_HOT_END uintptr_t mpgi_chan_recv_g0(mpg_chan *c, void *elem) {
   struct mpg_g *gp = mpgi_current_g("mpg_chan_recv"), *wake = NULL;
   if (!c) wait_for_ever(gp, MPGI_WAIT_CHAN_RECV_NIL);
   chan_lock(c);
-  bool ok = recv_locked(c, elem, &wake);
+  bool ok = mpgi_chan_recv_locked(c, elem, &wake);
   if (!ok && !mpgi_chan_closed(c))
-    wait_on(c, &c->recvq, elem, MPGI_WAIT_CHAN_RECV);
+    wait_on(c, gp, &c->recvq, elem, MPGI_WAIT_CHAN_RECV);
   if (!ok) mpgi_chan_zero(c, elem);
-  unlock_and_ready(c, wake);
+  mpgi_spin_unlock(&c->lock);
+  if (wake) mpgi_hot_ready(gp->m, wake);
   return ok;
 }
 
@@ -239,11 +166,11 @@ void mpgi_chan_close_g0(mpg_chan *c) {
   }
   while ((w = mpgi_chanq_pop(&c->recvq))) {
     mpgi_chan_zero(c, w->elem);
-    mpgi_gqueue_push(&wake, grant(w, false));
+    mpgi_gqueue_push(&wake, mpgi_chan_grant(w, false));
   }
   while ((w = mpgi_chanq_pop(&c->sendq))) {
     bool one = !w->select; /* otherwise select.c sees it */
-    struct mpg_g *gp = grant(w, false);
+    struct mpg_g *gp = mpgi_chan_grant(w, false);
     if (one) gp->on_resume = sender_of_closed;
     mpgi_gqueue_push(&wake, gp);
   }

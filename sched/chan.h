@@ -37,7 +37,8 @@ struct mpg_chan {
   _Alignas(16) unsigned char buf[];
 };
 
-/* The waiters of a goroutine in a select, and its result.  Fixmem. */
+/* The waiters of a goroutine in a select, and its result.  Fixmem.  Of a waiter
+ * select and index are constant. */
 struct mpgi_select {
   struct mpgi_select *next;      /* the P's free list */
   struct mpg_select_case *cases; /* the caller's; a root */
@@ -45,6 +46,7 @@ struct mpgi_select {
   uint32_t n, norder, cap;
   int32_t chosen; /* who claimed it: the case; -ETIMEDOUT before */
   bool ok;        /* who claimed it: a value was transferred */
+  bool timed;     /* its goroutine's timer was armed */
   struct mpgi_waiter waiter[];
 };
 
@@ -158,15 +160,15 @@ static inline void mpgi_chan_put(struct mpg_chan *c, const void *elem) {
  *
  * What needs nobody but the buffer.  False: nothing was done. */
 
-#define MPGI_CHAN_STUB static inline __attribute__((always_inline))
+#define MPGI_CHAN_INLINE static inline __attribute__((always_inline))
 
 /* Copied without a call. */
-MPGI_CHAN_STUB bool mpgi_chan_is_small(const struct mpg_chan *c) {
+MPGI_CHAN_INLINE bool mpgi_chan_is_small(const struct mpg_chan *c) {
   return c->elem_bytes == 8 || c->elem_bytes == 4 || c->elem_bytes == 16 ||
          c->elem_bytes <= 1;
 }
-MPGI_CHAN_STUB void mpgi_chan_copy_small(const struct mpg_chan *c, void *to,
-                                         const void *from) {
+MPGI_CHAN_INLINE void mpgi_chan_copy_small(const struct mpg_chan *c, void *to,
+                                           const void *from) {
   if (MPGI_LIKELY(c->elem_bytes == 8))
     __builtin_memcpy(to, from, 8);
   else if (c->elem_bytes == 4)
@@ -176,12 +178,13 @@ MPGI_CHAN_STUB void mpgi_chan_copy_small(const struct mpg_chan *c, void *to,
   else if (c->elem_bytes)
     __builtin_memcpy(to, from, 1);
 }
-MPGI_CHAN_STUB void mpgi_chan_zero_small(const struct mpg_chan *c, void *at) {
+MPGI_CHAN_INLINE void mpgi_chan_zero_small(const struct mpg_chan *c, void *at) {
   static const uint64_t zero[2];
   mpgi_chan_copy_small(c, at, zero);
 }
 
-MPGI_CHAN_STUB bool mpgi_chan_stub_send(struct mpg_chan *c, const void *elem) {
+MPGI_CHAN_INLINE bool mpgi_chan_stub_send(struct mpg_chan *c,
+                                          const void *elem) {
   if (!mpgi_chan_is_small(c) || !mpgi_spin_trylock(&c->lock)) return false;
   size_t n = mpgi_chan_count(c);
   bool can = n < c->cap && !mpgi_chanq_head(&c->recvq) && !mpgi_chan_closed(c);
@@ -194,7 +197,7 @@ MPGI_CHAN_STUB bool mpgi_chan_stub_send(struct mpg_chan *c, const void *elem) {
   return can;
 }
 
-MPGI_CHAN_STUB bool mpgi_chan_stub_recv(struct mpg_chan *c, void *elem) {
+MPGI_CHAN_INLINE bool mpgi_chan_stub_recv(struct mpg_chan *c, void *elem) {
   if (!mpgi_chan_is_small(c) || !mpgi_spin_trylock(&c->lock)) return false;
   size_t n = mpgi_chan_count(c);
   bool can = n > 0 && !mpgi_chanq_head(&c->sendq);
@@ -218,11 +221,65 @@ static inline void mpgi_chan_renew_locked(struct mpg_chan *c) {
                     c->generation != mpgi_sched.run_generation))
     mpgi_chan_renew_slow(c);
 }
+/* Hand the result to a dequeued waiter; the caller unlocks, then readies. */
+static inline struct mpg_g *mpgi_chan_grant(struct mpgi_waiter *w, bool ok) {
+  struct mpg_g *gp = w->g;
+  if (w->select) {
+    gp->select->chosen = (int32_t) w->index;
+    gp->select->ok = ok;
+  } else {
+    gp->ctx.ret = ok;
+  }
+  w->elem = NULL;
+  w->object = NULL;
+  return gp;
+}
+
+/* The first element, into elem; the first waiting sender's, if there is one,
+ * takes its place: count doesn't change then, not even for a moment, because
+ * it is read without the lock.  The slot is cleared otherwise, so that it
+ * keeps nothing alive. */
+static inline struct mpgi_waiter *mpgi_chan_buffer_get(struct mpg_chan *c,
+                                                       void *elem) {
+  void *first = mpgi_chan_slot(c, c->recv_at);
+  struct mpgi_waiter *w = mpgi_chanq_pop(&c->sendq);
+  mpgi_chan_copy(c, elem, first);
+  c->recv_at = mpgi_chan_after(c, c->recv_at);
+  if (w) {
+    mpgi_chan_copy(c, first, w->elem);
+    c->send_at = c->recv_at;
+  } else {
+    mpgi_chan_zero(c, first);
+    mpgi_chan_count_set(c, mpgi_chan_count(c) - 1);
+  }
+  return w;
+}
+
 /* Under the lock.  True when the element went; *wake is the partner to make
  * ready after the unlock.  send: c is open. */
-MPGI_HIDDEN bool mpgi_chan_send_locked(struct mpg_chan *c, const void *elem,
-                                       struct mpg_g **wake);
-MPGI_HIDDEN bool mpgi_chan_recv_locked(struct mpg_chan *c, void *elem,
-                                       struct mpg_g **wake);
+MPGI_CHAN_INLINE bool mpgi_chan_send_locked(struct mpg_chan *c,
+                                            const void *elem,
+                                            struct mpg_g **wake) {
+  struct mpgi_waiter *w = mpgi_chanq_pop(&c->recvq);
+  if (w) {
+    mpgi_chan_copy(c, w->elem, elem);
+    *wake = mpgi_chan_grant(w, true);
+    return true;
+  }
+  if (mpgi_chan_count(c) == c->cap) return false;
+  mpgi_chan_put(c, elem);
+  return true;
+}
+MPGI_CHAN_INLINE bool mpgi_chan_recv_locked(struct mpg_chan *c, void *elem,
+                                            struct mpg_g **wake) {
+  bool buffered = mpgi_chan_count(c) > 0;
+  struct mpgi_waiter *w =
+      buffered ? mpgi_chan_buffer_get(c, elem) : mpgi_chanq_pop(&c->sendq);
+  if (w) {
+    if (!buffered) mpgi_chan_copy(c, elem, w->elem);
+    *wake = mpgi_chan_grant(w, true);
+  }
+  return buffered || w;
+}
 
 #endif /* MPGI_CHAN_H */

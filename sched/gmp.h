@@ -893,7 +893,10 @@ MPGI_HIDDEN void mpgi_sema_unpark(_Atomic uint32_t *waiting, uint32_t most,
 /* once.c: gp ends, perhaps inside the function of an mpg_once_do. */
 MPGI_HIDDEN void mpgi_once_goexit(struct mpg_g *gp);
 
-/* select.c */
+/* select.c: on_resume of a select, which doesn't park; and the same, after
+ * which gp goes on. */
+MPGI_HIDDEN void mpgi_select_resumed(struct mpg_g *gp);
+MPGI_HIDDEN _Noreturn void mpgi_select_go_on(struct mpg_g *gp);
 MPGI_HIDDEN void mpgi_select_free(struct mpg_p *pp, struct mpgi_select *s);
 /* Words of a parked goroutine's select that point to elements and cases. */
 MPGI_HIDDEN void mpgi_select_words(const struct mpgi_select *s,

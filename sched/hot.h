@@ -163,6 +163,21 @@ MPGI_HOT void mpgi_hot_put_next_and_wake(struct mpg_p *pp, struct mpg_g *gp,
     mpgi_wake_for_next(pp, kicked);
 }
 
+/* proc.c: gp runs, and is counted, in some other way than most. */
+MPGI_HIDDEN void mpgi_ready_specially(struct mpg_m *mp, struct mpg_g *gp);
+#define MPGI_LATENCY_EVERY 64 /* a wake-up is sampled */
+
+/* mpgi_ready by a thread amid a goroutine. */
+MPGI_HOT void mpgi_hot_ready(struct mpg_m *mp, struct mpg_g *gp) {
+  if (MPGI_UNLIKELY(++mp->fastrand % MPGI_LATENCY_EVERY == 0 || !mp->p ||
+                    mp->attached || gp->attached || mpgi_trace_is_on())) {
+    mpgi_ready_specially(mp, gp);
+    return;
+  }
+  mpgi_hot_status_set(gp, MPGI_G_WAITING, MPGI_G_RUNNABLE);
+  mpgi_hot_put_next_and_wake(mp->p, gp, true);
+}
+
 /* ---- Ps come and go (p.c) ---- */
 
 MPGI_HOT void mpgi_hot_p_acquire(struct mpg_m *mp, struct mpg_p *pp) {
@@ -197,6 +212,23 @@ MPGI_HOT void mpgi_hot_lose_g(struct mpg_m *mp, struct mpg_g *gp) {
 MPGI_HOT void mpgi_hot_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
   gp->ctx.fpu = mpgi_arch_fpu();
   mpgi_hot_lose_g(mp, gp);
+}
+
+/* proc.c: it is traced or checked that gp parks. */
+MPGI_HIDDEN void mpgi_park_watched(struct mpg_m *mp, struct mpg_g *gp,
+                                   enum mpgi_wait_reason reason);
+
+/* mpgi_park_begin */
+MPGI_HOT void mpgi_hot_park_begin(struct mpg_m *mp, struct mpg_g *gp,
+                                  enum mpgi_wait_reason reason) {
+  gp->ctx.pc = (uintptr_t) mpgi_resume_thunk;
+  gp->wait_reason = (uint8_t) reason;
+  gp->wait_since =
+      atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
+  if (MPGI_UNLIKELY(mpgi_trace_is_on() || mpgi_opt.lockcheck))
+    mpgi_park_watched(mp, gp, reason);
+  mpgi_hot_drop_g(mp, gp);
+  mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_WAITING);
 }
 
 /* ---- beginning and end (g.c) ---- */

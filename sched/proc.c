@@ -64,7 +64,6 @@ struct mpgi_sched mpgi_sched = {
 #ifndef STEAL_ROUNDS /* models have fewer */
 #define STEAL_ROUNDS 4
 #endif
-#define LATENCY_SAMPLE_EVERY 64
 #define LAZY_AFTER 16
 
 void mpgi_wakep(void) {
@@ -130,26 +129,35 @@ static void ready_here(struct mpg_m *mp, struct mpg_g *gp) {
   if (poller_wanted()) mpgi_wakep();
 }
 
-void mpgi_ready(struct mpg_g *gp) {
-  struct mpg_m *mp = mpgi_tls_m();
-  if (MPGI_UNLIKELY(gp->attached)) {
+/* By whoever isn't a thread amid a goroutine of its P, or with something else
+ * to be done about it. */
+void mpgi_ready_specially(struct mpg_m *mp, struct mpg_g *gp) {
+  if (gp->attached) {
     mpgi_attached_ready(gp);
     return;
   }
   mpgi_hot_status_set(gp, MPGI_G_WAITING, MPGI_G_RUNNABLE);
   MPGI_TRACE_READY(mp, G_WAKE, gp);
-  if (MPGI_UNLIKELY(!mp || !mp->p || mp->attached)) {
+  if (!mp || !mp->p || mp->attached) {
     mpgi_ready_globally(gp);
     return;
   }
-  if (MPGI_UNLIKELY(++mp->fastrand % LATENCY_SAMPLE_EVERY == 0)) {
+  if (mp->fastrand % MPGI_LATENCY_EVERY == 0) {
     gp->tracked = 1;
     gp->ready_at = mpgi_os_now();
   }
-  if (MPGI_UNLIKELY(finds_next(mp)))
+  if (finds_next(mp))
     ready_here(mp, gp);
   else
     mpgi_hot_put_next_and_wake(mp->p, gp, true);
+}
+
+MPGI_HOT_END void mpgi_ready(struct mpg_g *gp) {
+  struct mpg_m *mp = mpgi_tls_m();
+  if (MPGI_LIKELY(mp && mp->curg))
+    mpgi_hot_ready(mp, gp);
+  else
+    mpgi_ready_specially(mp, gp);
 }
 
 /* Attached threads wake by themselves; the rest stays in q, runnable. */
@@ -256,33 +264,30 @@ static void new_slice(struct mpg_p *pp) {
   atomic_store_explicit(&pp->schedtick, tick + 1, memory_order_relaxed);
 }
 
-/* What few goroutines need before they go on. */
-static __attribute__((noinline)) void execute_special(struct mpg_g *gp) {
-  if (gp->tracked) execute_account(gp);
-  if (gp->movable) mpgi_move_in(mpgi_movable_of(gp));
-}
-
-/* quick: gp has no on_resume. */
-static inline __attribute__((always_inline)) _Noreturn void execute(
-    struct mpg_m *mp, struct mpg_g *gp, bool inherit, bool quick) {
-  struct mpg_p *pp = mp->p;
-  MPG_ASSERT_INTERNAL(pp && pp->m == mp && !mp->curg && !mp->spinning);
+/* gp is to run on mp. */
+MPGI_HOT void give_p(struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
+  MPG_ASSERT_INTERNAL(mp->p && mp->p->m == mp && !mp->curg && !mp->spinning);
   mpgi_hot_status_set(gp, MPGI_G_RUNNABLE, MPGI_G_RUNNING);
   mp->curg = gp;
   gp->m = mp;
   gp->wait_reason = MPGI_WAIT_NONE;
-  MPGI_TRACE_START(mp, gp, quick);
-  gp->trace_wake = 0;
-  if (!inherit) new_slice(pp);
+  if (!inherit) new_slice(mp->p);
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
   gp->preempt_at = 0;
-  if (MPGI_UNLIKELY(gp->tracked || gp->movable)) execute_special(gp);
-  if (gp->last_tp != mp->thread_pointer) {
-    if (MPGI_UNLIKELY(gp->last_tp)) tls_migrate(gp, mp);
-    gp->last_tp = mp->thread_pointer; /* 0: it never ran */
-  }
-  if (MPGI_UNLIKELY(gp->ctx.xsave != NULL)) errno = gp->saved_errno;
-  if (!quick && gp->on_resume) {
+}
+
+/* What may be to be done before it goes on; it has the P.  quick: as
+ * schedule. */
+static __attribute__((noinline)) _Noreturn void go_on_specially(
+    struct mpg_m *mp, struct mpg_g *gp, bool quick) {
+  MPGI_TRACE_START(mp, gp, quick);
+  gp->trace_wake = 0;
+  if (gp->tracked) execute_account(gp);
+  if (gp->movable) mpgi_move_in(mpgi_movable_of(gp));
+  if (gp->last_tp && gp->last_tp != mp->thread_pointer) tls_migrate(gp, mp);
+  gp->last_tp = mp->thread_pointer;
+  if (gp->ctx.xsave) errno = gp->saved_errno;
+  if (gp->on_resume) {
     void (*fn)(struct mpg_g *) = gp->on_resume;
     gp->on_resume = NULL;
     fn(gp);
@@ -293,9 +298,31 @@ static inline __attribute__((always_inline)) _Noreturn void execute(
   mpgi_arch_resume(&gp->ctx);
 }
 
+/* gp has no on_resume, or that of a select; the rest is mostly nothing, too
+ * (last_tp 0: it never ran). */
+MPGI_HOT _Noreturn void execute_quick(struct mpg_m *mp, struct mpg_g *gp,
+                                      bool inherit, bool select) {
+  give_p(mp, gp, inherit);
+  if (MPGI_UNLIKELY(mpgi_trace_is_on() || gp->tracked || gp->movable ||
+                    gp->ctx.xsave ||
+                    (gp->last_tp != mp->thread_pointer && gp->last_tp)))
+    go_on_specially(mp, gp, true);
+  gp->trace_wake = 0;
+  gp->last_tp = mp->thread_pointer;
+  if (!select) mpgi_arch_resume(&gp->ctx);
+  gp->on_resume = NULL;
+  mpgi_select_go_on(gp);
+}
+
+static MPGI_HOT_END __attribute__((noinline)) _Noreturn void execute_select(
+    struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
+  execute_quick(mp, gp, inherit, true);
+}
+
 MPGI_HOT_END void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp,
                                bool inherit) {
-  execute(mp, gp, inherit, false);
+  give_p(mp, gp, inherit);
+  go_on_specially(mp, gp, false);
 }
 
 static struct mpg_g *get_batch_locked(struct mpg_p *pp) {
@@ -641,19 +668,21 @@ static MPGI_HOT_END void schedule_on_g0(void *arg) {
     mpgi_m_stop(mp);
     gp = next_g(mp, &inherit);
   }
-  execute(mp, gp, inherit, false);
+  mpgi_execute(mp, gp, inherit);
 }
 
 /* Mostly somebody is there to be run, and there is nothing to be done before:
  * no need to leave these frames then.  on_resume may park again, and who does
- * so from there must not grow the stack. */
+ * so from there must not grow the stack; a select's doesn't. */
 static inline __attribute__((always_inline)) _Noreturn void schedule(
     struct mpg_m *mp) {
   if (MPGI_LIKELY(!mp->locked_g)) {
     bool inherit;
     struct mpg_g *gp = next_quick(mp, &inherit);
-    if (MPGI_LIKELY(gp && !gp->on_resume && !gp->locked_m))
-      execute(mp, gp, inherit, true);
+    if (MPGI_LIKELY(gp && !gp->locked_m)) {
+      if (!gp->on_resume) execute_quick(mp, gp, inherit, false);
+      if (gp->on_resume == mpgi_select_resumed) execute_select(mp, gp, inherit);
+    }
     mp->picked = gp;
     mp->inherits = inherit;
   }
@@ -668,16 +697,15 @@ void mpgi_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
   mpgi_hot_drop_g(mp, gp);
 }
 
+void mpgi_park_watched(struct mpg_m *mp, struct mpg_g *gp,
+                       enum mpgi_wait_reason reason) {
+  MPGI_TRACE(mp, G_BLOCK, gp, reason, (uintptr_t) gp->wait.object);
+  if (mpgi_opt.lockcheck) mpgi_lockcheck_leave(gp, "parks");
+}
+
 void mpgi_park_begin(struct mpg_m *mp, struct mpg_g *gp,
                      enum mpgi_wait_reason reason) {
-  gp->ctx.pc = (uintptr_t) mpgi_resume_thunk;
-  gp->wait_reason = (uint8_t) reason;
-  gp->wait_since =
-      atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
-  MPGI_TRACE(mp, G_BLOCK, gp, reason, (uintptr_t) gp->wait.object);
-  if (MPGI_UNLIKELY(mpgi_opt.lockcheck)) mpgi_lockcheck_leave(gp, "parks");
-  mpgi_hot_drop_g(mp, gp);
-  mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_WAITING);
+  mpgi_hot_park_begin(mp, gp, reason);
 }
 
 /* Take the running gp off; it is runnable, on no queue yet. */

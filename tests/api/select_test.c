@@ -472,10 +472,26 @@ static void second_run(void *arg) {
   CHECK_EQ(mpg_select_try(k, 2), -EAGAIN);
 }
 
+/* Waits with what those had that never woke. */
+static void third_run(void *arg) {
+  (void) arg;
+  int x = 0;
+  mpg_chan *c = mpg_chan_new(sizeof x, 0);
+  for (int i = 0; i < 3; i++) {
+    struct mpg_select_case k[] = {receive(NULL, NULL), receive(c, &x)};
+    mpg_waitgroup_add(&done, 1);
+    CHECK_GO(send_after_yields, c);
+    CHECK_EQ(mpg_select(k, 2), 1);
+    CHECK_EQ(x, 7);
+    mpg_waitgroup_wait(&done);
+  }
+}
+
 static void waiters_end_with_their_run(void *arg) {
   (void) arg;
   CHECK_EQ(mpg_run(first_run, NULL), 0);
   CHECK_EQ(mpg_run(second_run, NULL), 0);
+  CHECK_EQ(mpg_run(third_run, NULL), 0);
 }
 
 static const struct check_case cases[] = {

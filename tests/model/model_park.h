@@ -15,6 +15,10 @@
 
 #include <setjmp.h>
 
+#include <sched/hot.h>
+#define mpgi_hot_park_begin(mp, gp, reason) mpgi_park_begin(mp, gp, reason)
+#define mpgi_hot_ready(mp, gp) ((void) (mp), mpgi_ready(gp))
+
 #define THREADS 4
 
 struct mpgi_sched mpgi_sched;

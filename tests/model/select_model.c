@@ -267,6 +267,10 @@ static void setup(void) {
     ms[t].p = &p[t];
     block[t].s.cap = SMALL;
     block[t].s.order = block[t].order;
+    for (uint32_t i = 0; i < SMALL; i++) {
+      block[t].waiter[i].select = true;
+      block[t].waiter[i].index = i;
+    }
     p[t].selects = &block[t].s;
     p[t].nselects = 1;
     p[t].timers = heap[t];
