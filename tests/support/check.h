@@ -82,7 +82,7 @@ static inline int64_t check_now(void) {
 /* An ordinary thread, unknown to the runtime.  Printing the goroutines may
  * hang as the test did: SIGALRM's default action ends that. */
 static __attribute__((unused)) void *check_watch(void *arg) {
-  (void) arg;
+  pthread_barrier_wait(arg);
   for (;;) {
     struct timespec tick = {0, 50000000};
     nanosleep(&tick, NULL);
@@ -119,7 +119,12 @@ static inline void check_watchdog(int seconds) {
                seconds ? check_now() + seconds * INT64_C(1000000000) : 0);
   if (started || seconds == 0) return;
   started = true;
-  if (pthread_create(&t, NULL, check_watch, NULL) != 0) abort();
+  /* Waited for: a case may fork, and a thread that begins holds locks of the
+   * sanitizer's allocator. */
+  static pthread_barrier_t begun;
+  if (pthread_barrier_init(&begun, NULL, 2) != 0) abort();
+  if (pthread_create(&t, NULL, check_watch, &begun) != 0) abort();
+  pthread_barrier_wait(&begun);
   pthread_detach(t);
 }
 
