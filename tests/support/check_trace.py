@@ -102,9 +102,10 @@ class Rows:
     def one_place_at_a_time(self):
         last = {}
         for g, begin, end, row in sorted(self.slices):
-            if g in last and begin < last[g]:
-                fail("goroutine", g, "runs in two places at", begin)
-            last[g] = end
+            if g in last and begin < last[g][1]:
+                fail("goroutine", g, "runs in two places:", begin, "to", end,
+                     "in", self.names[row], "and", *last[g])
+            last[g] = (begin, end, self.names[row])
 
     def processors(self):
         return {self.names[row] for _, _, _, row in self.slices}
