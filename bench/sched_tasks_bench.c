@@ -426,13 +426,15 @@ static void trace_print(const char *name, double (*work)(long n, uint64_t *sum),
     work_add(&without, trace_round(work, n, false, sum));
     work_add(&with, trace_round(work, n, true, sum));
   }
-  work_print(name, (work_median(&with) / work_median(&without) - 1) * 100);
+  double ms = work_median(&without), more = work_median(&with) - ms;
+  printf("%s_ns=%.6g\n%s_percent=%.6g\n", name, more * 1e6 / (double) n, name,
+         more / ms * 100);
 }
 
 static void trace_work(void) {
   uint64_t sum = 0;
-  trace_print("pingpong_percent", pingpong, work_arg("n", 20000), &sum);
-  trace_print("sort_percent", sort, 10 * work_arg("n", 20000), &sum);
+  trace_print("pingpong", pingpong, work_arg("n", 20000), &sum);
+  trace_print("sort", sort, 10 * work_arg("n", 20000), &sum);
   work_check(sum);
 }
 

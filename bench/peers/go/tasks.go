@@ -2,7 +2,9 @@
 package main
 
 import (
+	"os"
 	"runtime"
+	"runtime/trace"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +22,7 @@ func init() {
 	works["park"] = parkWork
 	works["mutex"] = mutexWork
 	works["sort"] = sortWork
+	works["trace"] = traceWork
 }
 
 var done sync.WaitGroup
@@ -61,8 +64,8 @@ func spawnWork() {
 	check(uint64(spawned))
 }
 
-func pingpongWork() {
-	n := arg("n", 500000)
+// pingpong returns ms.
+func pingpong(n int, sum *uint64) float64 {
 	there, back := make(chan uint64), make(chan uint64)
 	go func() {
 		for x := range there {
@@ -75,8 +78,16 @@ func pingpongWork() {
 		there <- x
 		x = <-back
 	}
-	print("ns", msSince(start)*1e6/float64(n))
-	check(x)
+	ms := msSince(start)
+	close(there)
+	*sum += x
+	return ms
+}
+
+func pingpongWork() {
+	n, sum := arg("n", 500000), uint64(0)
+	print("ns", pingpong(n, &sum)*1e6/float64(n))
+	check(sum)
 }
 
 func streamWork() {
@@ -293,9 +304,10 @@ func sortPart(v []uint32) {
 	done.Done()
 }
 
-func sortWork() {
-	v := make([]uint32, arg("n", 10000000))
-	seed, sum := uint64(1), uint64(0)
+// sortAll returns ms.
+func sortAll(n int, sum *uint64) float64 {
+	v := make([]uint32, n)
+	seed := uint64(1)
 	for i := range v {
 		v[i] = random(&seed)
 	}
@@ -303,9 +315,49 @@ func sortWork() {
 	done.Add(1)
 	sortPart(v)
 	done.Wait()
-	print("ms", msSince(start))
+	ms := msSince(start)
 	for _, x := range v {
-		sum = sum*31 + uint64(x)
+		*sum = *sum*31 + uint64(x)
 	}
+	return ms
+}
+
+func sortWork() {
+	var sum uint64
+	print("ms", sortAll(arg("n", 10000000), &sum))
+	check(sum)
+}
+
+// A round with a trace, or without; returns ms.
+func traceRound(work func(int, *uint64) float64, n int, traced bool, sum *uint64) float64 {
+	if !traced {
+		return work(n, sum)
+	}
+	f, err := os.CreateTemp("", "go-bench-")
+	if err != nil || trace.Start(f) != nil {
+		fail("no trace")
+	}
+	ms := work(n, sum)
+	trace.Stop()
+	f.Close()
+	os.Remove(f.Name())
+	return ms
+}
+
+func tracePrint(name string, work func(int, *uint64) float64, n int, sum *uint64) {
+	var with, without samples
+	traceRound(work, n, false, sum) // warms up
+	for i := arg("rounds", 9); i > 0; i-- {
+		without = append(without, traceRound(work, n, false, sum))
+		with = append(with, traceRound(work, n, true, sum))
+	}
+	print(name+"_ns", (with.median()-without.median())*1e6/float64(n))
+	print(name+"_percent", (with.median()/without.median()-1)*100)
+}
+
+func traceWork() {
+	var sum uint64
+	tracePrint("pingpong", pingpong, arg("n", 20000), &sum)
+	tracePrint("sort", sortAll, 10*arg("n", 20000), &sum)
 	check(sum)
 }
