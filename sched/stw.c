@@ -57,8 +57,10 @@
 
 struct mpgi_stw mpgi_stw;
 
-/* Who is asked, and runs, arrives soon.  Who doesn't run may be waiting for the
- * very CPU that we spin on: then it is quicker to yield it. */
+/* Who is asked, and runs, arrives after a signal's flight.  Who doesn't run may
+ * be waiting for the very CPU that we spin on: then it is quicker to yield it.
+ * To yield too soon costs a slice of whoever else wants it. */
+#define FLIGHT_NS (20 * 1000)
 #define YIELD_AFTER_NS (5 * 1000)
 #define SPIN_NS (50 * 1000)
 #define RESEND_NS (50 * 1000)
@@ -113,12 +115,15 @@ static bool can_thaw(const struct mpg_p *pp) {
   return stop == MPGI_M_FROZEN || stop == MPGI_M_PLACED;
 }
 
-/* Not a thread that was thawed and has not noticed: it would stop again on the
- * spot, a frozen one because the signal waits for its handler's end. */
-static void ask_all(void) {
+/* Not our own P: a signal to ourselves would be taken at once, before anybody
+ * else is asked.  Not a thread that was thawed and has not noticed: it would
+ * stop again on the spot, a frozen one because the signal waits for its
+ * handler's end. */
+static void ask_all(const struct mpg_p *own) {
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
-    if (atomic_load(&pp->status) == MPGI_P_RUNNING && !can_thaw(pp))
+    if (pp != own && atomic_load(&pp->status) == MPGI_P_RUNNING &&
+        !can_thaw(pp))
       mpgi_preempt_one(pp, MPGI_PREEMPT_STOP);
   }
 }
@@ -245,21 +250,23 @@ static bool any_thawing(void) {
   return false;
 }
 
-/* When to ask and when to thaw; ns of the clock. */
+/* When to yield, to ask and to thaw; ns of the clock. */
 struct patience {
+  int64_t yield_at;
   int64_t ask_at, back_off;
   int64_t thaw_at, thaw_for;
   bool thawing; /* somebody was, and may not have left its handler yet */
 };
 
 /* Whoever was thawed goes on for all of thaw_for once it runs. */
-static void ask_again(struct patience *w, int64_t now) {
+static void ask_again(struct patience *w, int64_t now,
+                      const struct mpg_p *own) {
   if (w->thawing) {
     w->thawing = any_thawing();
     w->ask_at = now + (w->thawing ? THAW_MIN_NS : w->thaw_for);
     return;
   }
-  ask_all();
+  ask_all(own);
   w->ask_at = now + w->back_off;
   if (w->back_off < RESEND_MAX_NS) w->back_off *= 2;
 }
@@ -272,9 +279,16 @@ static void thaw_again(struct patience *w, int64_t now) {
   if (w->thaw_for < THAW_MAX_NS) w->thaw_for *= 2;
 }
 
-static void wait_arrivals(void) {
+/* May all who have not stopped be running, each on a CPU of its own? */
+static bool all_may_run(void) {
+  return atomic_load(&mpgi_stw.stopwait) < mpgi_os_ncpu();
+}
+
+static void wait_arrivals(const struct mpg_p *own) {
   int64_t begin = mpgi_os_now();
-  struct patience w = {.ask_at = begin + RESEND_NS,
+  int64_t patient = all_may_run() ? FLIGHT_NS : YIELD_AFTER_NS;
+  struct patience w = {.yield_at = begin + patient,
+                       .ask_at = begin + RESEND_NS,
                        .back_off = RESEND_NS,
                        .thaw_at = begin + THAW_AFTER_NS,
                        .thaw_for = THAW_MIN_NS};
@@ -282,9 +296,9 @@ static void wait_arrivals(void) {
     uint32_t seen = atomic_load(&mpgi_stw.arrived);
     int64_t now = mpgi_os_now();
     if (now >= w.thaw_at && !w.thawing) thaw_again(&w, now);
-    if (now >= w.ask_at) ask_again(&w, now);
+    if (now >= w.ask_at) ask_again(&w, now, own);
     if (now - begin < SPIN_NS) {
-      if (now - begin > YIELD_AFTER_NS) mpgi_os_yield();
+      if (now > w.yield_at) mpgi_os_yield();
       for (int i = 0; i < 16 && !all_stopped(); i++) mpgi_arch_relax();
     } else if (!all_stopped()) {
       mpgi_os_futex_wait(&mpgi_stw.arrived, seen, w.ask_at - now);
@@ -330,9 +344,9 @@ static void stop_in_turn(enum mpgi_stop_reason reason, unsigned helpers) {
   mpgi_mutex_unlock(&mpgi_sched.lock);
   MPGI_CHAOS();
   if (!all_stopped()) {
-    ask_all();
+    ask_all(own);
     MPGI_CHAOS();
-    wait_arrivals();
+    wait_arrivals(own);
   }
   if (own) {
     atomic_store(&own->status, MPGI_P_GCSTOP);

@@ -70,6 +70,7 @@ int64_t mpgi_os_now(void) {
   return explore_now() + (*reads == 3 ? SPIN_NS : 0);
 }
 void mpgi_os_yield(void) { explore_step("yield"); }
+int mpgi_os_ncpu(void) { return 2; }
 int mpgi_os_tgkill(int tid, int sig) {
   (void) sig;
   explore_step("tgkill");
