@@ -392,7 +392,6 @@ struct mpgi_sched {
   struct mpgi_gqueue runq;  /* lock */
   struct mpgi_gqueue spent; /* lock: used up their slices (runq.c) */
   int64_t spent_at;         /* lock: coarse ns when one of them was taken */
-  bool spent_turn;          /* lock: who is first in the next fair look */
   bool spent_passed;        /* lock: the last was one of them, others waited */
   _Atomic uint32_t runq_size; /* of both; written under lock, read without */
   struct mpg_p *idle_p;       /* lock */
@@ -523,13 +522,16 @@ MPGI_HIDDEN void mpgi_globq_put_spent_locked(struct mpg_g *gp);
 static inline uint32_t mpgi_globq_n_locked(void) {
   return mpgi_sched.runq.n + mpgi_sched.spent.n;
 }
-/* A fair batch into pp's queue; returns one of them.  max 0: no limit. */
-MPGI_HIDDEN struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max);
-/* One, at the end of a whole slice: who used up slices has as good a chance as
- * others. */
-MPGI_HIDDEN struct mpg_g *mpgi_globq_turn_locked(struct mpg_p *pp);
-/* One, though pp's own queue isn't empty; NULL: nobody's turn. */
-MPGI_HIDDEN struct mpg_g *mpgi_globq_look_locked(struct mpg_p *pp);
+/* How the global queue is looked at [runq.spent]. */
+enum mpgi_globq_rule {
+  MPGI_GLOBQ_BATCH, /* a fair batch into pp's queue; returns one of them */
+  MPGI_GLOBQ_TURN,  /* one, at the end of a whole slice: who used up slices has
+                       as good a chance as others */
+  MPGI_GLOBQ_LOOK,  /* one, though pp's own queue isn't empty */
+};
+/* NULL: there is none, or it is nobody's turn. */
+MPGI_HIDDEN struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp,
+                                                enum mpgi_globq_rule rule);
 
 /* g.c */
 MPGI_HIDDEN struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,

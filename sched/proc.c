@@ -325,16 +325,12 @@ MPGI_HOT_END void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp,
   go_on_specially(mp, gp, false);
 }
 
-static struct mpg_g *get_batch_locked(struct mpg_p *pp) {
-  return mpgi_globq_get_locked(pp, 0);
-}
-
-static inline struct mpg_g *global_one(
-    struct mpg_p *pp, struct mpg_g *(*get_locked)(struct mpg_p *pp)) {
+static inline struct mpg_g *global_one(struct mpg_p *pp,
+                                       enum mpgi_globq_rule rule) {
   if (atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed) == 0)
     return NULL;
   mpgi_mutex_lock(&mpgi_sched.lock);
-  struct mpg_g *gp = get_locked(pp);
+  struct mpg_g *gp = mpgi_globq_get_locked(pp, rule);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   return gp;
 }
@@ -492,7 +488,7 @@ static bool keep_p(struct mpg_m *mp, struct mpg_g **found) {
   mpgi_mutex_lock(&mpgi_sched.lock);
   bool again = mpgi_stw_waiting() || pp->retire;
   if (!again) {
-    *found = mpgi_globq_get_locked(pp, 0);
+    *found = mpgi_globq_get_locked(pp, MPGI_GLOBQ_BATCH);
     again = *found != NULL;
   }
   if (!again) mpgi_p_idle_put_locked(mpgi_p_release(mp));
@@ -539,7 +535,7 @@ static struct mpg_g *find_runnable(struct mpg_m *mp, bool *inherit) {
     int64_t next = mpgi_timers_run(pp, 0);
     *inherit = false;
     if ((gp = mpgi_runq_get(pp, inherit))) return gp;
-    if ((gp = global_one(pp, get_batch_locked))) return gp;
+    if ((gp = global_one(pp, MPGI_GLOBQ_BATCH))) return gp;
     if (poll_ready()) continue;
     if (may_spin(mp)) {
       spinning_begin(mp);
@@ -638,11 +634,11 @@ static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
   if (tick % TIMERS_EVERY == 0 || timer_is_due(pp)) mpgi_timers_run(pp, 0);
   bool turn = took_turn(pp);
   if (turn || tick % GLOBAL_FIRST_EVERY == 0) {
-    gp = global_one(pp, turn ? mpgi_globq_turn_locked : mpgi_globq_look_locked);
+    gp = global_one(pp, turn ? MPGI_GLOBQ_TURN : MPGI_GLOBQ_LOOK);
     /* Otherwise they would keep the local queue from ever running empty. */
     if (!gp) poll_ready();
   } else if (some_woken_globally(tick)) {
-    gp = global_one(pp, get_batch_locked);
+    gp = global_one(pp, MPGI_GLOBQ_BATCH);
   }
   if (!gp) gp = mpgi_runq_get(pp, inherit);
   if (!gp) gp = find_runnable(mp, inherit);
@@ -741,7 +737,7 @@ static _Noreturn void requeue_spent(struct mpg_m *mp, struct mpg_g *gp) {
   new_slice(pp);
   MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
-  if (took_turn(pp)) mp->picked = mpgi_globq_turn_locked(pp);
+  if (took_turn(pp)) mp->picked = mpgi_globq_get_locked(pp, MPGI_GLOBQ_TURN);
   mpgi_globq_put_spent_locked(gp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_wakep();

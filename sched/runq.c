@@ -22,14 +22,15 @@
  * preempted, because they used up a slice or, after a fair while, because
  * somebody waited.  Otherwise a goroutine that the network wakes would wait for
  * a slice of each of them.  [runq.spent] runq goes first, but
- *   - the end of a whole slice takes from each list in turn;
- *   - other looks (the 61st slice, too) take from spent when none has for
- *     SPENT_AFTER_NS, but not twice while others wait (there may be no look
- *     that is sooner), or when there is nothing else to run.
- * So neither starves.  (By the clock, because a look may stand for one short
- * goroutine or for a hundred; whoever is in spent runs a fair while.)  Of spent
- * one is taken at a time: in a local ring it would be before whoever is woken
- * there.
+ *   - the end of a whole slice takes from spent (TURN);
+ *   - other looks (BATCH, and LOOK at the 61st slice) take from spent when none
+ *     has for SPENT_AFTER_NS, or when there is nothing else to run;
+ *   - none of them does twice while others wait: spent_passed.  There may be no
+ *     other look that is sooner.
+ * So neither starves, and whoever is woken is passed by one of spent.  (By the
+ * clock, because a look may stand for one short goroutine or for a hundred;
+ * whoever is in spent runs a fair while.)  Of spent one is taken at a time: in
+ * a local ring it would be before whoever is woken there.
  *
  * [fair.turn] Of the global queue and the local one, the other has its turn
  * when whoever came from one has run a whole slice (sysmon says so: turn).  A
@@ -90,12 +91,6 @@ void mpgi_globq_put_spent_locked(struct mpg_g *gp) {
 
 static int64_t coarse_now(void) {
   return atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
-}
-
-static bool spent_due_locked(void) {
-  const struct mpgi_sched *s = &mpgi_sched;
-  if (!s->spent.n || (s->runq.n && s->spent_passed)) return false;
-  return coarse_now() - s->spent_at >= SPENT_AFTER_NS;
 }
 
 void mpgi_globq_put_locked(struct mpg_g *gp) {
@@ -181,27 +176,22 @@ static struct mpg_g *get_runq_locked(struct mpg_p *pp, uint32_t max) {
   return first;
 }
 
-struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp, uint32_t max) {
-  mpgi_mutex_assert_held(&mpgi_sched.lock);
-  bool others = mpgi_sched.runq.n != 0;
-  if (mpgi_sched.spent.n && (!others || spent_due_locked()))
-    return get_spent_locked(pp);
-  return others ? get_runq_locked(pp, max) : NULL;
+/* Is it spent's turn [runq.spent]?  Not twice while others wait. */
+static bool takes_spent_locked(enum mpgi_globq_rule rule) {
+  const struct mpgi_sched *s = &mpgi_sched;
+  bool others = s->runq.n != 0;
+  if (!s->spent.n || (others && s->spent_passed)) return false;
+  if (rule == MPGI_GLOBQ_TURN || (rule == MPGI_GLOBQ_BATCH && !others))
+    return true;
+  return coarse_now() - s->spent_at >= SPENT_AFTER_NS;
 }
 
-struct mpg_g *mpgi_globq_turn_locked(struct mpg_p *pp) {
+struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp,
+                                    enum mpgi_globq_rule rule) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
-  struct mpgi_sched *s = &mpgi_sched;
-  bool spent = s->spent.n != 0, others = s->runq.n != 0;
-  if (spent && others) spent = s->spent_turn = !s->spent_turn;
-  if (spent) return get_spent_locked(pp);
-  return others ? get_runq_locked(pp, 1) : NULL;
-}
-
-struct mpg_g *mpgi_globq_look_locked(struct mpg_p *pp) {
-  mpgi_mutex_assert_held(&mpgi_sched.lock);
-  if (spent_due_locked()) return get_spent_locked(pp);
-  return mpgi_sched.runq.n ? get_runq_locked(pp, 1) : NULL;
+  if (takes_spent_locked(rule)) return get_spent_locked(pp);
+  if (!mpgi_sched.runq.n) return NULL;
+  return get_runq_locked(pp, rule == MPGI_GLOBQ_BATCH ? 0 : 1);
 }
 
 /* The queue is full: move half of it and gp to the global queue.  False when

@@ -584,11 +584,11 @@ static void round_of_duty(struct sysmon *s) {
   s->before = s->looked;
   s->looked = s->now;
   atomic_store_explicit(&mpgi_sched.coarse_now, s->now, memory_order_relaxed);
+  poll_network(s); /* whoever that wakes counts for the ends of slices */
+  doubt_waits(s);
   s->idle = retake(s) ? 0 : s->idle + 1;
   find_overdue(s);
   balance(s);
-  poll_network(s);
-  doubt_waits(s);
   retry_wake();
   watch_starvation(s);
   if (s->now >= s->next_suspect) {

@@ -15,8 +15,8 @@ static _Atomic long turns[LOOPS + 1];
 static _Atomic bool quit;
 static mpg_waitgroup done;
 
-static int late; /* rounds with more changes than need be, while ready */
-static _Atomic long at_wake;
+/* What changes was when somebody had been woken, and when he ran. */
+static long woken_at[ROUNDS], ran_at[ROUNDS];
 static _Atomic int asked;
 
 static void loop(void *arg) {
@@ -35,7 +35,6 @@ static void start_loops(int n) {
   mpg_gomaxprocs(1);
   atomic_store(&quit, false);
   atomic_store(&asked, 0);
-  late = 0;
   for (int i = 1; i <= n; i++) atomic_store(&turns[i], 0);
   mpg_waitgroup_add(&done, n);
   for (intptr_t i = 1; i <= n; i++) CHECK_GO(loop, (void *) i);
@@ -49,15 +48,13 @@ static void end_loops(void) {
 
 /* ---- woken by somebody who has no P ---- */
 
-static void count_wait(long most) {
-  late += atomic_load(&changes) - atomic_load(&at_wake) > most;
-}
-
 /* In turn there would be some LOOPS - 1 changes each time, so that all rounds
- * were late.  Now and then it is a loop's turn all the same, or the thread that
- * wakes is late itself; preemptall=1 changes all the time. */
-static void check_late(void) {
+ * were late.  Now and then it is a loop's turn all the same; preemptall=1
+ * changes all the time. */
+static void check_waits(long most) {
   const char *debug = getenv("MPG_DEBUG");
+  int late = 0;
+  for (int i = 0; i < ROUNDS; i++) late += ran_at[i] - woken_at[i] > most;
   if (!debug || !strstr(debug, "preemptall")) CHECK_LE(late, ROUNDS / 4);
 }
 
@@ -67,7 +64,6 @@ static int ends[2];
 static void wait_until_asked(int i) {
   while (atomic_load(&asked) <= i) usleep(100);
   usleep(300); /* main waits by now */
-  atomic_store(&at_wake, atomic_load(&changes));
 }
 
 static void *sends(void *arg) {
@@ -76,6 +72,7 @@ static void *sends(void *arg) {
   for (int i = 0; i < ROUNDS; i++) {
     wait_until_asked(i);
     mpg_chan_send(to_main, &i);
+    woken_at[i] = atomic_load(&changes); /* this thread may have been late */
   }
   CHECK_EQ(mpg_thread_detach(), 0);
   return NULL;
@@ -91,12 +88,12 @@ static void woken_by_a_thread(void *arg) {
     int x;
     atomic_fetch_add(&asked, 1);
     CHECK(mpg_chan_recv(to_main, &x));
-    count_wait(1);
+    ran_at[i] = atomic_load(&changes);
     CHECK_EQ(x, i);
   }
   end_loops();
-  check_late();
   CHECK_EQ(pthread_join(t, NULL), 0);
+  check_waits(1);
 }
 
 static void *writes(void *arg) {
@@ -104,6 +101,7 @@ static void *writes(void *arg) {
   for (int i = 0; i < ROUNDS; i++) {
     wait_until_asked(i);
     CHECK_EQ(write(ends[1], "x", 1), 1);
+    woken_at[i] = atomic_load(&changes);
   }
   return NULL;
 }
@@ -118,11 +116,11 @@ static void woken_by_a_descriptor(void *arg) {
     char x;
     atomic_fetch_add(&asked, 1);
     CHECK_EQ(mpg_read(ends[0], &x, 1), 1);
-    count_wait(1);
+    ran_at[i] = atomic_load(&changes);
   }
   end_loops();
-  check_late();
   CHECK_EQ(pthread_join(t, NULL), 0);
+  check_waits(1);
   mpg_close(ends[0]);
   mpg_close(ends[1]);
 }
@@ -132,12 +130,12 @@ static void woken_by_a_timer(void *arg) {
   (void) arg;
   start_loops(LOOPS);
   for (int i = 0; i < ROUNDS; i++) {
-    atomic_store(&at_wake, atomic_load(&changes));
+    woken_at[i] = atomic_load(&changes);
     mpg_sleep(1000000);
-    count_wait(2);
+    ran_at[i] = atomic_load(&changes);
   }
   end_loops();
-  check_late();
+  check_waits(2);
 }
 
 /* ---- loops beside those who are never idle ---- */

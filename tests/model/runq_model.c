@@ -174,7 +174,7 @@ static void thief_of_1(int by) {
 }
 static void global_get(int pi) {
   explore_lock(&mpgi_sched.lock.state);
-  struct mpg_g *gp = mpgi_globq_get_locked(&p[pi], 0);
+  struct mpg_g *gp = mpgi_globq_get_locked(&p[pi], MPGI_GLOBQ_BATCH);
   explore_unlock(&mpgi_sched.lock.state);
   if (gp) came_out(gp);
   get(pi, 1);

@@ -35,7 +35,7 @@ void unit_sched_setup(void) {
   }
   s->runq = s->spent = (struct mpgi_gqueue){0};
   s->spent_at = 0;
-  s->spent_turn = false;
+  s->spent_passed = false;
   atomic_store(&s->runq_size, 0);
   s->nallp = UNIT_PS;
   atomic_store(&s->procs, UNIT_PS);

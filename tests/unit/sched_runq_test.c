@@ -28,12 +28,15 @@ static int steal(int by, int from, bool next) {
   return unit_g_index(mpgi_runq_steal(unit_p(by), unit_p(from), next));
 }
 
-static int global_get(int p, uint32_t max) {
+static int global_by(int p, enum mpgi_globq_rule rule) {
   mpgi_mutex_lock(&mpgi_sched.lock);
-  struct mpg_g *gp = mpgi_globq_get_locked(unit_p(p), max);
+  struct mpg_g *gp = mpgi_globq_get_locked(unit_p(p), rule);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   return unit_g_index(gp);
 }
+static int global_get(int p) { return global_by(p, MPGI_GLOBQ_BATCH); }
+static int global_turn(int p) { return global_by(p, MPGI_GLOBQ_TURN); }
+static int global_look(int p) { return global_by(p, MPGI_GLOBQ_LOOK); }
 
 static void global_put(int g) {
   mpgi_mutex_lock(&mpgi_sched.lock);
@@ -150,10 +153,10 @@ static void global_batch_is_a_fair_share(void **state) {
   (void) state;
   for (int i = 0; i < 40; i++) global_put(i);
   /* 40 / 4 + 1: one to run, ten to the queue */
-  assert_int_equal(global_get(0, 0), 0);
+  assert_int_equal(global_get(0), 0);
   assert_int_equal(mpgi_runq_size(unit_p(0)), 10);
   for (int i = 1; i <= 10; i++) assert_int_equal(get(0), i);
-  assert_int_equal(global_get(1, 1), 11);
+  assert_int_equal(global_turn(1), 11);
   assert_int_equal(mpgi_runq_size(unit_p(1)), 0);
   assert_int_equal(atomic_load(&mpgi_sched.runq_size), 28);
 }
@@ -174,24 +177,11 @@ static void woken_ones_wait_in_line_and_are_counted(void **state) {
   assert_int_equal(atomic_load(&mpgi_sched.runq_size), 5);
   for (int i = 0, left = 3; i < 5; i++) {
     assert_int_equal(atomic_load(&mpgi_sched.runq_woken), left);
-    assert_int_equal(global_get(0, 1), i);
+    assert_int_equal(global_turn(0), i);
     left -= i >= 1 && i < 4;
     assert_int_equal(atomic_load(&mpgi_sched.runq_woken), left);
   }
-  assert_int_equal(global_get(0, 1), -1);
-}
-
-static int number_locked(struct mpg_g *gp) {
-  mpgi_mutex_unlock(&mpgi_sched.lock);
-  return unit_g_index(gp);
-}
-static int global_turn(int p) {
-  mpgi_mutex_lock(&mpgi_sched.lock);
-  return number_locked(mpgi_globq_turn_locked(unit_p(p)));
-}
-static int global_look(int p) {
-  mpgi_mutex_lock(&mpgi_sched.lock);
-  return number_locked(mpgi_globq_look_locked(unit_p(p)));
+  assert_int_equal(global_turn(0), -1);
 }
 
 static void spent_put(int g) {
@@ -210,8 +200,8 @@ static void others_go_before_spent_ones(void **state) {
   int spent = 0, other = 100;
   for (int ms = 100; ms < 117; ms++) {
     atomic_store(&mpgi_sched.coarse_now, (int64_t) ms * 1000000);
-    if ((ms - 100) % 5 == 0) assert_int_equal(global_get(0, 0), spent++);
-    assert_int_equal(global_get(0, 0), other++);
+    if ((ms - 100) % 5 == 0) assert_int_equal(global_get(0), spent++);
+    assert_int_equal(global_get(0), other++);
   }
   assert_int_equal(spent, 4);
 }
@@ -245,7 +235,7 @@ static void late_looks_take_others_too(void **state) {
   static const int order[] = {0, 100, 1, 101, 2, -1};
   for (int i = 0; i < 6; i++) {
     atomic_store(&mpgi_sched.coarse_now, (100 + i * 10) * INT64_C(1000000));
-    int got = i % 2 ? global_get(0, 0) : global_look(0);
+    int got = i % 2 ? global_get(0) : global_look(0);
     assert_int_equal(got, order[i]);
   }
 }
@@ -256,14 +246,29 @@ static void any_spent_one_taken_counts(void **state) {
   atomic_store(&mpgi_sched.procs, 64);
   atomic_store(&mpgi_sched.coarse_now, 100 * 1000000);
   for (int i = 0; i < 3; i++) spent_put(i);
-  assert_int_equal(global_get(0, 0), 0);
+  assert_int_equal(global_get(0), 0);
   global_put(100);
   global_put(101);
-  assert_int_equal(global_get(0, 0), 100);
+  assert_int_equal(global_get(0), 100);
   assert_int_equal(global_turn(0), 1);
   atomic_store(&mpgi_sched.coarse_now, 104 * 1000000);
-  assert_int_equal(global_get(0, 0), 101);
-  assert_int_equal(global_get(0, 0), 2);
+  assert_int_equal(global_get(0), 101);
+  assert_int_equal(global_get(0), 2);
+}
+
+/* Whoever was woken is passed by one of them, not by two for different
+ * reasons. */
+static void a_turn_after_a_look_is_the_others(void **state) {
+  (void) state;
+  for (int i = 0; i < 2; i++) {
+    spent_put(i);
+    global_put(100 + i);
+  }
+  atomic_store(&mpgi_sched.coarse_now, 100 * 1000000);
+  assert_int_equal(global_look(0), 0);
+  assert_int_equal(global_turn(0), 100);
+  assert_int_equal(global_turn(0), 1);
+  assert_int_equal(global_turn(0), 101);
 }
 
 static void turns_take_from_each_list(void **state) {
@@ -285,7 +290,7 @@ static void spent_ones_are_not_taken_in_batches(void **state) {
   atomic_store(&mpgi_sched.procs, 1);
   for (int i = 0; i < 10; i++) spent_put(i);
   for (int i = 0; i < 10; i++) {
-    assert_int_equal(global_get(0, 0), i);
+    assert_int_equal(global_get(0), i);
     assert_int_equal(mpgi_runq_size(unit_p(0)), 0);
   }
 }
@@ -299,7 +304,7 @@ static void woken_ones_are_known_in_a_batch(void **state) {
   atomic_store(&mpgi_sched.procs, 1);
   atomic_store(&mpgi_sched.runq_woken, 0);
   for (int i = 0; i < 4; i++) global_put(i);
-  assert_int_equal(global_get(0, 0), 0);
+  assert_int_equal(global_get(0), 0);
   assert_false(has_woken());
   for (int i = 1; i < 4; i++) assert_int_equal(get(0), i);
   mpgi_gqueue_push(&woken, unit_g(4));
@@ -307,7 +312,7 @@ static void woken_ones_are_known_in_a_batch(void **state) {
   mpgi_mutex_lock(&mpgi_sched.lock);
   mpgi_globq_put_woken_locked(&woken);
   mpgi_mutex_unlock(&mpgi_sched.lock);
-  assert_int_equal(global_get(0, 0), 4);
+  assert_int_equal(global_get(0), 4);
   assert_true(has_woken());
   assert_int_equal(get(0), 5);
   assert_false(has_woken());
@@ -337,7 +342,7 @@ static void global_batch_leaves_room(void **state) {
   (void) state;
   atomic_store(&mpgi_sched.procs, 1);
   for (int i = 0; i < 1000; i++) global_put(i);
-  assert_int_equal(global_get(0, 0), 0);
+  assert_int_equal(global_get(0), 0);
   assert_int_equal(mpgi_runq_size(unit_p(0)), MPGI_RUNQ_SLOTS / 2 - 1);
   for (int i = 1; i < MPGI_RUNQ_SLOTS / 2; i++) assert_int_equal(get(0), i);
 }
@@ -347,18 +352,18 @@ static void global_batch_fits_beside_what_waits(void **state) {
   atomic_store(&mpgi_sched.procs, 1);
   for (int i = 0; i < 1000; i++) global_put(i);
   for (int i = 1000; i < 1000 + MPGI_RUNQ_SLOTS - 3; i++) put(0, i, false);
-  assert_int_equal(global_get(0, 0), 0);
+  assert_int_equal(global_get(0), 0);
   assert_int_equal(mpgi_runq_size(unit_p(0)), MPGI_RUNQ_SLOTS);
-  assert_int_equal(global_get(0, 0), 4);
+  assert_int_equal(global_get(0), 4);
   assert_int_equal(mpgi_runq_size(unit_p(0)), MPGI_RUNQ_SLOTS);
 }
 
 static void global_queue_empties(void **state) {
   (void) state;
-  assert_int_equal(global_get(0, 0), -1);
+  assert_int_equal(global_get(0), -1);
   global_put(1);
-  assert_int_equal(global_get(0, 0), 1);
-  assert_int_equal(global_get(0, 0), -1);
+  assert_int_equal(global_get(0), 1);
+  assert_int_equal(global_get(0), -1);
   global_put(2);
   assert_int_equal(unit_g_index(unit_global_pop()), 2);
 }
@@ -473,7 +478,7 @@ static void random_step(struct mpgi_rand *rnd) {
     return;
   default:
     if (o.ring[p].n <= MPGI_RUNQ_SLOTS / 2)
-      came_out(global_get(p, 0), oracle_global(&o, p));
+      came_out(global_get(p), oracle_global(&o, p));
   }
 }
 
@@ -573,6 +578,7 @@ int main(void) {
       cmocka_unit_test_setup(global_batch_is_a_fair_share, fresh),
       cmocka_unit_test_setup(woken_ones_wait_in_line_and_are_counted, fresh),
       cmocka_unit_test_setup(others_go_before_spent_ones, fresh),
+      cmocka_unit_test_setup(a_turn_after_a_look_is_the_others, fresh),
       cmocka_unit_test_setup(turns_take_from_each_list, fresh),
       cmocka_unit_test_setup(a_look_goes_by_the_clock, fresh),
       cmocka_unit_test_setup(late_looks_take_others_too, fresh),
