@@ -8,6 +8,7 @@
 #ifndef MPGI_TLS_H
 #define MPGI_TLS_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,8 @@ struct mpgi_tls {
                                without one */
   struct mpg_g *libc; /* for whom the C library runs on g0 (libc_call.S); NULL
                          when it doesn't */
+  _Atomic uint32_t *waits; /* counts this thread's waits in the runtime (below);
+                              NULL: nobody wants to know */
 };
 
 extern _Thread_local struct mpgi_tls mpgi_tls
@@ -78,5 +81,21 @@ static inline void mpgi_tls_g_set(struct mpg_g *g) {
 static inline void mpgi_tls_m_set(struct mpg_m *m) {
   MPGI_TLS_WRITE(MPGI_TLS_M, m);
 }
+
+/* A thread that sleeps on a futex of the runtime's, or is late on purpose,
+ * looks to others as if it were blocked in the program's own code.  So it
+ * counts: how deep it is in such waits (a handler may be in another) in the
+ * lowest byte, how often it was above that. */
+#define MPGI_WAITS_DEPTH 0xff
+static inline void mpgi_waits_add(uint32_t by) {
+  _Atomic uint32_t *w = mpgi_tls.waits;
+  if (!w) return;
+  uint32_t now = atomic_load_explicit(w, memory_order_relaxed);
+  atomic_store_explicit(w, now + by, memory_order_relaxed);
+}
+static inline void mpgi_waits_begin(void) {
+  mpgi_waits_add(MPGI_WAITS_DEPTH + 2);
+}
+static inline void mpgi_waits_end(void) { mpgi_waits_add((uint32_t) -1); }
 
 #endif /* MPGI_TLS_H */

@@ -337,10 +337,11 @@ struct mpg_m {
   bool blocked;           /* itself: sleeping on park */
   bool trace_left;  /* itself: its last event was somebody's leaving a P */
   bool move_wanted; /* itself: stackmove, a movable goroutine left its stack */
-  volatile bool in_call; /* itself, its handler reads: in a call that may
-                            block, on g0, without a P */
-  volatile bool abroad;  /* likewise: on g0, where it may wait for others'
-                            locks, and may be frozen (mpgi_abroad) */
+  volatile bool in_call;  /* itself, its handler reads: in a call that may
+                             block, on g0, without a P */
+  _Atomic uint32_t waits; /* itself: in the runtime (arch/tls.h) */
+  volatile bool abroad;   /* likewise: on g0, where it may wait for others'
+                             locks, and may be frozen (mpgi_abroad) */
   uint32_t rand;
   uint32_t fastrand;
   int32_t locks;          /* itself: > 0 while it must not be descheduled */

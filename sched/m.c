@@ -116,6 +116,8 @@ static void m_thread_init(struct mpg_m *mp) {
   mp->cpu_clock = mpgi_os_thread_clock();
   mp->thread_pointer = mpgi_os_thread_pointer();
   mp->guard = mpgi_arch_guard_addr();
+  atomic_store(&mp->waits, 0);
+  mpgi_tls.waits = &mp->waits;
   int err = mpgi_os_stack_bounds(&mp->g0_lo, &mp->g0_hi);
   MPG_VERIFY(err == 0);
   mpgi_san_thread(mp->g0_lo, mp->g0_hi);
@@ -163,6 +165,7 @@ static void m_main(void *arg) {
   MPGI_CHAOS();
   mpgi_m_hide(mp);
   mpgi_tls_m_set(NULL);
+  mpgi_tls.waits = NULL;
   mpgi_arch_guard_set(0);
   mpgi_os_sigmask_set(MPGI_OS_SIGMASK_ALL);
   mpgi_os_sigaltstack(NULL, 0);

@@ -305,6 +305,14 @@ static bool in_doubt(const struct sysmon *s, struct mpg_p *pp) {
          slice_is_over(s, pp);
 }
 
+/* In the kernel, and not in the runtime: who waits for a lock of ours, or for
+ * the thread that is about to wake it, comes back when that one has a CPU. */
+static bool is_blocked(const struct mpg_m *mp) {
+  uint32_t waits = atomic_load(&mp->waits);
+  return !(waits & MPGI_WAITS_DEPTH) && mpgi_os_thread_blocked(mp->tid) &&
+         atomic_load(&mp->waits) == waits;
+}
+
 /* A goroutine that burns no CPU is blocked in the kernel: a signal would only
  * fail its poll or nanosleep with EINTR.  The thread's CPU clock is read every
  * CPU_EVERY_NS of its slice, or sooner when in doubt; a thread that got no CPU
@@ -321,7 +329,7 @@ static void watch_cpu(struct sysmon *s, struct mpg_p *pp) {
     /* our own signals cost it some per cent */
     pp->mon_burns = cpu - pp->mon_cpu > (s->now - pp->mon_cpuwhen) / 8;
     pp->mon_stuck = !pp->mon_burns && (pp->mon_stuck || slice_is_over(s, pp)) &&
-                    mpgi_os_thread_blocked(mp->tid);
+                    is_blocked(mp);
   }
   pp->mon_cpu = cpu;
   pp->mon_cpuwhen = s->now;

@@ -75,6 +75,7 @@ not_under(thread api.sched_registers_test.fixed
   "a thousand preemptions of loops, for nothing that TSan looks at: 3 minutes")
 not_under(thread api.sched_gomaxprocs_test.fixed
   "who waits for a lock of TSan's is blocked, and a P beyond the limit runs")
+not_under(thread api.chaos.sched_gomaxprocs "likewise")
 not_under(thread api.sched_fair_test.fixed
   "counts whose turn it is while loops are asked a hundred times")
 not_under(thread api.time_timer_test.fixed

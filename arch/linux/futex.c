@@ -7,6 +7,7 @@
 #include <arch/common/check.h>
 #include <arch/linux/sys.h>
 #include <arch/os.h>
+#include <arch/tls.h>
 #include <errno.h>
 #include <linux/futex.h>
 #include <time.h>
@@ -26,8 +27,10 @@ int mpgi_os_futex_wait(_Atomic uint32_t *word, uint32_t expected,
     ts.tv_nsec = timeout_ns % NS_PER_S;
     timeout = &ts;
   }
+  mpgi_waits_begin();
   long r = mpgi_sys6(SYS_futex, (long) word, FUTEX_WAIT_PRIVATE, expected,
                      (long) timeout, 0, 0);
+  mpgi_waits_end();
   MPGI_CHAOS();
   /* EAGAIN: the word had changed; EINTR: a spurious wake-up. */
   MPG_ASSERT(r == 0 || r == -EAGAIN || r == -EINTR || r == -ETIMEDOUT);

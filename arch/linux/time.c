@@ -2,6 +2,7 @@
 #include <arch/common/check.h>
 #include <arch/linux/sys.h>
 #include <arch/os.h>
+#include <arch/tls.h>
 #include <errno.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -28,10 +29,12 @@ void mpgi_os_sleep(int64_t ns) {
   int64_t end = ns > INT64_MAX - now ? INT64_MAX : now + ns;
   struct timespec ts = {end / NS_PER_S, end % NS_PER_S};
   long r;
+  mpgi_waits_begin();
   do {
     r = mpgi_sys6(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME,
                   (long) &ts, 0, 0, 0);
   } while (r == -EINTR);
+  mpgi_waits_end();
   MPG_ASSERT_INTERNAL(r == 0);
 }
 
