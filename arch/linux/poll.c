@@ -5,8 +5,10 @@
  * so that a poll that doesn't wait can't swallow a wake-up meant for one that
  * does.
  *
- * Assumption: epoll_pwait2 takes nanoseconds [linux.poll.pwait2]; on kernels
+ * Assumptions: epoll_pwait2 takes nanoseconds [linux.poll.pwait2]; on kernels
  * before 5.11, which don't have it, milliseconds rounded up must do.
+ *   [linux.poll.table]  a process's table of descriptors has 64 places at
+ *                       first; making it larger takes long beside other threads
  */
 #include <arch/common/check.h>
 #include <arch/linux/sys.h>
