@@ -28,7 +28,9 @@ MPGI_HOT bool mpgi_hot_status_may(enum mpgi_g_status from,
   switch (from) {
   case MPGI_G_IDLE: may = MPGI_TO(DEAD); break;
   case MPGI_G_DEAD: may = MPGI_TO(RUNNABLE); break;
-  case MPGI_G_RUNNABLE: may = MPGI_TO(RUNNING) | MPGI_TO(DEAD); break;
+  case MPGI_G_RUNNABLE:
+    may = MPGI_TO(RUNNING) | MPGI_TO(DEAD) | MPGI_TO(COPYSTACK);
+    break;
   case MPGI_G_RUNNING:
     may = MPGI_TO(RUNNABLE) | MPGI_TO(SYSCALL) | MPGI_TO(WAITING) |
           MPGI_TO(DEAD) | MPGI_TO(PREEMPTED) | MPGI_TO(COPYSTACK);
@@ -42,7 +44,9 @@ MPGI_HOT bool mpgi_hot_status_may(enum mpgi_g_status from,
   case MPGI_G_PREEMPTED:
     may = MPGI_TO(RUNNING) | MPGI_TO(RUNNABLE) | MPGI_TO(DEAD);
     break;
-  case MPGI_G_COPYSTACK: may = MPGI_TO(WAITING) | MPGI_TO(RUNNING); break;
+  case MPGI_G_COPYSTACK:
+    may = MPGI_TO(WAITING) | MPGI_TO(RUNNABLE) | MPGI_TO(RUNNING);
+    break;
   case MPGI_G_SCAN: break;
   }
   return may >> to & 1;

@@ -8,7 +8,8 @@
  *
  * In a cycle, with the world stopped
  *   1. candidates are chosen among the movable goroutines that are parked:
- *      those that were at the last cycle, too; their homes are noted
+ *      those that were at the last cycle, too (with MPG_DEBUG=stackmove=1 all,
+ *      and those that are runnable); their homes are noted
  *   2. while roots are visited, and then for the words of live heap objects,
  *      a word that points into a noted home pins it; words of the owner's own
  *      stack don't
@@ -27,6 +28,21 @@
  * queues it is on are not looked at while the world is stopped.  But those of
  * descriptors are, by sysmon and by pollers without a P: such a candidate is
  * held in its queue, or left alone when it has been claimed.
+ *
+ * [move.inv.runnable] One that is runnable is owned by whoever takes it off a
+ * run queue (or has picked it): an M with a P, which is stopped.  sysmon, and
+ * threads that come back from a system call without a P, put it on a queue or
+ * from one on another meanwhile: that touches g.link.  Whoever made it
+ * runnable has done with its stack before: elements are copied, results
+ * written.  From there on the first to look at the stack, the saved registers
+ * in it, ctx.xsave or what wait.elem and the select point to is mpgi_execute,
+ * and it swaps in before it looks for thread-local addresses (tls_migrate) and
+ * calls on_resume.  Others read in a stop, and know images: the collector,
+ * tracebacks.  ctx.xsave is apart from the stack, and stays with the G.
+ *
+ * Not at a stop in place (status preempted, frozen threads): the thread goes
+ * on with the stack at once, from a frame of g0 or of its signal handler that
+ * has its address; nor in a system call, whose thread goes on running.
  *
  * [move.inv.words] What may point into a stack that is swapped out: itself,
  * and what is redirected: wait.elem (an element, or the struct mpgi_io of a
@@ -139,9 +155,12 @@ static bool wait_is_known(uint8_t reason) {
   return reason >= MPGI_WAIT_CHAN_SEND && reason <= MPGI_WAIT_IO_CLOSE;
 }
 
-static bool is_parked(const struct mpgi_movable *mg) {
+static bool is_off(const struct mpgi_movable *mg) {
   const struct mpg_g *gp = &mg->g;
-  return mpgi_g_status(gp) == MPGI_G_WAITING && !mg->image && !gp->ctx.xsave &&
+  if (mg->image) return false;
+  if (mpgi_g_status(gp) == MPGI_G_RUNNABLE)
+    return mpgi_opt.stackmove; /* [move.inv.runnable] */
+  return mpgi_g_status(gp) == MPGI_G_WAITING && !gp->ctx.xsave &&
          wait_is_known(gp->wait_reason) &&
          gp->ctx.pc == (uintptr_t) mpgi_resume_thunk;
 }
@@ -189,7 +208,7 @@ bool mpgi_move_begin_stw(bool forced) {
   size_t left = forced ? SIZE_MAX : CANDIDATES_MAX;
   MPG_ASSERT(!move.first && !mpgi_move_looking);
   for (struct mpgi_movable *mg = move.all; mg && left; mg = mg->next) {
-    if (is_parked(mg) && stays_parked(mg) && !is_skipped(mg)) {
+    if (is_off(mg) && stays_parked(mg) && !is_skipped(mg)) {
       candidate(mg);
       left--;
     } else if (ages(mg)) {
@@ -226,27 +245,28 @@ static void redirect_all(struct mpg_g *gp, uintptr_t lo, size_t bytes,
     redirect(&s->waiter[i].elem, lo, bytes, to);
 }
 
-static void swap_out(struct mpgi_movable *mg) {
+static void swap_out(struct mpgi_movable *mg, enum mpgi_g_status from) {
   struct mpg_g *gp = &mg->g;
-  mpgi_g_status_set(gp, MPGI_G_WAITING, MPGI_G_COPYSTACK);
+  mpgi_g_status_set(gp, from, MPGI_G_COPYSTACK);
   mg->image = mpgi_stack_swap_out(&gp->ctx);
   if (mg->image) {
     redirect_all(gp, gp->ctx.sp, gp->ctx.seg->hi - gp->ctx.sp,
                  (uintptr_t) mg->image);
     move.stats.swapped_out++;
   }
-  mpgi_g_status_set(gp, MPGI_G_COPYSTACK, MPGI_G_WAITING);
+  mpgi_g_status_set(gp, MPGI_G_COPYSTACK, from);
 }
 
-static void swap_out_if_waiting(struct mpgi_movable *mg) {
+static void swap_out_if_owned(struct mpgi_movable *mg) {
   const struct mpg_g *gp = &mg->g;
-  if (gp->wait_reason != MPGI_WAIT_IO) {
-    swap_out(mg);
+  enum mpgi_g_status status = mpgi_g_status(gp);
+  if (status == MPGI_G_RUNNABLE || gp->wait_reason != MPGI_WAIT_IO) {
+    swap_out(mg, status);
     return;
   }
   struct mpgi_pd *pd = ((const struct mpgi_io *) gp->wait.elem)->pd;
   if (!mpgi_pd_hold(pd, gp)) return; /* [netpoll.claim] */
-  swap_out(mg);
+  swap_out(mg, status);
   mpgi_pd_let_go(pd);
 }
 
@@ -265,7 +285,7 @@ static void settle(struct mpgi_movable *mg) {
   else if (record_points_in(&mg->g))
     pinned(mg, &move.stats.pinned_runtime);
   else
-    swap_out_if_waiting(mg);
+    swap_out_if_owned(mg);
 }
 
 void mpgi_move_end_stw(void) {

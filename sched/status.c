@@ -8,8 +8,9 @@
  *   syscall    the M whose curg it is; the collector reads its saved SP
  *   waiting    whoever holds the queue entry that will ready it
  *   preempted  the M whose curg it is, stopped in place
- *   copystack  swapped out: the stopper, who had it waiting; swapped in: the
- *              M whose curg it is, on g0, so that no stop sees it (move.c)
+ *   copystack  swapped out: the stopper, in whose stop it was waiting or
+ *              runnable; swapped in: the M whose curg it is, on g0, so that no
+ *              stop sees it (move.c)
  *   dead       the free list's owner
  * Only the owner changes it, so a release store is enough; readers on other
  * threads (dumps, the collector) use acquire.  Checked by mpgi_hot_status_may.

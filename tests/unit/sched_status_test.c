@@ -27,7 +27,9 @@ static const struct {
     {MPGI_G_WAITING, MPGI_G_RUNNABLE},   /* readied */
     {MPGI_G_WAITING, MPGI_G_DEAD},       /* the run ends */
     {MPGI_G_WAITING, MPGI_G_COPYSTACK},  /* its stack goes */
+    {MPGI_G_RUNNABLE, MPGI_G_COPYSTACK}, /* with stackmove, too */
     {MPGI_G_COPYSTACK, MPGI_G_WAITING},  /* it is gone */
+    {MPGI_G_COPYSTACK, MPGI_G_RUNNABLE},
     {MPGI_G_RUNNING, MPGI_G_COPYSTACK},  /* it comes back */
     {MPGI_G_COPYSTACK, MPGI_G_RUNNING},  /* it is back */
     {MPGI_G_PREEMPTED, MPGI_G_RUNNING},  /* the world goes on */
