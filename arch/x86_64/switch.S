@@ -94,7 +94,9 @@ HIDDEN_FUNCTION(mpgi_arch_leave)
 END_FUNCTION(mpgi_arch_leave)
 
 /* pc of a new goroutine.  Stack (mpgi_arch_context_init): fn, arg, 0, 0.  A
- * frame-pointer walk ends at rbp = 0 with this function as return address. */
+ * frame-pointer walk ends at rbp = 0 with this function as return address.
+ * fn saves the registers that are its caller's, and keeps them on its stack for
+ * as long as it runs: what the runtime left there would be a root. */
     .hidden mpgi_goexit_entry
 HIDDEN_FUNCTION(mpgi_goroutine_start)
     .cfi_startproc
@@ -104,6 +106,10 @@ HIDDEN_FUNCTION(mpgi_goroutine_start)
     pop %rdi
     xor %ebp, %ebp
     xor %ebx, %ebx
+    xor %r12d, %r12d
+    xor %r13d, %r13d
+    xor %r14d, %r14d
+    xor %r15d, %r15d
     call *%rax
     call mpgi_goexit_entry
     ud2
