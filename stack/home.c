@@ -11,8 +11,9 @@
  *             pages, committed in steps from the low end
  *   free list indices, out of line: a free home keeps its top page at most;
  *             the youngest KEEP of them do
- *   chunks    of 2 MiB: how many homes have memory.  None: the whole is given
- *             back at once, which since Linux 6.14 includes its page table
+ *   chunks    of 2 MiB: how many homes have memory.  When the last is swapped
+ *             out, or idle memory is released, the whole is given back at once,
+ *             which since Linux 6.14 includes its page table
  *
  * Open is what prologues let a goroutine use, down to seg.guard less the gap:
  * at first a page.  Who needs more comes to __morestack's slow path, once; the
@@ -60,7 +61,9 @@
 /* An open home has this much below a parked goroutine's SP. */
 #define MARGIN_BYTES ((size_t) 1024)
 
-_Static_assert(CHUNK_BYTES / MPGI_STACK_HOME_BYTES <= UINT8_MAX, "memory[]");
+/* Of a chunk: homes that have memory; and whether there may be a page table. */
+#define TABLE 0x80u
+_Static_assert(CHUNK_BYTES / MPGI_STACK_HOME_BYTES < TABLE, "memory[]");
 
 /* An entry of the table: the next free one + 1; or USED. */
 #define USED UINT32_MAX
@@ -72,7 +75,7 @@ static struct {
   uint32_t homes, committed, frontier;
   uint32_t first, dirty; /* free list; how many of it have memory */
   uint32_t *entry;
-  uint8_t *memory; /* one a chunk: homes that have some */
+  uint8_t *memory; /* one a chunk */
 } home MPGI_NOROOT;
 
 static size_t table_bytes(size_t n) {
@@ -130,18 +133,35 @@ static void release(const struct mpgi_segment *seg, uintptr_t hi) {
 
 /* ---- memory ---- */
 
+static size_t chunk_of(uint32_t i) {
+  return i * MPGI_STACK_HOME_BYTES / CHUNK_BYTES;
+}
+
 static void has_memory_locked(uint32_t i) {
-  home.memory[i * MPGI_STACK_HOME_BYTES / CHUNK_BYTES]++;
+  uint8_t *m = &home.memory[chunk_of(i)];
+  *m = (uint8_t) ((*m | TABLE) + 1);
 }
 
 /* Of home i nothing is live: give its memory back. */
 static void no_memory_locked(uint32_t i) {
-  size_t chunk = i * MPGI_STACK_HOME_BYTES / CHUNK_BYTES;
-  MPG_VERIFY(home.memory[chunk] > 0);
-  if (--home.memory[chunk] == 0)
-    mpgi_os_mem_release((void *) (home.lo + chunk * CHUNK_BYTES), CHUNK_BYTES);
-  else
-    mpgi_os_mem_release((void *) home_at(i), MPGI_STACK_HOME_BYTES);
+  uint8_t *m = &home.memory[chunk_of(i)];
+  MPG_VERIFY(*m > TABLE);
+  --*m;
+  mpgi_os_mem_release((void *) home_at(i), MPGI_STACK_HOME_BYTES);
+}
+
+/* Page tables that nobody needs, of chunks [from, to). */
+static void tables_release_locked(size_t from, size_t to) {
+  for (size_t i = from; i <= to; i++) {
+    if (i < to && home.memory[i] == TABLE) {
+      home.memory[i] = 0;
+      continue;
+    }
+    if (i > from)
+      mpgi_os_mem_release((void *) (home.lo + from * CHUNK_BYTES),
+                          (i - from) * CHUNK_BYTES);
+    from = i + 1;
+  }
 }
 
 /* MPG_DEBUG=stackmove: whoever uses an address of it meets no memory. */
@@ -306,6 +326,7 @@ void mpgi_stack_home_release(void) {
     }
     i = *e;
   }
+  if (home.frontier) tables_release_locked(0, chunk_of(home.frontier - 1) + 1);
   mpgi_mutex_unlock(&mpgi_stack_lock);
 }
 
@@ -322,6 +343,7 @@ bool mpgi_stack_can_swap(const struct mpgi_context *ctx) {
 }
 
 void *mpgi_stack_swap_out(struct mpgi_context *ctx) {
+  uint32_t i = index_of(ctx->seg);
   MPG_ASSERT(mpgi_stack_can_swap(ctx));
   void *image = mpgi_stack_image_alloc(live_bytes(ctx));
   if (!image) return NULL;
@@ -331,7 +353,8 @@ void *mpgi_stack_swap_out(struct mpgi_context *ctx) {
   close_all(ctx->seg);
   mpgi_stack_attach(ctx, ctx->seg);
   mpgi_mutex_lock(&mpgi_stack_lock);
-  no_memory_locked(index_of(ctx->seg));
+  no_memory_locked(i);
+  tables_release_locked(chunk_of(i), chunk_of(i) + 1);
   mpgi_mutex_unlock(&mpgi_stack_lock);
   forbid(ctx->seg);
   return image;
