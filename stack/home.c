@@ -58,11 +58,14 @@
 #define KEEP 512u
 /* MPG_DEBUG=stackguard: of a home, at its low end */
 #define GUARD_BYTES ((size_t) 16 << 10)
+/* From the guard to the end of what is open: injected frames stay within. */
+#define GAP_BYTES ((size_t) MPGI_GUARD_GAP_BYTES + MPGI_INJECT_BYTES)
 /* An open home has this much below a parked goroutine's SP. */
 #define MARGIN_BYTES ((size_t) 1024)
 
 /* Of a chunk: homes that have memory; and whether there may be a page table. */
 #define TABLE 0x80u
+_Static_assert(MARGIN_BYTES >= GAP_BYTES, "it can go on without opening it");
 _Static_assert(CHUNK_BYTES / MPGI_STACK_HOME_BYTES < TABLE, "memory[]");
 
 /* An entry of the table: the next free one + 1; or USED. */
@@ -178,7 +181,7 @@ static void allow(const struct mpgi_segment *seg) {
 /* ---- how much is open ---- */
 
 static uintptr_t open_lo(const struct mpgi_segment *seg) {
-  return seg->guard - MPGI_GUARD_GAP_BYTES;
+  return seg->guard - GAP_BYTES;
 }
 
 static uintptr_t memory_lo(const struct mpgi_segment *seg) {
@@ -193,7 +196,7 @@ static bool is_valid(const struct mpgi_segment *seg) {
 
 /* Open from lo on. */
 static void open_from(struct mpgi_segment *seg, uintptr_t lo) {
-  seg->guard = lo + MPGI_GUARD_GAP_BYTES;
+  seg->guard = lo + GAP_BYTES;
   if (lo < memory_lo(seg)) {
     mpgi_stack_bytes_add(memory_lo(seg) - lo);
     seg->bytes = seg->hi - lo;
@@ -204,16 +207,15 @@ static void open_from(struct mpgi_segment *seg, uintptr_t lo) {
 /* As it is when only its top page is used. */
 static void close_all(struct mpgi_segment *seg) {
   seg->bytes = mpgi_os_page_bytes;
-  seg->guard = seg->hi - seg->bytes + MPGI_GUARD_GAP_BYTES;
+  seg->guard = seg->hi - seg->bytes + GAP_BYTES;
 }
 
 bool mpgi_stack_home_open(struct mpgi_context *ctx, uintptr_t sp,
                           size_t limit) {
   struct mpgi_segment *seg = ctx->seg;
-  if (seg->order != MPGI_ORDER_HOME || sp > seg->hi ||
-      sp < seg->lo + MPGI_GUARD_GAP_BYTES)
+  if (seg->order != MPGI_ORDER_HOME || sp > seg->hi || sp < seg->lo + GAP_BYTES)
     return false;
-  uintptr_t lo = (sp - MPGI_GUARD_GAP_BYTES) & ~(mpgi_os_page_bytes - 1);
+  uintptr_t lo = (sp - GAP_BYTES) & ~(mpgi_os_page_bytes - 1);
   if (lo < memory_lo(seg) &&
       mpgi_stack_chain_bytes(ctx) + (memory_lo(seg) - lo) > limit)
     return false;

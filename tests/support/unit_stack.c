@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <arch/os.h>
 #include <arch/tls.h>
 
 #include "unit_stack.h"
@@ -109,8 +110,28 @@ void unit_stack_open(struct unit_stack *s, size_t bytes) {
   mpgi_stack_first(&s->ctx, &s->first, lo, lo + bytes);
 }
 
+void unit_stack_open_home(struct unit_stack *s) {
+  memset(s, 0, sizeof *s);
+  assert_true(mpgi_stack_home_init());
+  assert_true(mpgi_stack_home_take(&s->ctx, &s->first));
+}
+
+void unit_stack_shut_home(struct unit_stack *s, struct mpgi_stack_cache *c) {
+  mpgi_stack_trim(c, &s->ctx);
+  s->ctx.sp = s->first.hi;
+  mpgi_stack_home_age(&s->ctx);
+  mpgi_stack_home_age(&s->ctx);
+  assert_int_equal(s->first.bytes, mpgi_os_page_bytes);
+  memset((void *) (s->first.hi - s->first.bytes), 0, UNIT_STACK_WATCH_BYTES);
+}
+
 void unit_stack_close(struct unit_stack *s, struct mpgi_stack_cache *c) {
   mpgi_stack_reset(c, &s->ctx);
+  if (!s->mem) {
+    mpgi_stack_home_give(&s->first, true);
+    mpgi_stack_release();
+    return;
+  }
   if (s->mem == low)
     low_used = false;
   else
@@ -124,6 +145,7 @@ void unit_stack_watch(struct mpgi_segment *seg) {
 }
 
 static void canaries_set(struct unit_stack *s) {
+  if (!s->mem) return;
   memset(s->mem, CANARY, UNIT_STACK_CANARY_BYTES + UNIT_STACK_WATCH_BYTES);
 }
 
@@ -133,17 +155,38 @@ static bool intact(const unsigned char *p, size_t n) {
   return true;
 }
 
+/* Of a home what isn't open reads zero. */
+static bool canaries_intact(const struct unit_stack *s) {
+  if (s->mem)
+    return intact(s->mem, UNIT_STACK_CANARY_BYTES + UNIT_STACK_WATCH_BYTES);
+  uintptr_t end = s->first.hi - s->first.bytes,
+            at = end + UNIT_STACK_WATCH_BYTES;
+  uintptr_t lo = end - s->first.lo < UNIT_STACK_CANARY_BYTES
+                     ? s->first.lo
+                     : end - UNIT_STACK_CANARY_BYTES;
+  while (at > lo)
+    if (*(unsigned char *) --at) return false;
+  return true;
+}
+
+/* Where the first call of a sweep would find no room. */
+static uintptr_t boundary(const struct unit_stack *s) {
+  if (s->mem) return s->first.guard;
+  return s->first.hi - mpgi_os_page_bytes + MPGI_GUARD_GAP_BYTES +
+         MPGI_INJECT_BYTES;
+}
+
 uint64_t unit_stack_call(struct unit_stack *s, long left,
                          uint64_t (*fn)(uint64_t), uint64_t arg) {
   canaries_set(s);
   nwatched = 0;
   struct mpgi_context *ctx = &s->ctx;
-  uintptr_t sp = s->first.guard + (uintptr_t) left;
+  uintptr_t sp = boundary(s) + (uintptr_t) left;
   assert_true((sp & 15) == 0 && sp <= ctx->seg->hi && sp > ctx->seg->lo);
   bool preempt = atomic_load(&ctx->preempt) != 0;
   uint64_t r =
       call_on(ctx, sp, fn, arg, preempt ? MPGI_GUARD_POISON : ctx->guard);
-  assert_true(intact(s->mem, UNIT_STACK_CANARY_BYTES + UNIT_STACK_WATCH_BYTES));
+  assert_true(canaries_intact(s));
   for (unsigned i = 0; i < nwatched; i++)
     assert_true(intact((void *) watched[i]->lo, UNIT_STACK_WATCH_BYTES));
   assert_ptr_equal(ctx->seg, &s->first);

@@ -26,7 +26,7 @@ struct unit_m {
 struct unit_stack {
   struct mpgi_context ctx;
   struct mpgi_segment first;
-  unsigned char *mem;
+  unsigned char *mem; /* NULL: on a home (stack/home.c) */
   size_t bytes;
 };
 
@@ -34,6 +34,10 @@ struct unit_stack {
 void unit_stack_setup(void);
 /* bytes of usable stack, guard gap included. */
 void unit_stack_open(struct unit_stack *s, size_t bytes);
+/* On a home, of which a page is open. */
+void unit_stack_open_home(struct unit_stack *s);
+/* Back to that. */
+void unit_stack_shut_home(struct unit_stack *s, struct mpgi_stack_cache *c);
 void unit_stack_close(struct unit_stack *s, struct mpgi_stack_cache *c);
 /* Call fn(arg) with the context current and SP left bytes above the guard
  * (a multiple of 16; negative: in the slack), the guard word poisoned when

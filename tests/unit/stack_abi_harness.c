@@ -31,7 +31,7 @@
 
 static struct mpgi_stack_cache cache;
 static enum { PREEMPT_NONE, PREEMPT_REFUSED, PREEMPT_TAKEN } preempt_mode;
-static unsigned grown, preempted, resumed;
+static unsigned grown, opened, preempted, resumed;
 /* Segments serve as alloca memory too, and then are written everywhere. */
 static bool watching;
 
@@ -81,9 +81,13 @@ static unsigned dynamic_count(const struct mpgi_context *ctx) {
 
 void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args,
                        uintptr_t stay) {
-  (void) stay;
   assert_null(mpgi_tls_g());
   assert_true(dynamic_count(ctx) <= DYNAMIC_MAX);
+  if (mpgi_stack_home_open(ctx, stay, MPGI_STACK_LIMIT_DEFAULT)) {
+    opened++;
+    clobber();
+    return;
+  }
   struct mpgi_segment *old = ctx->seg->next;
   int r = mpgi_stack_grow(&cache, ctx, frame + args, MPGI_STACK_LIMIT_DEFAULT);
   assert_int_equal(r, 0);
@@ -124,9 +128,17 @@ static int setup(void **state) {
     unit_m.xsave_free = mpgi_arch_xsave_init(mem);
   }
   preempt_mode = PREEMPT_NONE;
-  grown = preempted = resumed = 0;
+  grown = opened = preempted = resumed = 0;
   unit_stack_open(&stack, FIRST_BYTES);
   return 0;
+}
+
+/* On a home, where it grows in place. */
+static int setup_home(void **state) {
+  int r = setup(state);
+  unit_stack_close(&stack, &cache);
+  unit_stack_open_home(&stack);
+  return r;
 }
 
 static int teardown(void **state) {
@@ -146,6 +158,7 @@ static void run_case(const struct abi_case *c, long left, enum sweep how) {
   watching = strncmp(c->name, "vla", 3) && strncmp(c->name, "alloca", 6);
   if (how == SWEEP_PREEMPT) atomic_store(&stack.ctx.preempt, 1);
   if (how == SWEEP_FRESH) mpgi_stack_trim(&cache, &stack.ctx);
+  if (how != SWEEP_CACHED && !stack.mem) unit_stack_shut_home(&stack, &cache);
   /* As a function does that is entered above the last case.  The sweep jumps
    * to a lower SP without one: then the dead of one case may be there beside
    * the live of the next, which DYNAMIC_MAX has no room for. */
@@ -177,6 +190,15 @@ static void fresh_segments(void **state) {
   (void) state;
   unsigned n = sweep(SWEEP_FRESH);
   assert_true(grown > n / 4);
+}
+
+static void homes_grow_in_place(void **state) {
+  (void) state;
+  unsigned n = sweep(SWEEP_FRESH);
+  assert_true(opened > n / 4);
+  opened = 0;
+  sweep(SWEEP_CACHED);
+  assert_true(opened < n / 100);
 }
 
 static void preempted_at_a_prologue(void **state) {
@@ -327,11 +349,15 @@ static void handlers_keep_their_stack(void **state) {
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(cached_segments, setup, teardown),
     cmocka_unit_test_setup_teardown(fresh_segments, setup, teardown),
+    cmocka_unit_test_setup_teardown(homes_grow_in_place, setup_home, teardown),
     cmocka_unit_test_setup_teardown(preempted_at_a_prologue, setup, teardown),
+    cmocka_unit_test_setup_teardown(preempted_at_a_prologue, setup_home,
+                                    teardown),
     cmocka_unit_test_setup_teardown(preemption_refused_at_a_prologue, setup,
                                     teardown),
     cmocka_unit_test_setup_teardown(older_processors, setup, teardown),
     cmocka_unit_test_setup_teardown(growth_under_signals, setup, teardown),
+    cmocka_unit_test_setup_teardown(growth_under_signals, setup_home, teardown),
     cmocka_unit_test_setup_teardown(foreign_stack_is_left_alone, setup,
                                     teardown),
     cmocka_unit_test_setup_teardown(handlers_keep_their_stack, setup, teardown),

@@ -13,6 +13,7 @@
 #include "tests/support/unit.h"
 
 #define PAGE mpgi_os_page_bytes
+#define GAP ((size_t) MPGI_GUARD_GAP_BYTES + MPGI_INJECT_BYTES)
 #define NO_LIMIT MPGI_STACK_LIMIT_DEFAULT
 
 static struct mpgi_context ctx;
@@ -57,27 +58,26 @@ static bool call(size_t deep) {
 static void a_page_is_open_at_first(void **state) {
   (void) state;
   assert_int_equal(first.hi - first.lo, MPGI_STACK_HOME_BYTES);
-  assert_int_equal(first.guard, first.hi - PAGE + MPGI_GUARD_GAP_BYTES);
+  assert_int_equal(first.guard, first.hi - PAGE + GAP);
   assert_int_equal(mpgi_stack_bytes(), PAGE);
 }
 
 static void it_opens_as_far_as_needed(void **state) {
   (void) state;
-  for (size_t deep = 100; deep <= MPGI_STACK_HOME_BYTES - MPGI_GUARD_GAP_BYTES;
-       deep += 500) {
+  for (size_t deep = 100; deep <= MPGI_STACK_HOME_BYTES - GAP; deep += 500) {
     assert_true(call(deep));
     assert_int_equal(ctx.seg->next, NULL);
     assert_int_equal(mpgi_stack_bytes(), first.bytes);
-    assert_true(first.bytes >= deep + MPGI_GUARD_GAP_BYTES || deep < PAGE / 2);
-    assert_true(first.bytes < deep + MPGI_GUARD_GAP_BYTES + PAGE);
+    assert_true(first.bytes >= deep + GAP || deep < PAGE / 2);
+    assert_true(first.bytes < deep + GAP + PAGE);
   }
 }
 
 static void it_has_an_end(void **state) {
   (void) state;
-  assert_true(call(MPGI_STACK_HOME_BYTES - MPGI_GUARD_GAP_BYTES));
-  assert_int_equal(first.guard, first.lo + MPGI_GUARD_GAP_BYTES);
-  assert_false(call(MPGI_STACK_HOME_BYTES - MPGI_GUARD_GAP_BYTES + 1));
+  assert_true(call(MPGI_STACK_HOME_BYTES - GAP));
+  assert_int_equal(first.guard, first.lo + GAP);
+  assert_false(call(MPGI_STACK_HOME_BYTES - GAP + 1));
   assert_false(mpgi_stack_home_open(&ctx, 0, NO_LIMIT));
   assert_int_equal(mpgi_stack_grow(NULL, &ctx, 100, NO_LIMIT), 0);
   assert_non_null(ctx.seg->next);
@@ -95,10 +95,10 @@ static void with_a_next_segment_it_is_open_to_the_end(void **state) {
   (void) state;
   assert_int_equal(
       mpgi_stack_grow(NULL, &ctx, 2 * MPGI_STACK_HOME_BYTES, NO_LIMIT), 0);
-  assert_int_equal(first.guard, first.lo + MPGI_GUARD_GAP_BYTES);
+  assert_int_equal(first.guard, first.lo + GAP);
   assert_int_equal(ctx.guard, first.guard);
   assert_false(mpgi_stack_home_age(&ctx));
-  assert_int_equal(first.guard, first.lo + MPGI_GUARD_GAP_BYTES);
+  assert_int_equal(first.guard, first.lo + GAP);
 }
 
 static void what_is_not_used_is_given_back(void **state) {
@@ -107,7 +107,7 @@ static void what_is_not_used_is_given_back(void **state) {
   assert_int_equal(pages_with_memory(), 8);
   assert_false(mpgi_stack_home_age(&ctx)); /* closes it */
   assert_int_equal(pages_with_memory(), 8);
-  assert_int_equal(ctx.guard, first.hi - PAGE + MPGI_GUARD_GAP_BYTES);
+  assert_int_equal(ctx.guard, first.hi - PAGE + GAP);
   assert_true(mpgi_stack_home_age(&ctx));
   assert_int_equal(pages_with_memory(), 1);
   assert_int_equal(mpgi_stack_bytes(), PAGE);
@@ -149,7 +149,7 @@ static void swapped_out_and_in(bool forbidden) {
   assert_non_null(image);
   assert_int_equal(pages_with_memory(), 0);
   assert_int_equal(mpgi_stack_bytes(), MPGI_STACK_SLAB_BYTES); /* images */
-  assert_int_equal(ctx.guard, first.hi - PAGE + MPGI_GUARD_GAP_BYTES);
+  assert_int_equal(ctx.guard, first.hi - PAGE + GAP);
   mpgi_stack_peek(&ctx, image);
   assert_memory_equal((void *) ctx.sp, live, sizeof live);
   mpgi_stack_unpeek(&ctx);
@@ -215,7 +215,7 @@ static void it_may_have_a_guard(void **state) {
   mpgi_opt.stackguard = 1;
   assert_true(mpgi_stack_home_take(&c, &s));
   assert_true(s.hi - s.lo < MPGI_STACK_HOME_BYTES);
-  assert_true(mpgi_stack_home_open(&c, s.lo + MPGI_GUARD_GAP_BYTES, NO_LIMIT));
+  assert_true(mpgi_stack_home_open(&c, s.lo + GAP, NO_LIMIT));
   memset((void *) s.lo, 1, s.hi - s.lo);
   assert_ptr_equal(mpgi_stack_guard_of(&c, s.lo - 1), &s);
   mpgi_stack_home_give(&s, true);
