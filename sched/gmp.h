@@ -266,6 +266,7 @@ struct mpg_p {
   int64_t mon_cpuwhen;
   bool mon_burns;    /* it used the CPU between the last two readings */
   bool mon_stuck;    /* its thread is blocked in the kernel */
+  bool mon_fast;     /* its slices are short: sysmon.c, FAST_SLICES */
   int64_t mon_asked; /* when it was last asked to yield; 0: not in this slice */
   uint32_t mon_taken; /* next_taken when it last changed, at mon_takenwhen */
   int64_t mon_takenwhen;

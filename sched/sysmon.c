@@ -1,11 +1,12 @@
 /* sysmon.c - the thread without a P that watches everybody.
  *
- * Sleeps 20 us, doubling up to 10 ms while nothing happens, never beyond the
- * next timer or the end of a slice; deeply while every P is idle (under
- * sched.lock it sees them all idle and sets sysmon_wait; whoever takes a P off
- * the idle list wakes it, unless it wakes soon by itself). Each round: Ps in
- * long system calls are retaken, long slices are ended, overdue timers get a P,
- * traces are printed, the collector's clock ticks.
+ * Sleeps 20 us (160 after a deep sleep), doubling up to 10 ms while nothing
+ * happens, never beyond the next timer or the end of a slice; deeply while
+ * every P is idle (under sched.lock it sees them all idle and sets sysmon_wait;
+ * whoever takes a P off the idle list wakes it, unless it wakes soon by
+ * itself). Each round: Ps in long system calls are retaken, long slices are
+ * ended, overdue timers get a P, traces are printed, the collector's clock
+ * ticks.
  *
  * Slices: 10 ms between equals, ten times that for who runs alone.  When
  * somebody who was woken waits, or a timer is due, and no P is free, a
@@ -32,6 +33,7 @@
 
 #define TICK_MIN_NS (20 * 1000)
 #define TICK_MAX_NS (10 * 1000 * 1000)
+#define TICK_CALM_NS (8 * TICK_MIN_NS)
 #define TICKS_BEFORE_BACKOFF 50
 #define KERNEL_SLICE_NS (100 * 1000) /* the least it knows */
 #define POLLER_GRACE_NS (200 * 1000)
@@ -40,6 +42,8 @@
 #define CPU_EVERY_NS (MPGI_FAIR_NS / 2)
 #define CPU_DOUBT_NS (CPU_EVERY_NS / 4)
 #define DROWSY_NS (4 * TICK_MIN_NS)
+#define FULL_LOOKS 2
+#define FAST_SLICES 16
 #define LOOK_NS (MPGI_FAIR_NS / 2)
 #define SUSPECT_EVERY_NS (100 * 1000 * 1000)
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
@@ -53,12 +57,14 @@ struct sysmon {
   int64_t now, delay;
   int64_t looked, before; /* this look at every P, and the one before */
   bool lazy;              /* somebody waits for a P that is [wake.lazy] */
+  bool fast;              /* some P began FAST_SLICES since the look before */
   bool brief;             /* its slices are KERNEL_SLICE_NS */
   bool alarms;            /* may be set */
   int64_t slice;          /* in the kernel, before they were */
   int64_t look_next;      /* when a slice may be over, or is asked again */
   int64_t preempt_at;     /* the same if somebody who was woken waits */
   uint32_t idle;          /* rounds in which nothing happened */
+  uint32_t full;          /* rounds in which nobody was free */
   int64_t next_trace;     /* INT64_MAX: off */
   int64_t next_text, next_suspect;
   int64_t next_balance, next_doubt;
@@ -228,8 +234,12 @@ static void sleep_deeply(struct sysmon *s) {
   if (!atomic_load(&mpgi_sched.exiting) && until > now)
     mpgi_note_sleep_timed(&mpgi_sched.sysmon_note, until - now);
   atomic_store(&mpgi_sched.sysmon_wait, 0);
-  s->idle = 0;
-  s->delay = TICK_MIN_NS;
+  /* Quick looks are for Ps in system calls, and who is in one with work waiting
+   * asks for them [sysmon.drowsy].  A server whose P is idle between two events
+   * would otherwise have some dozen for each. */
+  s->idle = TICKS_BEFORE_BACKOFF - 1;
+  s->delay = TICK_CALM_NS;
+  s->full = 0;
 }
 
 /* Somebody may want a P before long, and a slice may have to be known to be old
@@ -246,7 +256,8 @@ static void sleep_tick(struct sysmon *s) {
   if (s->delay > TICK_MAX_NS) s->delay = TICK_MAX_NS;
   int64_t now = mpgi_os_now(), delay = s->delay;
   bool full = nobody_free();
-  if (full) slices_brief(s, true);
+  s->full = full ? s->full + 1 : 0;
+  if (s->full > FULL_LOOKS) slices_brief(s, true);
   bool urgent = full && somebody_soon(now);
   if (delay > LOOK_NS && urgent) delay = LOOK_NS;
   if (delay > MPGI_LAZY_NS && s->lazy) delay = MPGI_LAZY_NS;
@@ -320,7 +331,8 @@ static bool is_blocked(const struct mpg_m *mp) {
 static void watch_cpu(struct sysmon *s, struct mpg_p *pp) {
   struct mpg_m *mp = pp->m;
   /* For the first time at once, unless slices may be that short. */
-  bool first = pp->mon_cpu < 0 && s->now - s->before >= CPU_DOUBT_NS;
+  bool first =
+      pp->mon_cpu < 0 && s->now - s->before >= CPU_DOUBT_NS && !pp->mon_fast;
   int64_t since = pp->mon_cpu < 0 ? pp->mon_schedwhen : pp->mon_cpuwhen;
   int64_t every = in_doubt(s, pp) ? CPU_DOUBT_NS : CPU_EVERY_NS;
   if (!mp || (!first && s->now - since < every)) return;
@@ -393,6 +405,8 @@ static void watch_lazy(struct sysmon *s, struct mpg_p *pp) {
 
 static void slice_look(struct sysmon *s, struct mpg_p *pp) {
   uint32_t tick = atomic_load(&pp->schedtick);
+  pp->mon_fast = tick - pp->mon_schedtick >= FAST_SLICES;
+  s->fast |= pp->mon_fast;
   if (pp->mon_schedtick != tick) {
     pp->mon_schedtick = tick;
     pp->mon_schedwhen = slice_began(s);
@@ -442,7 +456,7 @@ static bool retake(struct sysmon *s) {
   bool any = false;
   int stuck = 0;
   s->look_next = s->preempt_at = INT64_MAX;
-  s->lazy = false;
+  s->lazy = s->fast = false;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     if (pp->attached) continue;
@@ -558,10 +572,11 @@ static void find_overdue(struct sysmon *s) {
 }
 
 /* Descriptors, when nobody has looked for a while: soon, when every P is busy
- * and somebody could be made to make way. */
+ * and somebody could be made to make way, unless one goes from goroutine to
+ * goroutine and looks itself before long. */
 static void poll_network(const struct sysmon *s) {
   struct mpgi_gqueue ready = {0};
-  int64_t pace = nobody_free() ? MPGI_FAIR_NS : MPGI_SLICE_NS;
+  int64_t pace = nobody_free() && !s->fast ? MPGI_FAIR_NS : MPGI_SLICE_NS;
   if (!mpgi_netpoll_waiting() || atomic_load(&mpgi_sched.poller) ||
       s->now - mpgi_netpoll_last() < pace)
     return;
