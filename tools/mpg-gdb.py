@@ -8,7 +8,8 @@
 A goroutine that runs is its thread; of one that doesn't, the registers that it
 left on its stack are put into the current thread for the time of the command.
 In a core file, where registers can't be written, its frames are listed by the
-chain of frame pointers.
+chain of frame pointers.  A stack that is swapped out (stack/home.c) is copied
+back for the command.
 
 Needs libmpg's debug information. Use "handle SIGURG nostop noprint pass".
 """
@@ -61,9 +62,33 @@ class Goroutine:
         except gdb.error:
             return "waiting"
 
+    def image(self):
+        """What is swapped out: (where it is, where it belongs, bytes)."""
+        if not int(self.g["movable"]):
+            return None
+        movable = gdb.lookup_type("struct mpgi_movable").pointer()
+        image = int(self.g.cast(movable)["image"])
+        sp = int(self.g["ctx"]["sp"])
+        hi = int(self.g["seg0"]["hi"])
+        return (image, sp, hi - sp) if image else None
+
+    def word(self, address):
+        """Of its stack."""
+        image = self.image()
+        if image and 0 <= address - image[1] < image[2]:
+            address += image[0] - image[1]
+        return word(address)
+
+    def copy_back(self):
+        image = self.image()
+        if image:
+            inferior = gdb.selected_inferior()
+            inferior.write_memory(image[1],
+                                  inferior.read_memory(image[0], image[2]))
+
     def thread(self):
         """The gdb thread that runs it, or None."""
-        if self.m and self.status in (2, 3, 9):
+        if self.m and self.status in (2, 3, 8, 9):
             tid = int(self.m["tid"])
             for t in gdb.selected_inferior().threads():
                 if t.ptid[1] == tid:
@@ -77,7 +102,7 @@ class Goroutine:
         layout, skip = (ASYNC, RED_ZONE) if int(ctx["xsave"]) else (THUNK, 0)
         if self.status == 1 and "mpgi_goroutine_start" in symbol(ctx["pc"]):
             return {"rip": int(self.g["fn"]), "rsp": sp, "rbp": 0}
-        regs = {name: word(sp + 8 * i) for i, name in enumerate(layout)}
+        regs = {name: self.word(sp + 8 * i) for i, name in enumerate(layout)}
         regs["rsp"] = sp + 8 * len(layout) + skip
         return regs
 
@@ -137,9 +162,9 @@ def by_frame_pointers(g):
         print("#%-3d 0x%016x in %s" % (n, pc, place(pc)))
         if not fp:
             return
-        up, pc = word(fp), word(fp + 8)
+        up, pc = g.word(fp), g.word(fp + 8)
         if "morestack" in symbol(pc):  # its frame: morestack.S
-            pc, up = word(up + 16), word(up)
+            pc, up = g.word(up + 16), g.word(up)
         fp = up
 
 
@@ -185,6 +210,7 @@ class GoroutineCommand(gdb.Command):
         saved = {r: int(gdb.parse_and_eval("(unsigned long) $" + r))
                  for r in regs if r != "eflags"}
         try:
+            g.copy_back()
             for r in saved:
                 gdb.execute("set var $%s = %d" % (r, regs[r]))
         except gdb.error:  # a core file

@@ -7,7 +7,7 @@
 static _Atomic int there;
 static mpg_chan *gate;
 /* For gdb: numbers come from whatever P a goroutine is started on. */
-static volatile int parked_id, loop_id;
+static volatile int parked_id, loop_id, moved_id;
 
 static NOINLINE void stop_here(void) { __asm__ volatile("" : : : "memory"); }
 
@@ -34,6 +34,22 @@ static void parks_deep(void *arg) {
   stop_here();
 }
 
+/* Its stack is swapped out. */
+static void parks_moved(void *arg) {
+  (void) arg;
+  moved_id = (int) mpg_goid();
+  descend(1, park);
+  stop_here();
+}
+
+static void swap_out(void) {
+  struct mpg_stack_stats s = {.size = sizeof s};
+  do {
+    mpg_gc();
+    mpg_stack_stats_read(&s);
+  } while (s.swapped_out == 0);
+}
+
 static void loops(void *arg) {
   (void) arg;
   loop_id = (int) mpg_goid();
@@ -44,10 +60,14 @@ static void loops(void *arg) {
 static void start(void *arg) {
   (void) arg;
   gate = mpg_chan_new(0, 0);
+  struct mpg_go_options movable = {.size = sizeof movable,
+                                   .flags = MPG_GO_MOVABLE};
   mpg_go(parks_deep, NULL);
+  mpg_go_with(&movable, parks_moved, NULL);
   mpg_go(loops, NULL); /* preempted, or on the other P */
-  while (atomic_load(&there) < 2) mpg_sleep(1000 * 1000);
+  while (atomic_load(&there) < 3) mpg_sleep(1000 * 1000);
   mpg_sleep(1000 * 1000);
+  swap_out();
   descend(30, stop_here);
   mpg_yield();
 }
