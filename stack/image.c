@@ -13,6 +13,7 @@
  * holds it.
  */
 #include <arch/common/check.h>
+#include <arch/common/sanitize.h>
 #include <stack/stack.h>
 
 #include <stack/arena.h>
@@ -70,10 +71,16 @@ static void slab_unlist(struct slab *s) {
     partial[s->size] = s->next;
 }
 
-static struct slab *slab_new(unsigned size) {
+static void *slab_take_locked(void) {
   void *piece;
   if (mpgi_stack_arena_take(MPGI_STACK_SLAB_ORDER, &piece, 1) == 0) return NULL;
-  struct slab *s = piece;
+  mpgi_valgrind_no_stack(piece, MPGI_STACK_SLAB_BYTES);
+  return piece;
+}
+
+static struct slab *slab_new(unsigned size) {
+  struct slab *s = slab_take_locked();
+  if (!s) return NULL;
   *s = (struct slab){.size = size};
   size_t bytes = (size + 1) * MPGI_STACK_IMAGE_STEP_BYTES;
   for (unsigned i = capacity(size); i-- > 0;) {
@@ -121,9 +128,8 @@ void mpgi_stack_image_free(uintptr_t image, size_t live) {
 /* ---- slabs for others ---- */
 
 void *mpgi_stack_slab_alloc(void) {
-  void *piece;
   mpgi_mutex_lock(&mpgi_stack_lock);
-  unsigned n = mpgi_stack_arena_take(MPGI_STACK_SLAB_ORDER, &piece, 1);
+  void *slab = slab_take_locked();
   mpgi_mutex_unlock(&mpgi_stack_lock);
-  return n ? piece : NULL;
+  return slab;
 }

@@ -124,6 +124,7 @@ void mpgi_san_back(const struct mpgi_context *ctx) { (void) ctx; }
 #define STACK_DEREGISTER 0x1502
 #define CHANGE_ERR_DISABLEMENT 0x1801
 /* and in valgrind/memcheck.h */
+#define MAKE_MEM_UNDEFINED 0x4d430001
 #define ENABLE_ADDR_ERRORS_IN_RANGE 0x4d43000d
 #define DISABLE_ADDR_ERRORS_IN_RANGE 0x4d43000e
 
@@ -142,6 +143,11 @@ void mpgi_valgrind_register(struct mpgi_segment *seg) {
 void mpgi_valgrind_deregister(const struct mpgi_segment *seg) {
   mpgi_arch_valgrind(ENABLE_ADDR_ERRORS_IN_RANGE, seg->lo, seg->hi - seg->lo);
   mpgi_arch_valgrind(STACK_DEREGISTER, seg->valgrind, 0);
+}
+
+void mpgi_valgrind_no_stack(void *lo, size_t bytes) {
+  if (mpgi_valgrind)
+    mpgi_arch_valgrind(MAKE_MEM_UNDEFINED, (uintptr_t) lo, bytes);
 }
 
 void mpgi_valgrind_mute(int by) {

@@ -75,6 +75,10 @@ MPGI_HIDDEN void mpgi_valgrind_init(void);
 MPGI_HIDDEN void mpgi_valgrind_register(struct mpgi_segment *seg);
 MPGI_HIDDEN void mpgi_valgrind_deregister(const struct mpgi_segment *seg);
 
+/* Memory that may have been a stack, where what was below SP is invalid, is for
+ * other uses now. */
+MPGI_HIDDEN void mpgi_valgrind_no_stack(void *lo, size_t bytes);
+
 /* Errors of this thread are not (+1) or again (-1) reported: words are read
  * that may be anything.  Nest. */
 MPGI_HIDDEN void mpgi_valgrind_mute(int by);

@@ -48,8 +48,11 @@ static void start(void *arg) {
   (void) arg;
   c = mpg_chan_new(sizeof(long), 0);
   mpg_waitgroup_add(&wg, 40);
-  for (intptr_t i = 0; i < 40; i++)
-    if (mpg_go(worker, (void *) (intptr_t) (i == 20)) != 0) exit(3);
+  for (intptr_t i = 0; i < 40; i++) {
+    struct mpg_go_options opt = {.size = sizeof(opt),
+                                 .flags = i % 3 ? 0 : MPG_GO_MOVABLE};
+    if (mpg_go_with(&opt, worker, (void *) (intptr_t) (i == 20)) != 0) exit(3);
+  }
   for (int i = 0; i < 40; i++) {
     long got;
     if (!mpg_chan_recv(c, &got) || got < 200) exit(4);
