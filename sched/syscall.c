@@ -189,18 +189,23 @@ void mpgi_syscall_exit_g0(void) {
     mpgi_fatal("mpg_syscall_exit without mpg_syscall_enter");
   struct mpg_p *old = mp->old_p;
   mp->old_p = NULL;
+  uint64_t before = MPGI_TRACE_NOW();
   MPGI_CHAOS();
   if (mp->attached) {
+    before = 0;
     if (!mpgi_attached_take_p(mp)) mpgi_attached_cut(mp, &gp->ctx);
   } else {
     if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
     if (MPGI_UNLIKELY(mp->handed_at != 0)) judge_handoff(mp, old);
-    if (!take_old_p(mp, old) && !take_idle_p(mp, old)) exit_without_p(mp, gp);
+    if (!take_old_p(mp, old)) {
+      before = 0;
+      if (!take_idle_p(mp, old)) exit_without_p(mp, gp);
+    }
   }
   count_call(mp->p);
   MPGI_CHAOS();
   mpgi_g_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNING);
-  MPGI_TRACE(mp, SYSCALL_EXIT, gp, 0, 0);
+  MPGI_TRACE_BACK(mp, gp, before);
   mpgi_syscall_back_g0();
   /* While it was away the guard word may have been poisoned for nothing. */
   mpgi_arch_guard_set(gp->ctx.guard);

@@ -31,10 +31,13 @@ static bool is_leave(enum mpgi_trace_event e) {
          e == MPGI_TRACE_G_YIELD || e == MPGI_TRACE_G_PREEMPT;
 }
 
+static struct mpgi_trace_ring *ring_of(const struct mpg_m *mp) {
+  if (!mp || !mp->p) return NULL;
+  return atomic_load_explicit(&mp->p->trace, memory_order_acquire);
+}
+
 static uint64_t emit(struct mpg_m *mp, uint64_t what, uint64_t a, uint64_t b) {
-  struct mpgi_trace_ring *r = NULL;
-  if (mp && mp->p)
-    r = atomic_load_explicit(&mp->p->trace, memory_order_acquire);
+  struct mpgi_trace_ring *r = ring_of(mp);
   return r ? mpgi_trace_emit(r, what, a, b)
            : mpgi_trace_emit_shared(what, a, b);
 }
@@ -46,8 +49,7 @@ void mpgi_trace_m(struct mpg_m *mp, enum mpgi_trace_event e,
 }
 
 void mpgi_trace_start(struct mpg_m *mp, struct mpg_g *gp, bool quick) {
-  struct mpgi_trace_ring *r =
-      atomic_load_explicit(&mp->p->trace, memory_order_acquire);
+  struct mpgi_trace_ring *r = ring_of(mp);
   uint64_t what = mpgi_trace_what(MPGI_TRACE_G_START, m_id(mp), gp->goid);
   uint64_t fn = (uint64_t) (uintptr_t) gp->fn;
   if (r && quick && mp->trace_left)
@@ -69,6 +71,15 @@ void mpgi_trace_retake(struct mpg_p *pp, uint64_t ticks, uint64_t by) {
       atomic_load_explicit(&pp->trace, memory_order_acquire);
   uint64_t what = mpgi_trace_what(MPGI_TRACE_P_RETAKE, MPGI_TRACE_NO_M, 0);
   if (r) mpgi_trace_emit_at(r, ticks, what, by, 0);
+}
+
+void mpgi_trace_back(struct mpg_m *mp, const struct mpg_g *gp, uint64_t ticks) {
+  struct mpgi_trace_ring *r = ring_of(mp);
+  uint64_t what = mpgi_trace_what(MPGI_TRACE_SYSCALL_EXIT, m_id(mp), gp->goid);
+  if (r && ticks)
+    mpgi_trace_emit_at(r, ticks, what, 0, 0);
+  else
+    emit(mp, what, 0, 0);
 }
 
 void mpgi_trace_ready(struct mpg_m *mp, enum mpgi_trace_event e,

@@ -49,6 +49,16 @@ MPGI_HIDDEN void mpgi_trace_p(struct mpg_p *pp, enum mpgi_trace_event e,
 MPGI_HIDDEN void mpgi_trace_retake(struct mpg_p *pp, uint64_t ticks,
                                    uint64_t by);
 
+/* gp is back from a system call.  ticks: MPGI_TRACE_NOW before its M took the
+ * P that it had, which another one's call may have left meanwhile: that one's
+ * goroutine, too, may be back on another P by now.  Else 0. */
+#define MPGI_TRACE_BACK(mp, gp, ticks)                            \
+  do {                                                            \
+    if (mpgi_trace_is_on()) mpgi_trace_back((mp), (gp), (ticks)); \
+  } while (0)
+MPGI_HIDDEN void mpgi_trace_back(struct mpg_m *mp, const struct mpg_g *gp,
+                                 uint64_t ticks);
+
 /* gp may run; before anybody else can take it: G_WAKE or G_CREATE. */
 #define MPGI_TRACE_READY(mp, event, gp)                                     \
   do {                                                                      \

@@ -169,14 +169,14 @@ static void processors_come_and_go(void *arg) {
 
 static void yield_for_long(void *arg) {
   (void) arg;
-  for (int i = 0; i < 60 * 1000; i++) mpg_yield();
+  for (int i = 0; i < 30 * 1000; i++) mpg_yield();
   mpg_waitgroup_done(&done);
 }
 
 static void more_than_fits(void *arg) {
   (void) arg;
-  mpg_waitgroup_add(&done, 4);
-  for (int i = 0; i < 4; i++) CHECK_GO(yield_for_long, NULL);
+  mpg_waitgroup_add(&done, 8);
+  for (int i = 0; i < 8; i++) CHECK_GO(yield_for_long, NULL);
   mpg_waitgroup_wait(&done);
 }
 
