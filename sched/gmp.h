@@ -84,6 +84,7 @@ enum {
 #define MPGI_SLICE_NS (10 * 1000 * 1000)
 #define MPGI_FAIR_NS (1000 * 1000) /* a fair while */
 #define MPGI_LAZY_NS (100 * 1000)  /* [wake.lazy] */
+#define MPGI_BRIEF_RUNS 64
 #define MPGI_EXIT_GRACE_NS ((int64_t) 1000 * 1000 * 1000)
 #define MPGI_PROCS_MAX 1024
 #define MPGI_ALLP_MAX (2 * MPGI_PROCS_MAX) /* and those of attached threads */
@@ -225,12 +226,17 @@ struct mpg_p {
   _Atomic uint32_t woken_tail; /* owner: up to there in the ring, some */
   _Atomic uint32_t turn; /* sysmon: a whole slice is over, the global queue has
                             its turn; owner: 0 when it had it */
-  /* [wake.lazy] */
+  /* [wake.lazy]; runs: goroutines that it ran, schedtick + next_taken */
   _Atomic uint32_t next_taken; /* owner: so often it ran who was in runnext */
   uint32_t next_base;    /* owner: next_taken when it began to count anew */
-  _Atomic uint32_t lazy; /* owner, sysmon: runnext is for the owner only */
-  _Atomic uint32_t
-      late;        /* sysmon, thieves: it wasn't taken in time; owner: 0 */
+  _Atomic uint32_t lazy; /* owner, sysmon, thieves: it is for the owner only */
+  _Atomic uint32_t late; /* thieves, sysmon: somebody wasn't run in time;
+                            owner: 0 */
+  _Atomic uint32_t waking; /* owner: it is busy with waking somebody */
+  bool asked;              /* owner: it did; not judged yet */
+  uint32_t asked_at;       /* owner: runs then */
+  uint32_t brief;          /* owner: so many runs are not worth waking; 0 */
+  uint32_t busy_base;      /* owner: runs when its ring was last seen empty */
   bool global_ran; /* owner: the last from there has not made up for it */
   bool retire;     /* stopper: beyond gomaxprocs; the owner lets go of it */
   bool attached;   /* sched.lock: belongs to an attached thread (attach.c) */
@@ -268,8 +274,8 @@ struct mpg_p {
   bool mon_stuck;    /* its thread is blocked in the kernel */
   bool mon_fast;     /* its slices are short: sysmon.c, FAST_SLICES */
   int64_t mon_asked; /* when it was last asked to yield; 0: not in this slice */
-  uint32_t mon_taken; /* next_taken when it last changed, at mon_takenwhen */
-  int64_t mon_takenwhen;
+  uint32_t mon_runs; /* runs when that last changed, at mon_runswhen */
+  int64_t mon_runswhen;
   struct mpgi_alarm mon_alarm; /* alarm.c */
 };
 
@@ -474,6 +480,10 @@ struct mpgi_stw {
 MPGI_HIDDEN extern struct mpgi_stw mpgi_stw;
 
 /* ---- helpers ---- */
+static inline uint32_t mpgi_p_runs(const struct mpg_p *pp) { /* any thread */
+  return atomic_load_explicit(&pp->schedtick, memory_order_relaxed) +
+         atomic_load_explicit(&pp->next_taken, memory_order_relaxed);
+}
 static inline uint32_t mpgi_g_status(const struct mpg_g *gp) {
   return atomic_load_explicit(&gp->status, memory_order_acquire);
 }
@@ -811,6 +821,8 @@ MPGI_HIDDEN void mpgi_sysmon_wake(void);
 MPGI_HIDDEN void mpgi_sysmon_wake_locked(void);
 /* Something is due at when: sysmon must not sleep longer. */
 MPGI_HIDDEN void mpgi_sysmon_due(int64_t when);
+/* Some P is lazy from now on [wake.lazy]. */
+MPGI_HIDDEN void mpgi_sysmon_lazy(void);
 /* [sysmon.drowsy] A P with work is in a system call now. */
 MPGI_HIDDEN void mpgi_sysmon_rouse(void);
 /* Somebody was woken, and every P is busy: it shall look as soon as some slice

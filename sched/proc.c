@@ -24,23 +24,33 @@
  * is, or is a stopper: at its end the world is looked through as well.
  * Model-checked by tests/model/wake_model.c.
  *
- * [wake.lazy] Two goroutines that wake each other and then wait run on one P,
- * by runnext, long before a thread that is woken for one of them has come to
- * look for it.  So when the owner of a P has run itself, LAZY_AFTER times, whom
- * it had put into runnext, and none was stolen meanwhile and nobody else waits,
- * it wakes nobody for the next, and runnext is nobody else's to steal or to
- * look for (lazy).  Nobody is forgotten: the owner runs it when its goroutine
- * waits or ends its slice; and sysmon, which looks every 100 us while some P is
- * lazy and another idle, ends it when runnext has waited that long:
+ * [wake.lazy] A thread that is woken comes some microseconds later.  Nobody is
+ * woken, the P is lazy, and its queue is nobody else's to take from or to look
+ * for
+ *   - for whoever is in runnext, when the owner has run itself, LAZY_AFTER
+ *     times, whom it had put there, and none was stolen meanwhile and nobody
+ *     else waits: two goroutines that wake each other and then wait;
+ *   - for any, when a thread was woken in vain: it took nothing, and the owner
+ *     ran LAZY_AFTER or more until it was gone; as long as what was run since
+ *     the ring was empty, and what waits there, is less than MPGI_BRIEF_RUNS.
+ *     So it is for some that wake each other all the time, or that do next to
+ *     nothing; on two Ps they would mostly wait for cache lines.
+ * A thief that sees a short ring move on makes a P lazy, too [steal.short].
+ * Nobody is forgotten: the owner runs them when its goroutine waits or ends its
+ * slice; and sysmon, which looks every 100 us while some P is lazy, ends it
+ * when runnext has waited that long, or when somebody waits in the ring and the
+ * owner has not run many meanwhile:
  *   sysmon      1. late = 1, lazy = 0
  *               2., 3. as a submitter
  *   owner       starts to count anew
  * Every change from lazy to not goes before a full fence and a look for idle
- * Ps, which is a submission of whoever is in runnext then.
+ * Ps, which is a submission of whoever waits then; or its queue is empty.
+ * Whoever sets lazy tells sysmon (mpgi_sysmon_lazy; tests/model/poll_model.c).
  *
  * Fairness: every 61st slice looks at the global queue first; runnext inherits
  * the slice of its waker, so that two goroutines that wake each other count as
- * one.  Source: Go proc.go (schedule, findRunnable, ready, wakep).
+ * one, but the ring has its turn after some of these [fair.ring].  Source: Go
+ * proc.go (schedule, findRunnable, ready, wakep).
  */
 #include <sched/sched.h>
 
@@ -59,12 +69,18 @@ struct mpgi_sched mpgi_sched = {
 };
 
 #define GLOBAL_FIRST_EVERY 61
+#define RING_FIRST_EVERY 256
+#define RING_FIRST_LAZY 16
 #define TIMERS_EVERY 8
 #define WOKEN_FIRST_EVERY 2
 #ifndef STEAL_ROUNDS /* models have fewer */
 #define STEAL_ROUNDS 4
 #endif
 #define LAZY_AFTER 16
+#ifndef SET_WAKING /* for thieves' patience: models have none */
+#define SET_WAKING(pp, on) \
+  atomic_store_explicit(&(pp)->waking, (on), memory_order_relaxed)
+#endif
 
 void mpgi_wakep(void) {
   atomic_thread_fence(memory_order_seq_cst); /* [wake.fence] */
@@ -79,18 +95,52 @@ void mpgi_wakep(void) {
   mpgi_m_start(NULL, true);
 }
 
-void mpgi_wake_for_next(struct mpg_p *pp, bool kicked) {
+/* Somebody was woken for pp.  In vain, when nobody looks any more and nothing
+ * was taken: how many goroutines were run until then? */
+static void judge_wake(struct mpg_p *pp, uint32_t runs) {
+  if (atomic_load_explicit(&mpgi_sched.nmspinning, memory_order_relaxed))
+    return;
+  pp->asked = false;
+  pp->brief = runs - pp->asked_at < LAZY_AFTER ? 0 : MPGI_BRIEF_RUNS;
+}
+
+/* [wake.lazy] waiting: in the ring. */
+static bool may_be_lazy(struct mpg_p *pp, uint32_t runs, uint32_t waiting) {
   uint32_t taken = atomic_load_explicit(&pp->next_taken, memory_order_relaxed);
   bool late = atomic_load_explicit(&pp->late, memory_order_relaxed);
-  if (late) atomic_store_explicit(&pp->late, 0, memory_order_relaxed);
-  if (late || kicked || !mpgi_hot_ring_empty(pp)) pp->next_base = taken;
-  bool lazy = taken - pp->next_base >= LAZY_AFTER; /* [wake.lazy] */
+  if (late) {
+    atomic_store_explicit(&pp->late, 0, memory_order_relaxed);
+    pp->asked = false;
+    pp->brief = 0;
+  } else if (pp->asked) {
+    judge_wake(pp, runs);
+  }
+  if (late || waiting) pp->next_base = taken;
+  return taken - pp->next_base >= LAZY_AFTER ||
+         runs - pp->busy_base + waiting < pp->brief;
+}
+
+void mpgi_wake_for_next(struct mpg_p *pp, bool kicked) {
+  uint32_t runs = mpgi_p_runs(pp), waiting = mpgi_runq_size(pp);
+  if (waiting <= kicked) pp->busy_base = runs;
+  bool lazy = may_be_lazy(pp, runs, waiting);
   bool was = atomic_load_explicit(&pp->lazy, memory_order_relaxed);
   if (was != lazy) atomic_store_explicit(&pp->lazy, lazy, memory_order_relaxed);
-  if (!lazy)
-    mpgi_wakep();
-  else if (!was)
-    mpgi_sysmon_due(mpgi_os_now() + MPGI_LAZY_NS);
+  if (lazy) {
+    if (!was) mpgi_sysmon_lazy();
+    return;
+  }
+  if (!pp->asked) pp->asked_at = runs;
+  pp->asked = true;
+  SET_WAKING(pp, 1);
+  mpgi_wakep();
+  SET_WAKING(pp, 0);
+}
+
+/* What waits is for everybody again: before a mpgi_wakep, or none does. */
+static void lazy_end(struct mpg_p *pp) {
+  if (atomic_load_explicit(&pp->lazy, memory_order_relaxed))
+    atomic_store_explicit(&pp->lazy, 0, memory_order_relaxed);
 }
 
 static void woken_globally(struct mpgi_gqueue *q) {
@@ -185,6 +235,7 @@ void mpgi_ready_batch(struct mpgi_gqueue *q) {
     for (struct mpg_g *gp; (gp = mpgi_gqueue_pop(q));)
       mpgi_runq_put(pp, gp, false);
     mpgi_hot_runq_mark_woken(pp);
+    lazy_end(pp);
     mpgi_wakep();
   } else {
     woken_globally(q);
@@ -535,6 +586,7 @@ static struct mpg_g *find_runnable(struct mpg_m *mp, bool *inherit) {
     int64_t next = mpgi_timers_run(pp, 0);
     *inherit = false;
     if ((gp = mpgi_runq_get(pp, inherit))) return gp;
+    lazy_end(pp);
     if ((gp = global_one(pp, MPGI_GLOBQ_BATCH))) return gp;
     if (poll_ready()) continue;
     if (may_spin(mp)) {
@@ -595,6 +647,21 @@ static inline void ran_next(struct mpg_p *pp) {
   atomic_store_explicit(&pp->next_taken, n + 1, memory_order_relaxed);
 }
 
+/* [fair.ring] Two that wake each other by runnext would keep the ring waiting
+ * for a whole slice, and nobody else takes from a lazy P's.  Not too often: who
+ * was woken last has its data in the cache, and a tree of goroutines becomes
+ * broad otherwise. */
+static inline bool ring_has_turn(struct mpg_p *pp) {
+  uint32_t n = atomic_load_explicit(&pp->next_taken, memory_order_relaxed) + 1;
+  if (MPGI_LIKELY(n % RING_FIRST_LAZY != 0)) return false;
+  if (mpgi_hot_ring_empty(pp) ||
+      (n % RING_FIRST_EVERY != 0 &&
+       !atomic_load_explicit(&pp->lazy, memory_order_relaxed)))
+    return false;
+  ran_next(pp);
+  return true;
+}
+
 /* The next one when nothing else is due: no stop, no timer, no look at the
  * global queue or the network; NULL: look at everything.  Who is handed the P
  * by runnext goes on with the slice, so that only new ones are counted. */
@@ -606,7 +673,7 @@ static inline __attribute__((always_inline)) struct mpg_g *next_quick(
                     pp->retire || mpgi_timers_overdue() || timer_is_due(pp) ||
                     its_turn(pp)))
     return NULL;
-  struct mpg_g *gp = mpgi_hot_runq_take_next(pp);
+  struct mpg_g *gp = ring_has_turn(pp) ? NULL : mpgi_hot_runq_take_next(pp);
   *inherit = gp != NULL;
   if (gp) {
     ran_next(pp);

@@ -54,6 +54,8 @@
 #ifndef NEXT_LOOKS /* models have fewer */
 #define NEXT_LOOKS 8
 #define NEXT_RELAXES 16
+#define SHORT 4
+#define WAKER_RELAXES 1024
 #endif
 
 void mpgi_gqueue_push(struct mpgi_gqueue *q, struct mpg_g *gp) {
@@ -251,7 +253,7 @@ static bool is_lazy(struct mpg_p *pp) {
 }
 
 bool mpgi_runq_closed(struct mpg_p *pp) {
-  return is_lazy(pp) ? mpgi_runq_size(pp) == 0 : mpgi_runq_empty(pp);
+  return is_lazy(pp) || mpgi_runq_empty(pp);
 }
 
 bool mpgi_runq_empty(struct mpg_p *pp) {
@@ -300,6 +302,19 @@ static uint32_t grab(struct mpg_p *pp, struct mpg_p *from, uint32_t at) {
   }
 }
 
+/* While it wakes another thread an owner runs nobody. */
+static void await_waker(struct mpg_p *from) {
+  for (int i = 0; i < WAKER_RELAXES; i++) {
+    if (!atomic_load_explicit(&from->waking, memory_order_relaxed)) return;
+    mpgi_arch_relax();
+  }
+}
+
+static bool owner_runs(struct mpg_p *from) {
+  return atomic_load_explicit(&from->status, memory_order_relaxed) ==
+         MPGI_P_RUNNING;
+}
+
 /* [steal.next] Whoever is in runnext mostly has a P very soon: its waker waits,
  * too, when a buffer is full or an answer is awaited.  Taken away at once it
  * runs beside its waker, over the same cache lines, for an element or two, and
@@ -310,9 +325,8 @@ static uint32_t grab(struct mpg_p *pp, struct mpg_p *from, uint32_t at) {
 static bool still_next(struct mpg_p *from, const struct mpg_g *next) {
   uint32_t taken =
       atomic_load_explicit(&from->next_taken, memory_order_relaxed);
-  if (atomic_load_explicit(&from->status, memory_order_relaxed) !=
-      MPGI_P_RUNNING)
-    return true;
+  if (!owner_runs(from)) return true;
+  await_waker(from);
   for (int look = 0; look < NEXT_LOOKS; look++) {
     for (int i = 0; i < NEXT_RELAXES; i++) mpgi_arch_relax();
     if (atomic_load_explicit(&from->runnext, memory_order_relaxed) != next ||
@@ -325,7 +339,7 @@ static bool still_next(struct mpg_p *from, const struct mpg_g *next) {
 static struct mpg_g *take_next_of(struct mpg_p *from) {
   struct mpg_g *next =
       atomic_load_explicit(&from->runnext, memory_order_relaxed);
-  if (!next || is_lazy(from) || !still_next(from, next) || /* [wake.lazy] */
+  if (!next || !still_next(from, next) ||
       !atomic_compare_exchange_strong_explicit(&from->runnext, &next, NULL,
                                                memory_order_acquire,
                                                memory_order_relaxed))
@@ -335,13 +349,38 @@ static struct mpg_g *take_next_of(struct mpg_p *from) {
   return next;
 }
 
-struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from,
-                              bool steal_next) {
+/* [steal.short] A short ring that moves on is empty before its goroutines
+ * would have come to run here.  The thief leaves it, in its last look, and the
+ * P lazy [wake.lazy], so that it doesn't look again for them.  True: none moved
+ * on. */
+static bool short_stays(struct mpg_p *from) {
+  uint32_t head = atomic_load_explicit(&from->runq_head, memory_order_relaxed);
+  await_waker(from);
+  for (int look = 0; look < NEXT_LOOKS; look++) {
+    for (int i = 0; i < NEXT_RELAXES; i++) mpgi_arch_relax();
+    if (atomic_load_explicit(&from->runq_head, memory_order_relaxed) != head)
+      return false;
+  }
+  return true;
+}
+
+static bool may_grab(struct mpg_p *from, bool last) {
+  uint32_t n = mpgi_runq_size(from);
+  if (n == 0 || n > SHORT || !owner_runs(from)) return n != 0;
+  if (!last || short_stays(from)) return last;
+  atomic_store_explicit(&from->lazy, 1, memory_order_relaxed);
+  mpgi_sysmon_lazy();
+  return false;
+}
+
+struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from, bool last) {
   MPG_ASSERT(pp != from);
+  if (is_lazy(from)) return NULL; /* [wake.lazy] */
   uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
-  uint32_t n = grab(pp, from, tail);
-  if (n == 0) return steal_next ? take_next_of(from) : NULL;
+  uint32_t n = may_grab(from, last) ? grab(pp, from, tail) : 0;
+  if (n == 0) return last && !is_lazy(from) ? take_next_of(from) : NULL;
   MPGI_CHAOS();
+  atomic_store_explicit(&from->late, 1, memory_order_relaxed);
   n--;
   struct mpg_g *gp =
       atomic_load_explicit(&pp->runq[SLOT(tail + n)], memory_order_relaxed);

@@ -52,6 +52,7 @@
 #define OVERDUE_NS (200 * 1000)
 #define BALANCE_NS (MPGI_SLICE_NS / 2)
 #define LAZY_END_NS (1000 * 1000)
+#define LAZY_BRIEF_NS INT64_C(2000)
 
 struct sysmon {
   int64_t now, delay;
@@ -88,6 +89,24 @@ void mpgi_sysmon_due(int64_t when) {
   /* Pairs with sysmon's store of sysmon_until before it loads the timers. */
   if (when < atomic_load(&mpgi_sched.sysmon_until))
     mpgi_note_wake(&mpgi_sched.sysmon_note);
+}
+
+/* Pairs with sleep_until, which looks at lazy once more after it stored
+ * sysmon_until. */
+void mpgi_sysmon_lazy(void) {
+  atomic_thread_fence(memory_order_seq_cst);
+  mpgi_sysmon_due(mpgi_os_now() + MPGI_LAZY_NS);
+}
+
+static bool some_lazy(void) {
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    if (atomic_load_explicit(&pp->lazy, memory_order_relaxed) &&
+        atomic_load_explicit(&pp->status, memory_order_relaxed) ==
+            MPGI_P_RUNNING)
+      return true;
+  }
+  return false;
 }
 
 void mpgi_sysmon_rouse(void) {
@@ -164,6 +183,7 @@ static void sleep_until(struct sysmon *s, int64_t when, bool urgent) {
   atomic_store(&mpgi_sched.sysmon_until, when);
   int64_t first = first_timer();
   int64_t now = mpgi_os_now();
+  if (when - now > MPGI_LAZY_NS && some_lazy()) when = now + MPGI_LAZY_NS;
   /* One that is due already has been seen to by now, as far as may be. */
   int64_t soonest = now + (first <= now ? ASK_MIN_NS : TICK_MIN_NS);
   if (first < when) when = first > soonest ? first : soonest;
@@ -383,22 +403,29 @@ static void look_near(struct sysmon *s, struct mpg_p *pp) {
   if (fair < s->preempt_at) s->preempt_at = fair;
 }
 
-/* [wake.lazy] */
+/* [wake.lazy] Is pp's queue still for its owner only? */
+static bool stays_lazy(struct sysmon *s, struct mpg_p *pp) {
+  int64_t passed = s->now - pp->mon_runswhen;
+  if (passed < MPGI_LAZY_NS / 2) return true;
+  uint32_t runs = mpgi_p_runs(pp), ran = runs - pp->mon_runs;
+  if (ran) {
+    pp->mon_runs = runs;
+    pp->mon_runswhen = s->now;
+  }
+  uint32_t waiting = mpgi_runq_size(pp);
+  if (waiting) return passed < ran * LAZY_BRIEF_NS && waiting < MPGI_BRIEF_RUNS;
+  bool next = atomic_load_explicit(&pp->runnext, memory_order_relaxed);
+  return ran || passed < (next ? MPGI_LAZY_NS : LAZY_END_NS);
+}
+
 static void watch_lazy(struct sysmon *s, struct mpg_p *pp) {
   if (!atomic_load_explicit(&pp->lazy, memory_order_relaxed)) return;
-  uint32_t taken = atomic_load_explicit(&pp->next_taken, memory_order_relaxed);
-  if (pp->mon_taken != taken) {
-    pp->mon_taken = taken;
-    pp->mon_takenwhen = s->now;
-  }
-  int64_t waited = s->now - pp->mon_takenwhen;
-  bool waits = atomic_load_explicit(&pp->runnext, memory_order_relaxed);
-  bool idle = atomic_load(&mpgi_sched.npidle) != 0;
-  if (idle && waited < (waits ? MPGI_LAZY_NS : LAZY_END_NS)) {
+  if (stays_lazy(s, pp)) {
     s->lazy = true;
     return;
   }
-  if (idle && waits) atomic_store_explicit(&pp->late, 1, memory_order_relaxed);
+  if (!mpgi_runq_empty(pp))
+    atomic_store_explicit(&pp->late, 1, memory_order_relaxed);
   atomic_store_explicit(&pp->lazy, 0, memory_order_relaxed);
   mpgi_wakep();
 }

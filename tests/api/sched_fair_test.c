@@ -224,6 +224,74 @@ static void a_free_p_runs_whom_a_loop_woke(void *arg) {
   mpg_waitgroup_wait(&done);
 }
 
+static void hears(void *arg) {
+  (void) arg;
+  atomic_fetch_add(&heard, 1);
+  mpg_waitgroup_done(&done);
+}
+
+/* Likewise whoever is started after many that were too brief to wake another P
+ * for. */
+static void a_free_p_runs_whom_a_loop_started(void *arg) {
+  (void) arg;
+  enum { BRIEF = 8, BATCHES = 200, STARTED = 3 };
+  mpg_gomaxprocs(2);
+  for (int round = 0; round < ROUNDS; round++) {
+    for (int batch = 0; batch < BATCHES; batch++) {
+      mpg_waitgroup_add(&done, BRIEF);
+      for (int i = 0; i < BRIEF; i++) CHECK_GO(hears, NULL);
+      mpg_waitgroup_wait(&done);
+    }
+    atomic_store(&heard, 0);
+    mpg_waitgroup_add(&done, STARTED);
+    mpg_preempt_disable();
+    for (int i = 0; i < STARTED; i++) CHECK_GO(hears, NULL);
+    while (atomic_load(&heard) < STARTED) continue;
+    mpg_preempt_enable();
+    mpg_waitgroup_wait(&done);
+  }
+}
+
+/* ---- beside two that wake each other ---- */
+
+static _Atomic long exchanges;
+
+static void exchanges_with_another(void *arg) {
+  (void) arg;
+  int x = 0;
+  while (!atomic_load(&quit)) {
+    mpg_chan_send(there, &x);
+    CHECK(mpg_chan_recv(back, &x));
+    atomic_fetch_add(&exchanges, 1);
+  }
+  mpg_chan_close(there);
+  mpg_waitgroup_done(&done);
+}
+
+/* They run on by runnext, but not for a slice while somebody waits. */
+static void a_pair_lets_others_run(void *arg) {
+  (void) arg;
+  enum { MOST = 400 };
+  int waits = 0;
+  mpg_gomaxprocs(1);
+  atomic_store(&quit, false);
+  CHECK((there = mpg_chan_new(sizeof(int), 0)));
+  CHECK((back = mpg_chan_new(sizeof(int), 0)));
+  mpg_waitgroup_add(&done, 2);
+  CHECK_GO(answers, NULL);
+  CHECK_GO(exchanges_with_another, NULL);
+  for (int round = 0; round < ROUNDS;) {
+    long before = atomic_load(&exchanges);
+    mpg_yield();
+    long n = atomic_load(&exchanges) - before;
+    round += n > 0; /* else one of them had used up a slice */
+    waits += n > MOST;
+  }
+  atomic_store(&quit, true);
+  mpg_waitgroup_wait(&done);
+  CHECK_LE(waits, ROUNDS / 4);
+}
+
 /* ---- alone ---- */
 
 /* Its slice is ten times as long while nobody waits. */
@@ -247,6 +315,8 @@ static const struct check_case cases[] = {
     INSIDE(loops_run_beside_a_ring_of_wakers),
     INSIDE(yielders_and_loops_take_turns),
     INSIDE(a_free_p_runs_whom_a_loop_woke),
+    INSIDE(a_free_p_runs_whom_a_loop_started),
+    INSIDE(a_pair_lets_others_run),
     INSIDE(who_is_alone_is_seldom_asked),
 };
 CHECK_MAIN(cases, 20)

@@ -123,6 +123,12 @@ static void enterer(int i) {
   if (atomic_load(&mpgi_sched.sysmon_drowsy)) mpgi_sysmon_rouse();
 }
 
+/* proc.c, [wake.lazy]. */
+static void goes_lazy(int i) {
+  atomic_store_explicit(&p[i].lazy, 1, memory_order_relaxed);
+  mpgi_sysmon_lazy();
+}
+
 static void sysmon_deep(int arg) {
   (void) arg;
   struct sysmon s = {.next_trace = INT64_MAX};
@@ -146,6 +152,12 @@ static void deep_is_too_long(int64_t next) {
 static void drowsy_is_too_long(int64_t next) {
   (void) next;
   explore_failed("sysmon sleeps long beside a P in a system call");
+}
+
+/* [wake.lazy] */
+static void lazy_is_too_long(int64_t next) {
+  if (next > MPGI_LAZY_NS)
+    explore_failed("sysmon sleeps long while a P is lazy");
 }
 
 /* [sysmon.soon] */
@@ -264,6 +276,12 @@ static const struct explore_config configs[] = {
                 {"enterer2", enterer, 1, false},
                 {"sysmon", sysmon_once, 0, false}},
      .when_quiet = drowsy_is_too_long},
+    {.name = "poll.sysmon_hears_of_a_lazy_p",
+     .setup = setup_busy,
+     .thread = {{"owner", goes_lazy, 0, false},
+                {"thief", goes_lazy, 1, false},
+                {"sysmon", sysmon_once, 0, false}},
+     .when_quiet = lazy_is_too_long},
 };
 
 static const struct {
@@ -281,6 +299,10 @@ static const struct {
     {7,
      {"sleep_drowsily", EXPLORE_STORE, EXPLORE_RELAX,
       &mpgi_sched.sysmon_drowsy}},
+    {8, {"mpgi_sysmon_lazy", EXPLORE_FENCE, EXPLORE_SKIP, NULL}},
+    {8,
+     {"sysmon_sleep_until", EXPLORE_STORE, EXPLORE_RELAX,
+      &mpgi_sched.sysmon_until}},
 };
 
 MODEL_MAIN_TSO("")

@@ -12,6 +12,8 @@
 #define MPGI_RUNQ_SLOTS 4
 #define NEXT_LOOKS 1
 #define NEXT_RELAXES 0
+#define SHORT 0 /* [steal.short]: a thief that waits gets fewer */
+#define WAKER_RELAXES 0
 
 struct mpgi_sched mpgi_sched;
 

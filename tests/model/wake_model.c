@@ -19,6 +19,9 @@
 #define MPGI_RUNQ_SLOTS 4
 #define NEXT_LOOKS 1
 #define NEXT_RELAXES 0
+#define SHORT 0 /* [steal.short] makes Ps lazy */
+#define WAKER_RELAXES 0
+#define SET_WAKING(pp, on) ((void) (pp))
 #define mpgi_xorshift(s) ((void) (s), 0u)
 #define STEAL_ROUNDS 1 /* the last one, which takes runnext too */
 
@@ -64,6 +67,7 @@ int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now) {
 int64_t mpgi_timers_first(void) { return INT64_MAX; }
 bool mpgi_netpoll_waiting(void) { return false; }
 void mpgi_sysmon_wake_locked(void) {}
+void mpgi_sysmon_lazy(void) {}
 void mpgi_checkdead_locked(void) {}
 
 /* An M that stops waits in place: whether all do is stw_model.c's business. */

@@ -129,7 +129,7 @@ static void runnext_of_a_running_p_is_taken_when_it_stays(void **state) {
 }
 
 /* [wake.lazy] */
-static void runnext_of_a_lazy_p_is_its_own(void **state) {
+static void queue_of_a_lazy_p_is_its_own(void **state) {
   (void) state;
   struct mpg_p *pp = unit_p(0);
   put(0, 0, true);
@@ -138,15 +138,65 @@ static void runnext_of_a_lazy_p_is_its_own(void **state) {
   assert_true(mpgi_runq_closed(pp));
   assert_false(mpgi_runq_empty(pp));
   assert_int_equal(steal(1, 0, true), -1);
-  assert_int_equal(atomic_load(&pp->late), 0);
   put(0, 1, true); /* kicks 0 */
+  assert_true(mpgi_runq_closed(pp));
+  assert_int_equal(steal(1, 0, true), -1);
+  assert_int_equal(atomic_load(&pp->late), 0);
+  atomic_store(&pp->lazy, 0);
   assert_false(mpgi_runq_closed(pp));
   assert_int_equal(steal(1, 0, true), 0);
-  atomic_store(&pp->lazy, 0);
+  assert_int_equal(atomic_load(&pp->late), 1);
+  atomic_store(&pp->late, 0);
   assert_int_equal(steal(1, 0, true), 1);
   assert_int_equal(atomic_load(&pp->late), 1);
   assert_true(mpgi_runq_closed(pp));
   atomic_store(&pp->late, 0);
+}
+
+/* [steal.short] */
+static void short_ring_is_taken_when_it_stays(void **state) {
+  (void) state;
+  struct mpg_p *pp = unit_p(0);
+  atomic_store(&pp->status, MPGI_P_RUNNING);
+  for (int i = 0; i < 4; i++) put(0, i, false);
+  assert_int_equal(steal(1, 0, false), -1);
+  assert_int_equal(steal(1, 0, true), 1);
+  assert_int_equal(atomic_load(&pp->late), 1);
+  assert_int_equal(get(1), 0);
+  for (int i = 2; i < 4; i++) assert_int_equal(get(0), i);
+  /* and a longer one at once */
+  for (int i = 0; i < 5; i++) put(0, i, false);
+  assert_int_equal(steal(1, 0, false), 2);
+  for (int i = 0; i < 2; i++) assert_int_equal(get(1), i);
+  for (int i = 3; i < 5; i++) assert_int_equal(get(0), i);
+  atomic_store(&pp->late, 0);
+  atomic_store(&pp->status, MPGI_P_IDLE);
+}
+
+static _Atomic bool moving;
+static void *move(void *arg) {
+  while (atomic_load(&moving)) {
+    put(0, 0, false);
+    get(0);
+  }
+  return arg;
+}
+
+static void short_ring_that_moves_is_left(void **state) {
+  (void) state;
+  struct mpg_p *pp = unit_p(0);
+  pthread_t thread;
+  atomic_store(&pp->status, MPGI_P_RUNNING);
+  atomic_store(&moving, true);
+  assert_int_equal(pthread_create(&thread, NULL, move, NULL), 0);
+  /* Taken when the other thread has lost its CPU. */
+  while (!atomic_load(&pp->lazy)) steal(1, 0, true);
+  assert_int_equal(steal(1, 0, true), -1);
+  atomic_store(&moving, false);
+  pthread_join(thread, NULL);
+  atomic_store(&pp->lazy, 0);
+  atomic_store(&pp->late, 0);
+  atomic_store(&pp->status, MPGI_P_IDLE);
 }
 
 static void global_batch_is_a_fair_share(void **state) {
@@ -500,6 +550,8 @@ static void agrees_with_the_oracle(void **state) {
     spare.n = 0;
     for (int p = 0; p < UNIT_PS; p++) {
       o.next[p] = -1;
+      /* nobody's: what is short is taken at once, too */
+      atomic_store(&unit_p(p)->status, MPGI_P_IDLE);
       /* near the wrap-around of the indices */
       atomic_store(&unit_p(p)->runq_head, UINT32_MAX - 1000);
       atomic_store(&unit_p(p)->runq_tail, UINT32_MAX - 1000);
@@ -527,9 +579,11 @@ static void count_out(int g) {
 
 static void *thief(void *arg) {
   int p = (int) (intptr_t) arg;
-  while (!atomic_load(&all_put) || !mpgi_runq_empty(unit_p(0)))
+  while (!atomic_load(&all_put) || !mpgi_runq_empty(unit_p(0))) {
     for (count_out(steal(p, 0, true)); !mpgi_runq_empty(unit_p(p));)
       count_out(get(p));
+    atomic_store(&unit_p(0)->lazy, 0); /* as sysmon would */
+  }
   return NULL;
 }
 
@@ -574,7 +628,9 @@ int main(void) {
       cmocka_unit_test_setup(steal_takes_runnext_only_when_told, fresh),
       cmocka_unit_test_setup(runnext_of_a_running_p_is_taken_when_it_stays,
                              fresh),
-      cmocka_unit_test_setup(runnext_of_a_lazy_p_is_its_own, fresh),
+      cmocka_unit_test_setup(queue_of_a_lazy_p_is_its_own, fresh),
+      cmocka_unit_test_setup(short_ring_is_taken_when_it_stays, fresh),
+      cmocka_unit_test_setup(short_ring_that_moves_is_left, fresh),
       cmocka_unit_test_setup(global_batch_is_a_fair_share, fresh),
       cmocka_unit_test_setup(woken_ones_wait_in_line_and_are_counted, fresh),
       cmocka_unit_test_setup(others_go_before_spent_ones, fresh),
