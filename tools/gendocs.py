@@ -66,6 +66,8 @@ A name without a value means 1. Unknown names and bad values are reported.
     for name, dflt, lo, hi, doc in rows("arch/common/options.def",
                                         "MPGI_OPTION"):
         out.append(f"| `{name}` | {span(lo, hi)} | {dflt} | {doc} |\n")
+    for name, doc in rows("arch/common/options.def", "MPGI_OPTION_NAME"):
+        out.append(f"| `{name}` | a name | none | {doc} |\n")
     return "".join(out)
 
 

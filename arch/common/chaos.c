@@ -10,6 +10,8 @@
  * N at most; and who comes by there may sleep a moment, so that the two go on
  * at the same time.
  * All others yield the CPU or spin for some hundred nanoseconds now and then.
+ * With chaosat=NAME there are no turns: whoever comes by the points of that
+ * function sleeps every second time, and all others do nothing.
  *
  * Random numbers are each thread's own, from the seed (chaosseed) and the
  * order in which threads came to their first point; turns are the seed's, by
@@ -23,6 +25,7 @@
 #include <arch/common/check.h>
 #include <arch/common/rand.h>
 #include <arch/os.h>
+#include <string.h>
 
 #define TURN_NS INT64_C(50000000)
 #define GROUPS 8 /* of threads, at most */
@@ -118,6 +121,22 @@ static void be_late(struct mpgi_rand *r) {
   }
 }
 
+static bool is_named(const struct mpgi_chaos_site *site) {
+  const char *slash = strrchr(site->file, '/');
+  const char *file = slash ? slash + 1 : site->file;
+  int64_t h = mpgi_options_hash(0, file, strcspn(file, "."));
+  h = mpgi_options_hash(h, ".", 1);
+  return mpgi_options_hash(h, site->function, strlen(site->function)) ==
+         mpgi_opt.chaosat;
+}
+
+static void be_late_if_named(const struct mpgi_chaos_site *site,
+                             struct mpgi_rand *r) {
+  if (!is_named(site) || mpgi_rand_below(r, 2) == 0) return;
+  mpgi_os_sleep(
+      (int64_t) (mpgi_rand_next(r) % ((uint64_t) mpgi_opt.chaos * 1000)));
+}
+
 static void stumble(struct mpgi_rand *r) {
   uint32_t choice = mpgi_rand_below(r, 16);
   if (choice == 0)
@@ -127,12 +146,7 @@ static void stumble(struct mpgi_rand *r) {
       mpgi_arch_relax();
 }
 
-__attribute__((cold, noinline)) void mpgi_chaos_pause(
-    struct mpgi_chaos_site *site) {
-  struct mpgi_rand *r = rand_of_thread();
-  MPG_ASSERT(mpgi_opt.chaos > 0);
-  if (self.inside) return;
-  self.inside = true;
+static void take_turns(struct mpgi_chaos_site *site, struct mpgi_rand *r) {
   uint32_t number = number_of_site(site);
   struct turn turn = turn_now();
   if (number == turn.meet) meet(r);
@@ -140,5 +154,17 @@ __attribute__((cold, noinline)) void mpgi_chaos_pause(
     be_late(r);
   else
     stumble(r);
+}
+
+__attribute__((cold, noinline)) void mpgi_chaos_pause(
+    struct mpgi_chaos_site *site) {
+  struct mpgi_rand *r = rand_of_thread();
+  MPG_ASSERT(mpgi_opt.chaos > 0);
+  if (self.inside) return;
+  self.inside = true;
+  if (mpgi_opt.chaosat != 0)
+    be_late_if_named(site, r);
+  else
+    take_turns(site, r);
   self.inside = false;
 }

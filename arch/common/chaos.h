@@ -21,18 +21,20 @@
 #include <arch/common/options.h>
 
 struct mpgi_chaos_site {
-  _Atomic uint32_t number; /* from 1; 0: it was never passed */
+  _Atomic uint32_t number;     /* from 1; 0: it was never passed */
+  const char *file, *function; /* chaosat=FILE.FUNCTION, without path and .c */
 };
 
 MPGI_HIDDEN void mpgi_chaos_pause(struct mpgi_chaos_site *site);
 
 #ifndef MPGI_CHAOS /* models explore every order anyway */
-#define MPGI_CHAOS()                           \
-  do {                                         \
-    if (MPGI_UNLIKELY(mpgi_opt.chaos != 0)) {  \
-      static struct mpgi_chaos_site mpgi_site; \
-      mpgi_chaos_pause(&mpgi_site);            \
-    }                                          \
+#define MPGI_CHAOS()                                                    \
+  do {                                                                  \
+    if (MPGI_UNLIKELY(mpgi_opt.chaos != 0)) {                           \
+      static struct mpgi_chaos_site mpgi_site = {.file = __FILE__,      \
+                                                 .function = __func__}; \
+      mpgi_chaos_pause(&mpgi_site);                                     \
+    }                                                                   \
   } while (0)
 #endif
 

@@ -4,7 +4,8 @@
  * one line each, and the default stays.  No allocation, no locale, no stdio.
  *
  * Syntax
- *   MPG_DEBUG       name[=integer] separated by commas; empty items ignored
+ *   MPG_DEBUG       name[=integer], or name=name for some, separated by
+ *                   commas; empty items ignored
  *   MPG_PROCS       1 .. PROCS_MAX
  *   MPG_GC          percent, or off
  *   MPG_MEMLIMIT    bytes with an optional B, KiB, MiB, GiB, TiB; or off
@@ -90,12 +91,16 @@ struct option {
   const char *name;
   size_t offset; /* in struct mpgi_options */
   int64_t dflt, lo, hi;
+  bool is_name;
 };
 static const struct option table[] = {
 #define MPGI_OPTION(name, dflt, lo, hi, doc) \
-  {#name, offsetof(struct mpgi_options, name), dflt, lo, hi},
+  {#name, offsetof(struct mpgi_options, name), dflt, lo, hi, false},
+#define MPGI_OPTION_NAME(name, doc) \
+  {#name, offsetof(struct mpgi_options, name), 0, 0, 0, true},
 #include <arch/common/options.def>
 #undef MPGI_OPTION
+#undef MPGI_OPTION_NAME
 };
 #define OPTIONS (sizeof table / sizeof table[0])
 
@@ -110,6 +115,20 @@ static const struct option *find(struct word name) {
   return NULL;
 }
 
+int64_t mpgi_options_hash(int64_t hash, const char *text, size_t bytes) {
+  uint64_t h = (uint64_t) hash;
+  for (size_t i = 0; i < bytes; i++)
+    h = (h ^ (unsigned char) text[i]) * UINT64_C(0x100000001b3) + 1;
+  return h ? (int64_t) h : 1;
+}
+
+static bool parse_value(const struct option *o, struct word w, int64_t *out) {
+  if (!o->is_name) return parse_int(w, o->lo, o->hi, out);
+  if (w.len == 0) return false;
+  *out = mpgi_options_hash(0, w.at, w.len);
+  return true;
+}
+
 /* One item, "name" or "name=value".  Returns the number of complaints. */
 static int parse_item(struct mpgi_options *opt, struct word item, int fd) {
   const char *eq = memchr(item.at, '=', item.len);
@@ -122,7 +141,7 @@ static int parse_item(struct mpgi_options *opt, struct word item, int fd) {
   }
   struct word value = {"1", 1};
   if (eq) value = (struct word){eq + 1, item.len - name.len - 1};
-  if (parse_int(value, o->lo, o->hi, slot(opt, o))) return 0;
+  if (parse_value(o, value, slot(opt, o))) return 0;
   mpgi_print(fd, "mpg: ignoring bad value '%.*s' of %s in MPG_DEBUG\n",
              (int) value.len, value.at, o->name);
   return 1;

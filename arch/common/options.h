@@ -7,14 +7,17 @@
 #ifndef MPGI_OPTIONS_H
 #define MPGI_OPTIONS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <arch/arch.h>
 
 struct mpgi_options {
 #define MPGI_OPTION(name, dflt, lo, hi, doc) int64_t name;
+#define MPGI_OPTION_NAME(name, doc) int64_t name; /* mpgi_options_hash */
 #include <arch/common/options.def>
 #undef MPGI_OPTION
+#undef MPGI_OPTION_NAME
   int64_t procs;     /* MPG_PROCS; 0 = number of CPUs */
   int64_t gcpercent; /* MPG_GC; -1 = off; default 100 */
   int64_t memlimit;  /* MPG_MEMLIMIT; INT64_MAX = none */
@@ -31,5 +34,9 @@ MPGI_HIDDEN int mpgi_options_read(struct mpgi_options *opt, int fd);
  * fd; returns their number. */
 MPGI_HIDDEN int mpgi_options_parse(struct mpgi_options *opt, const char *list,
                                    int fd);
+/* What stands for the name in [text, text + bytes), continued from hash (0: its
+ * beginning); not 0. */
+MPGI_HIDDEN int64_t mpgi_options_hash(int64_t hash, const char *text,
+                                      size_t bytes);
 
 #endif /* MPGI_OPTIONS_H */

@@ -58,12 +58,33 @@ static void threads_get_through(void **state) {
   for (int i = 0; i < 4; i++) assert_int_equal(pthread_join(t[i], NULL), 0);
 }
 
+static void late_one(void) { MPGI_CHAOS(); }
+static void early_one(void) { MPGI_CHAOS(); }
+
+static int64_t time_of(void (*fn)(void)) {
+  int64_t begin = mpgi_os_now();
+  for (int i = 0; i < 50; i++) fn();
+  return mpgi_os_now() - begin;
+}
+
+static void a_named_point_alone_is_late(void **state) {
+  (void) state;
+  assert_int_equal(
+      mpgi_options_parse(&mpgi_opt, "chaosat=arch_chaos_test.late_one", 2), 0);
+  assert_true(time_of(late_one) > 5 * 1000 * 1000); /* a quarter of 50 ms */
+  bool early = false; /* once, on a busy machine */
+  for (int i = 0; i < 20; i++) early |= time_of(early_one) < 1000 * 1000;
+  assert_true(early);
+  mpgi_opt.chaosat = 0;
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(off_it_does_nothing),
       cmocka_unit_test(somebody_is_late),
       cmocka_unit_test(errno_is_left_alone),
       cmocka_unit_test(threads_get_through),
+      cmocka_unit_test(a_named_point_alone_is_late),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,8 +27,10 @@ static void defaults_are_the_tables(void **state) {
 #define MPGI_OPTION(name, dflt, lo, hi, doc) \
   assert_int_equal(opt.name, dflt);          \
   assert_true((lo) <= (dflt) && (dflt) <= (hi) && *(doc) != 0);
+#define MPGI_OPTION_NAME(name, doc)
 #include <arch/common/options.def>
 #undef MPGI_OPTION
+#undef MPGI_OPTION_NAME
   assert_int_equal(opt.procs, 0);
   assert_int_equal(opt.gcpercent, 100);
   assert_int_equal(opt.memlimit, INT64_MAX);
@@ -49,8 +51,23 @@ static void every_option_takes_its_bounds(void **state) {
   mpgi_format(list, sizeof list, "%s=%lld", #name, (long long) (lo) -1);  \
   assert_int_equal(parse(&opt, list), 1);                                 \
   assert_int_equal(opt.name, dflt);
+#define MPGI_OPTION_NAME(name, doc)
 #include <arch/common/options.def>
 #undef MPGI_OPTION
+#undef MPGI_OPTION_NAME
+}
+
+static void names_are_values_of_some(void **state) {
+  (void) state;
+  struct mpgi_options opt;
+  assert_int_equal(parse(&opt, "chaosat=a.b,gctrace"), 0);
+  assert_int_equal(opt.gctrace, 1);
+  int64_t hash = mpgi_options_hash(mpgi_options_hash(0, "a.", 2), "b", 1);
+  assert_true(hash != 0 && opt.chaosat == hash);
+  assert_int_equal(parse(&opt, "chaosat=a.c"), 0);
+  assert_true(opt.chaosat != hash);
+  assert_int_equal(parse(&opt, "chaosat="), 1);
+  assert_int_equal(opt.chaosat, 0);
 }
 
 static void lists_are_read_in_order(void **state) {
@@ -201,6 +218,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(defaults_are_the_tables),
       cmocka_unit_test(every_option_takes_its_bounds),
+      cmocka_unit_test(names_are_values_of_some),
       cmocka_unit_test(lists_are_read_in_order),
       cmocka_unit_test(unknown_options_are_reported),
       cmocka_unit_test(bad_values_are_reported),
