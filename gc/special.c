@@ -54,8 +54,15 @@ static struct {
   _Atomic uint32_t count[MPGI_SPECIAL_KINDS];
 } specials;
 
-void mpgi_special_lock(void) { mpgi_mutex_lock(&lock); }
-void mpgi_special_unlock(void) { mpgi_mutex_unlock(&lock); }
+void mpgi_special_lock(void) {
+  mpgi_mutex_lock(&lock);
+  MPGI_CHAOS();
+}
+
+void mpgi_special_unlock(void) {
+  mpgi_mutex_unlock(&lock);
+  MPGI_CHAOS();
+}
 
 static void count_add(enum mpgi_special_kind kind, int n) {
   atomic_fetch_add_explicit(&specials.count[kind], (uint32_t) n,

@@ -61,6 +61,7 @@ void *mpgi_weak_new_g0(void *obj) {
   /* What the out-of-memory handler gives is no object. */
   if (w == NULL || !mpgi_cell_start(w, &handle)) return NULL;
   atomic_store(&w->target, obj); /* obj is used here: it has lived so far */
+  MPGI_CHAOS();
   mpgi_special_lock();
   bool ok = link_locked(&target, &handle);
   mpgi_special_unlock();

@@ -80,6 +80,7 @@ static void sender_of_closed(struct mpg_g *gp) {
 
 static inline void unlock_and_ready(struct mpg_chan *c, struct mpg_g *wake) {
   mpgi_spin_unlock(&c->lock);
+  MPGI_CHAOS();
   if (wake) mpgi_ready(wake);
 }
 
@@ -174,7 +175,9 @@ void mpgi_chan_close_g0(mpg_chan *c) {
     if (one) gp->on_resume = sender_of_closed;
     mpgi_gqueue_push(&wake, gp);
   }
+  MPGI_CHAOS();
   mpgi_spin_unlock(&c->lock);
+  MPGI_CHAOS();
   for (struct mpg_g *gp; (gp = mpgi_gqueue_pop(&wake));) mpgi_ready(gp);
 }
 

@@ -73,6 +73,7 @@ static enum attempt set_up(struct mpgi_io *io) {
     }
     if (err) return done(io, err);
   }
+  MPGI_CHAOS();
   int err = mpgi_os_fd_set_nonblocking(io->fd);
   if (err) return done(io, err);
   if (type < 0)
@@ -245,6 +246,7 @@ static long write_all(struct mpgi_io *io) {
 
 static void block(struct mpg_m *mp, struct mpgi_io *io) {
   mpgi_pd_leave(io->pd);
+  MPGI_CHAOS();
   mpgi_call_begin(mp);
   io->result = io->op == MPGI_IO_WRITE
                    ? write_all(io)
@@ -322,6 +324,7 @@ static void run(struct mpg_g *gp, struct mpgi_io *io) {
 
 static void resumed(struct mpg_g *gp) {
   struct mpgi_io *io = gp->wait.elem;
+  MPGI_CHAOS();
   if (mpgi_pd_unpark(io->pd, gp) == MPGI_IO_CLOSED)
     closed(io);
   else
@@ -346,6 +349,7 @@ static void entered_again(struct mpg_g *gp) {
 static void enter(struct mpg_g *gp, struct mpgi_io *io) {
   struct mpg_m *mp = gp->m;
   while (!mpgi_pd_enter(io->pd)) {
+    MPGI_CHAOS();
     gp->wait.elem = io;
     if (mpgi_pd_park_closing(io->pd, gp, entered_again)) mpgi_schedule(mp);
   }
@@ -359,8 +363,10 @@ static void close_now(struct mpg_g *gp) {
   struct mpg_m *mp = gp->m;
   gp->wait.elem = NULL;
   if (io->pd && atomic_load(&io->pd->registered)) mpgi_os_poll_del(io->fd);
+  MPGI_CHAOS();
   mpgi_call_begin(mp);
   io->result = mpgi_os_close(io->fd);
+  MPGI_CHAOS();
   mp->in_call = false; /* it takes locks now */
   if (io->pd) mpgi_pd_close_end(io->pd);
   mpgi_call_end(mp);

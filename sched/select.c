@@ -239,6 +239,7 @@ MPGI_HOT void enqueue_all(struct mpg_g *gp, struct mpgi_select *s,
 static inline void dequeue(struct mpgi_select *s, struct mpgi_waiter *w) {
   struct mpg_chan *c = (struct mpg_chan *) (uintptr_t) w->object;
   MPG_ASSERT(c != NULL); /* a served waiter isn't queued */
+  MPGI_CHAOS();
   mpgi_spin_lock(&c->lock);
   if (atomic_load_explicit(&w->queued, memory_order_relaxed)) {
     bool sends = s->cases[w - s->waiter].dir == MPG_SEND;
@@ -291,6 +292,7 @@ MPGI_HOT _Noreturn void wait_locked(struct mpg_m *mp, struct mpg_g *gp,
                       for_ever ? MPGI_WAIT_SELECT_NONE : MPGI_WAIT_SELECT);
   if (timed) mpgi_timer_arm(mp->p, gp, deadline, mpgi_select_claim);
   if (locked) unlock_all(s);
+  MPGI_CHAOS();
   if (timed) mpgi_timer_announce(deadline);
   mpgi_schedule(mp);
 }

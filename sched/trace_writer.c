@@ -655,6 +655,7 @@ static void write_until_stopped(struct writer *w) {
     uint32_t s = atomic_load(&mpgi_tracing.state);
     last = s == MPGI_TRACING_STOPPING || s == MPGI_TRACING_ABANDONED;
     if (s == MPGI_TRACING_ON) sample();
+    MPGI_CHAOS();
     clock_advance(w);
     bool busy = empty_rings(w);
     if (last) end_rows(w);
@@ -670,6 +671,7 @@ static void writer_main(void *arg) {
   bool ok = open_file(w);
   clock_start(w);
   mpgi_tracing.error = w->error;
+  MPGI_CHAOS();
   if (!mpgi_tracing_move(MPGI_TRACING_OPENING, MPGI_TRACING_OPENED)) {
     mpgi_tracing_move(MPGI_TRACING_ABANDONED, MPGI_TRACING_OFF);
     ok = ok && (close(w->fd), false);
@@ -681,6 +683,7 @@ static void writer_main(void *arg) {
   }
   mpgi_symtab_close(&w->symtab);
   mpgi_fixmem_free(w, sizeof *w, 0);
+  MPGI_CHAOS();
   if (ok && !mpgi_tracing_move(MPGI_TRACING_STOPPING, MPGI_TRACING_DONE))
     mpgi_tracing_move(MPGI_TRACING_ABANDONED, MPGI_TRACING_OFF);
 }

@@ -18,6 +18,7 @@
  *
  * Model-checked by tests/model/trace_model.c.
  */
+#include <arch/common/chaos.h>
 #include <arch/common/check.h>
 #include <arch/common/fixmem.h>
 #include <arch/common/mutex.h>
@@ -127,6 +128,7 @@ size_t mpgi_trace_take(struct mpgi_trace_ring *r, struct mpgi_trace_record *out,
     slot_get(r, head + i, &out[i]);
     if (out[i].ticks > until) n = i;
   }
+  MPGI_CHAOS();
   atomic_store_explicit(&r->head, head + n, memory_order_release);
   *first = head;
   return n;
