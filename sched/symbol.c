@@ -6,6 +6,10 @@
  * it is used only where the caller says so (dump.c).  Otherwise, and without
  * libdw: the function's name by symtab.c.
  *
+ * Opening it takes the dynamic linker's lock, which a constructor of the
+ * program's may hold that is stopped because the program dies.  So a thread of
+ * its own opens it, and is waited for no longer than OPEN_NS.
+ *
  * libdw's few functions and one structure are declared here, as its headers
  * declare them (ABI ELFUTILS_0.122 and 0.158).
  */
@@ -32,8 +36,13 @@ struct callbacks {
   char **debuginfo_path;
 };
 
+#define OPEN_NS INT64_C(2000000000)
+#define OPEN_STACK_BYTES ((size_t) 256 << 10)
+
+enum { CLOSED, OPENING, OPEN, NONE };
+static _Atomic uint32_t library; /* futex */
+
 static struct {
-  bool tried, ok;
   Dwfl *(*begin)(const struct callbacks *);
   int (*proc_report)(Dwfl *, pid_t);
   int (*report_end)(Dwfl *, void *, void *);
@@ -47,7 +56,6 @@ static struct {
   find_debuginfo *standard;
   struct callbacks callbacks;
 } dw;
-static struct mpgi_mutex dw_lock = MPGI_MUTEX_INIT(MPGI_RANK_LEAF);
 
 /* Separate debug files, but none from the network. */
 static int local_debuginfo(Dwfl_Module *m, void **user, const char *name,
@@ -82,25 +90,27 @@ static bool open_library(void) {
   return true;
 }
 
-/* Two openers at once: both write the same. */
-static bool have_library(void) {
-  bool tried, ok;
-  mpgi_mutex_lock(&dw_lock);
-  tried = dw.tried;
-  ok = dw.ok;
-  mpgi_mutex_unlock(&dw_lock);
-  if (tried) return ok;
-  ok = open_library();
-  mpgi_mutex_lock(&dw_lock);
-  dw.tried = true;
-  dw.ok = ok;
-  mpgi_mutex_unlock(&dw_lock);
-  return ok;
+static void opener(void *arg) {
+  (void) arg;
+  mpgi_fixmem_outside(); /* no stop waits for this thread */
+  atomic_store(&library, open_library() ? OPEN : NONE);
+  mpgi_os_futex_wake(&library, INT32_MAX);
 }
 
-void mpgi_symbols_begin(struct mpgi_symbols *s, bool library) {
+static bool have_library(void) {
+  uint32_t s = CLOSED;
+  if (atomic_compare_exchange_strong(&library, &s, OPENING) &&
+      mpgi_os_thread_start(opener, NULL, OPEN_STACK_BYTES, "mpg-symbols") != 0)
+    atomic_store(&library, CLOSED); /* next time, then */
+  int64_t end = mpgi_os_now() + OPEN_NS, now;
+  while ((s = atomic_load(&library)) == OPENING && (now = mpgi_os_now()) < end)
+    mpgi_os_futex_wait(&library, OPENING, end - now);
+  return s == OPEN;
+}
+
+void mpgi_symbols_begin(struct mpgi_symbols *s, bool with_library) {
   memset(s, 0, sizeof *s);
-  if (!library || !have_library()) return;
+  if (!with_library || !have_library()) return;
   Dwfl *d = dw.begin(&dw.callbacks);
   if (!d) return;
   if (dw.proc_report(d, getpid()) == 0 && dw.report_end(d, NULL, NULL) == 0)
