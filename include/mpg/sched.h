@@ -32,7 +32,7 @@ MPG_API int mpg_run(mpg_func fn, void *arg);
 
 /* Flags of a goroutine. */
 enum {
-  MPG_GO_MOVABLE = 1u << 0,     /* the stack may be relocated (user guide) */
+  MPG_GO_MOVABLE = 1u << 0,     /* its stack may be swapped out (user guide) */
   MPG_GO_FIXED_STACK = 1u << 1, /* fn calls code built without mpg's flags */
 };
 

@@ -62,6 +62,18 @@ static void a_page_is_open_at_first(void **state) {
   assert_int_equal(mpgi_stack_bytes(), PAGE);
 }
 
+/* Where the system grants the addresses at all. */
+static void there_are_ten_million(void **state) {
+  (void) state;
+  uintptr_t lo;
+  size_t bytes, wanted = (size_t) 10000000 * MPGI_STACK_HOME_BYTES;
+  mpgi_stack_home_range(&lo, &bytes);
+  void *p = mpgi_os_mem_reserve(2 * wanted, PAGE);
+  if (!p) return;
+  mpgi_os_mem_unmap(p, 2 * wanted);
+  assert_true(bytes >= wanted);
+}
+
 static void it_opens_as_far_as_needed(void **state) {
   (void) state;
   for (size_t deep = 100; deep <= MPGI_STACK_HOME_BYTES - GAP; deep += 500) {
@@ -225,6 +237,7 @@ static void it_may_have_a_guard(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_page_is_open_at_first, setup, teardown),
+      cmocka_unit_test_setup_teardown(there_are_ten_million, setup, teardown),
       cmocka_unit_test_setup_teardown(it_opens_as_far_as_needed, setup,
                                       teardown),
       cmocka_unit_test_setup_teardown(it_has_an_end, setup, teardown),
