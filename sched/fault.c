@@ -11,28 +11,33 @@
  */
 #include <sched/sched.h>
 
-#include <dlfcn.h>
 #include <signal.h>
 
 #include <sched/gmp.h>
+
+#include <sched/dump.h>
 
 static bool application_handles(int sig) { return mpgi_os_signal_has_old(sig); }
 
 static void guard_hit(struct mpg_m *mp, const struct mpg_g *gp,
                       const struct mpgi_segment *seg, const void *ucontext) {
   struct mpgi_sigregs r;
-  Dl_info info = {0};
+  struct mpgi_symtab tab = {0};
+  struct mpgi_symbol sym = {0};
+  const char *path = "of no known file";
+  uintptr_t bias;
   mpgi_arch_sigregs(ucontext, &r);
   mp->fault_pc = r.pc;
   mp->fault_fp = r.fp;
-  dladdr((const void *) r.pc, &info);
+  /* Not by dladdr: this thread may be what the linker's lock waits for. */
+  bool known = mpgi_symtab_lookup(&tab, r.pc, &sym);
+  mpgi_text_object(r.pc, &path, &bias);
   mpgi_fatal(
       "stack guard: goroutine %lu ran off a stack segment of %zu bytes in "
       "%s (%s), which was not promised that much: call it through "
       "mpg_foreign_call",
       (unsigned long) gp->goid, (size_t) (seg->hi - seg->lo),
-      info.dli_sname ? info.dli_sname : "a function",
-      info.dli_fname ? info.dli_fname : "of no known file");
+      known ? sym.name : "a function", path);
 }
 
 static void on_fault(int sig, void *siginfo, void *ucontext) {

@@ -138,6 +138,7 @@ static bool switch_on(void) {
 static bool switch_off(void) {
   if (atomic_load(&mpgi_tracing.state) != MPGI_TRACING_ON) return false;
   atomic_store(&mpgi_trace_on, 0);
+  MPGI_CHAOS();
   atomic_store(&mpgi_tracing.caller, caller_run());
   return mpgi_tracing_move(MPGI_TRACING_ON, MPGI_TRACING_STOPPING);
 }
@@ -159,6 +160,7 @@ bool mpgi_tracing_move(enum mpgi_trace_state from, enum mpgi_trace_state to) {
   uint32_t s = from;
   if (!atomic_compare_exchange_strong(&mpgi_tracing.state, &s, to))
     return false;
+  MPGI_CHAOS();
   mpgi_os_futex_wake(&mpgi_tracing.state, INT32_MAX);
   return true;
 }
@@ -187,6 +189,7 @@ static int opened(void) {
 
 static int written(void) {
   int err = mpgi_tracing.error;
+  MPGI_CHAOS();
   mpgi_tracing_move(MPGI_TRACING_DONE, MPGI_TRACING_OFF);
   return err;
 }
