@@ -67,6 +67,7 @@ if(MPG_SANITIZE STREQUAL "thread")
 endif()
 not_under(thread api.foreign_test.fixed
   "dlopen's lists are ordered by a lock that TSan doesn't know")
+not_under(thread api.sched_linker_test.fixed "likewise")
 not_under(thread api.chaos.debug_trace
   "memory that jemalloc hands on in other pieces: orders only by address")
 not_under(thread api.debug_trace_test.fixed
