@@ -209,9 +209,19 @@ static inline uintptr_t mpgi_arch_valgrind(uintptr_t request, uintptr_t a,
   return result;
 }
 static inline void mpgi_arch_relax(void) { __builtin_ia32_pause(); }
+/* A hint; nothing where the CPU doesn't know the instruction. */
+static inline void mpgi_arch_prefetch_write(const volatile void *p) {
+  __asm__ volatile("prefetchw %0" : : "m"(*(const volatile char *) p));
+}
 /* A steady, process-wide clock that is cheap to read, in a unit of its own
  * (x86_64/ticks.c).  Signal-safe. */
-MPGI_HIDDEN uint64_t mpgi_arch_ticks(void);
+MPGI_HIDDEN extern _Atomic bool mpgi_arch_ticks_tsc; /* known to be steady */
+MPGI_HIDDEN uint64_t mpgi_arch_ticks_slow(void);
+static inline uint64_t mpgi_arch_ticks(void) {
+  bool tsc = atomic_load_explicit(&mpgi_arch_ticks_tsc, memory_order_relaxed);
+  return __builtin_expect(tsc, 1) ? __builtin_ia32_rdtsc()
+                                  : mpgi_arch_ticks_slow();
+}
 
 /* ---- interrupted code (x86_64/sigctx.c), ucontext is ucontext_t * ---- */
 struct mpgi_sigregs {

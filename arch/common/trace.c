@@ -1,11 +1,12 @@
 /* trace.c - rings of events: one producer, one consumer, no waiting.
  *
- *   emit   slot stores, then tail store(release)          [trace.pub]
- *   take   tail load(acquire) sees the slots              pairs with
- * [trace.pub] slot loads, then head store(release)           [trace.free] emit
- * head load(acquire): slots before it may be overwritten pairs with
- * [trace.free] Positions run freely and never wrap (64 bits); tail - head <=
- * SLOTS [trace.inv.size], checked in take.
+ *   put    slot stores, then tail store(release)               [trace.pub]
+ *   take   tail load(acquire) sees the slots      pairs with [trace.pub]
+ *          slot loads, then head store(release)               [trace.free]
+ *   emit   head load(acquire): slots before it may be overwritten
+ *                                                pairs with [trace.free]
+ * Positions run freely and never wrap (64 bits); tail - head <= SLOTS
+ * [trace.inv.size], checked in take.
  *
  * Who may emit passes from thread to thread with the ownership of the P, which
  * orders the producer's own fields.  A signal handler that interrupted no
@@ -41,60 +42,21 @@ static bool has_room(struct mpgi_trace_ring *r, uint64_t tail, uint64_t n) {
   return tail + n - r->head_seen <= MPGI_TRACE_SLOTS;
 }
 
-static void slot_set(struct mpgi_trace_ring *r, uint64_t at, uint64_t ticks,
-                     uint64_t what, uint64_t a, uint64_t b) {
-  _Atomic uint64_t *s = r->slot[at % MPGI_TRACE_SLOTS];
-  atomic_store_explicit(&s[0], ticks, memory_order_relaxed);
-  atomic_store_explicit(&s[1], what, memory_order_relaxed);
-  atomic_store_explicit(&s[2], a, memory_order_relaxed);
-  atomic_store_explicit(&s[3], b, memory_order_relaxed);
-}
-
-/* Times in a ring never fall (mpgi_trace_take). */
-static uint64_t not_before_last(struct mpgi_trace_ring *r, uint64_t tail,
-                                uint64_t ticks) {
-  if (tail == 0) return ticks;
-  uint64_t last = atomic_load_explicit(
-      &r->slot[(tail - 1) % MPGI_TRACE_SLOTS][0], memory_order_relaxed);
-  return ticks < last ? last : ticks;
-}
-
-/* ticks 0: now.  Who is lost reads no clock, which would be a third of what it
- * costs. */
-static inline __attribute__((always_inline)) uint64_t emit(
-    struct mpgi_trace_ring *r, uint64_t ticks, uint64_t what, uint64_t a,
-    uint64_t b) {
+uint64_t mpgi_trace_emit_slow(struct mpgi_trace_ring *r, uint64_t ticks,
+                              uint64_t what, uint64_t a, uint64_t b) {
   uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
-  if (MPGI_UNLIKELY(!has_room(r, tail, r->lost ? 2 : 1))) {
+  if (!has_room(r, tail, r->lost ? 2 : 1)) {
     r->lost++;
     return 0;
   }
-  ticks = not_before_last(r, tail, ticks ? ticks : mpgi_trace_ticks());
-  if (MPGI_UNLIKELY(r->lost)) {
+  if (!ticks) ticks = mpgi_trace_ticks();
+  if (r->lost) {
     uint64_t lost = mpgi_trace_what(MPGI_TRACE_LOST, MPGI_TRACE_NO_M, 0);
-    slot_set(r, tail++, ticks, lost, r->lost, 0);
+    mpgi_trace_put(r, tail++, ticks, lost, r->lost, 0);
     r->lost = 0;
   }
-  slot_set(r, tail, ticks, what, a, b);
-  atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
+  mpgi_trace_put(r, tail, ticks, what, a, b);
   return mpgi_trace_record_id(r, tail);
-}
-
-uint64_t mpgi_trace_emit(struct mpgi_trace_ring *r, uint64_t what, uint64_t a,
-                         uint64_t b) {
-  return emit(r, 0, what, a, b);
-}
-
-uint64_t mpgi_trace_emit_at(struct mpgi_trace_ring *r, uint64_t ticks,
-                            uint64_t what, uint64_t a, uint64_t b) {
-  return emit(r, ticks, what, a, b);
-}
-
-uint64_t mpgi_trace_emit_next(struct mpgi_trace_ring *r, uint64_t what,
-                              uint64_t a, uint64_t b) {
-  uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
-  bool follows = tail && !r->lost; /* then 1 is before the last record */
-  return emit(r, follows ? 1 : 0, what, a, b);
 }
 
 uint64_t mpgi_trace_emit_shared(uint64_t what, uint64_t a, uint64_t b) {

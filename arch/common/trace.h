@@ -53,6 +53,7 @@ struct mpgi_trace_ring {
   _Alignas(MPGI_CACHE_LINE_BYTES) _Atomic uint64_t tail; /* next to write */
   uint64_t head_seen; /* an older value of head */
   uint64_t lost;      /* since the last record */
+  uint64_t last;      /* ticks of the last record */
   uint64_t id;        /* constant: P id, or MPGI_TRACE_SHARED */
   /* consumer */
   _Alignas(MPGI_CACHE_LINE_BYTES) _Atomic uint64_t head; /* next to read */
@@ -68,29 +69,64 @@ static inline __attribute__((always_inline)) bool mpgi_trace_is_on(void) {
       atomic_load_explicit(&mpgi_trace_on, memory_order_relaxed) != 0, 0);
 }
 
-/* Record one event.  Returns a number that no other record has, or 0 when it
- * was lost. */
-MPGI_HIDDEN uint64_t mpgi_trace_emit(struct mpgi_trace_ring *r, uint64_t what,
-                                     uint64_t a, uint64_t b);
-/* The same of an event that took place when mpgi_trace_ticks was ticks, or
- * after the last one in the ring if that is later. */
-MPGI_HIDDEN uint64_t mpgi_trace_emit_at(struct mpgi_trace_ring *r,
-                                        uint64_t ticks, uint64_t what,
-                                        uint64_t a, uint64_t b);
-/* The same of an event that follows the last one in the ring within some
- * nanoseconds: it has the same time, and reads no clock. */
-MPGI_HIDDEN uint64_t mpgi_trace_emit_next(struct mpgi_trace_ring *r,
-                                          uint64_t what, uint64_t a,
-                                          uint64_t b);
-/* The same in the shared ring; takes a leaf lock. */
-MPGI_HIDDEN uint64_t mpgi_trace_emit_shared(uint64_t what, uint64_t a,
-                                            uint64_t b);
 /* The number of the record that stands at position at of a ring. */
 static inline uint64_t mpgi_trace_record_id(const struct mpgi_trace_ring *r,
                                             uint64_t at) {
   return (r->id + 1) << 44 | at;
 }
 
+/* trace.c: there may be no room, or some were lost. */
+MPGI_HIDDEN uint64_t mpgi_trace_emit_slow(struct mpgi_trace_ring *r,
+                                          uint64_t ticks, uint64_t what,
+                                          uint64_t a, uint64_t b);
+
+/* A record at tail, where there is room.  Times in a ring never fall
+ * (mpgi_trace_take).  The writer has read the lines that come next, on another
+ * CPU, or they are in no near cache: fetched before they are written, they keep
+ * the scheduler's next locked instruction waiting no longer. */
+#define MPGI_TRACE_AHEAD 16
+static inline __attribute__((always_inline)) void mpgi_trace_put(
+    struct mpgi_trace_ring *r, uint64_t tail, uint64_t ticks, uint64_t what,
+    uint64_t a, uint64_t b) {
+  _Atomic uint64_t *s = r->slot[tail % MPGI_TRACE_SLOTS];
+  mpgi_arch_prefetch_write(
+      &r->slot[(tail + MPGI_TRACE_AHEAD) % MPGI_TRACE_SLOTS]);
+  r->last = ticks < r->last ? r->last : ticks;
+  atomic_store_explicit(&s[0], r->last, memory_order_relaxed);
+  atomic_store_explicit(&s[1], what, memory_order_relaxed);
+  atomic_store_explicit(&s[2], a, memory_order_relaxed);
+  atomic_store_explicit(&s[3], b, memory_order_relaxed);
+  atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
+}
+
+/* Record one event that took place when mpgi_trace_ticks was ticks, or after
+ * the last one in the ring if that is later; 0: now.  Returns a number that no
+ * other record has, or 0 when it was lost.  Who is lost reads no clock, which
+ * would be a third of what it costs. */
+static inline __attribute__((always_inline)) uint64_t mpgi_trace_emit_at(
+    struct mpgi_trace_ring *r, uint64_t ticks, uint64_t what, uint64_t a,
+    uint64_t b) {
+  uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+  if (__builtin_expect(r->lost || tail - r->head_seen >= MPGI_TRACE_SLOTS, 0))
+    return mpgi_trace_emit_slow(r, ticks, what, a, b);
+  mpgi_trace_put(r, tail, ticks ? ticks : mpgi_arch_ticks(), what, a, b);
+  return mpgi_trace_record_id(r, tail);
+}
+static inline uint64_t mpgi_trace_emit(struct mpgi_trace_ring *r, uint64_t what,
+                                       uint64_t a, uint64_t b) {
+  return mpgi_trace_emit_at(r, 0, what, a, b);
+}
+/* The same of an event that follows the last one in the ring within some
+ * nanoseconds: it has the same time, and reads no clock. */
+static inline uint64_t mpgi_trace_emit_next(struct mpgi_trace_ring *r,
+                                            uint64_t what, uint64_t a,
+                                            uint64_t b) {
+  bool follows = r->last && !r->lost; /* then 1 is before the last record */
+  return mpgi_trace_emit_at(r, follows ? 1 : 0, what, a, b);
+}
+/* The same in the shared ring; takes a leaf lock. */
+MPGI_HIDDEN uint64_t mpgi_trace_emit_shared(uint64_t what, uint64_t a,
+                                            uint64_t b);
 /* For whoever has no thread or goroutine to name. */
 #define MPGI_TRACE_EVERYBODY(event, a, b)                                     \
   do {                                                                        \

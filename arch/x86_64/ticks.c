@@ -15,12 +15,14 @@ static bool is_steady(void) {
   return __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & INVARIANT_TSC);
 }
 
-uint64_t mpgi_arch_ticks(void) {
-  static _Atomic int steady; /* 0 unknown, 1 no, 2 yes */
-  int s = atomic_load_explicit(&steady, memory_order_relaxed);
-  if (__builtin_expect(s == 0, 0)) {
-    s = is_steady() ? 2 : 1;
-    atomic_store_explicit(&steady, s, memory_order_relaxed);
-  }
-  return s == 2 ? __builtin_ia32_rdtsc() : (uint64_t) mpgi_os_now();
+_Atomic bool mpgi_arch_ticks_tsc;
+
+uint64_t mpgi_arch_ticks_slow(void) {
+  static _Atomic bool unsteady;
+  if (atomic_load_explicit(&unsteady, memory_order_relaxed))
+    return (uint64_t) mpgi_os_now();
+  bool steady = is_steady();
+  atomic_store_explicit(steady ? &mpgi_arch_ticks_tsc : &unsteady, true,
+                        memory_order_relaxed);
+  return mpgi_arch_ticks();
 }

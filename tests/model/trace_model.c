@@ -18,9 +18,11 @@ static uint8_t taken;          /* the writer: the last number seen */
 
 static struct mpg_m *model_m(void) { return NULL; }
 
-uint64_t mpgi_arch_ticks(void) { return 1; }
+_Atomic bool mpgi_arch_ticks_tsc;
+uint64_t mpgi_arch_ticks_slow(void) { return 1; }
 
 static void setup(void) {
+  explore_constant(&mpgi_arch_ticks_tsc, sizeof mpgi_arch_ticks_tsc);
   explore_name(&ring.tail, 8, "tail");
   explore_name(&ring.head, 8, "head");
   explore_name(&owner, 4, "owner");
@@ -82,9 +84,9 @@ static const struct {
   int config;
   struct explore_mutant mutant;
 } wrong[] = {
-    {0, {"emit", EXPLORE_STORE, EXPLORE_RELAX, NULL}},
+    {0, {"mpgi_trace_put", EXPLORE_STORE, EXPLORE_RELAX, &ring.tail}},
     {0, {"mpgi_trace_take", EXPLORE_STORE, EXPLORE_SKIP, NULL}},
-    {0, {"slot_set", EXPLORE_STORE, EXPLORE_SKIP, &ring.slot[1][2]}},
+    {0, {"mpgi_trace_put", EXPLORE_STORE, EXPLORE_SKIP, &ring.slot[1][2]}},
 };
 
 int main(void) {
