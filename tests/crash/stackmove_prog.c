@@ -1,9 +1,13 @@
 // EXPECT-EXIT: 0
+// EXPECT-STDERR: ^goroutine [0-9]+ \[runnable\]:
+// EXPECT-STDERR: ^calls\(\.\.\.\)
+// EXPECT-STDERR: ^loops\(\.\.\.\)
+// REJECT-STDERR: additional frames elided
 // ENV: MPG_DEBUG=stackmove=1,preemptall=1
 // ENV: MPG_PROCS=1
 /* A movable goroutine that is switched out while it could run on is swapped
  * out each time: after a yield, preempted at a call, and in a loop without
- * calls, where all its registers are live. */
+ * calls, where all its registers are live.  Tracebacks look at the images. */
 #include <mpg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -81,6 +85,7 @@ static void run(mpg_func fn, int line) {
   if (mpg_go_with(&opt, fn, NULL)) abort();
   while (swapped_out() < until) {
     mpg_yield();
+    mpg_traceback_all(2);
     check(line, mpg_now() < end);
   }
   stop = 1;
