@@ -204,10 +204,12 @@ void mpgi_ready_specially(struct mpg_m *mp, struct mpg_g *gp) {
 
 MPGI_HOT_END void mpgi_ready(struct mpg_g *gp) {
   struct mpg_m *mp = mpgi_tls_m();
-  if (MPGI_LIKELY(mp && mp->curg))
+  if (MPGI_LIKELY(mp && mp->curg)) {
     mpgi_hot_ready(mp, gp);
-  else
-    mpgi_ready_specially(mp, gp);
+    return;
+  }
+  if (mp) mp->fastrand++; /* as in mpgi_hot_ready */
+  mpgi_ready_specially(mp, gp);
 }
 
 /* Attached threads wake by themselves; the rest stays in q, runnable. */
