@@ -42,7 +42,7 @@ static _Thread_local bool outside;
 static _Thread_local bool known;
 _Atomic int64_t mpgi_fixmem_fail_countdown;
 
-static bool thread_is_ready(void) {
+bool mpgi_fixmem_thread_ready(void) {
   return known || mpgi_os_mem_available(FIRST_USE_BYTES);
 }
 
@@ -90,7 +90,7 @@ void *mpgi_fixmem_alloc(size_t bytes, size_t align) {
   check_context(bytes, align);
   if (mpgi_os_failpoint(&mpgi_fixmem_fail_countdown, true)) return NULL;
   if (bytes > (size_t) PTRDIFF_MAX) return NULL; /* mallocx would object */
-  if (!thread_is_ready()) return NULL;
+  if (!mpgi_fixmem_thread_ready()) return NULL;
   int saved = errno;
   void *p = NULL;
   unsigned arena = arena_get();
@@ -107,7 +107,7 @@ void *mpgi_fixmem_alloc(size_t bytes, size_t align) {
 void mpgi_fixmem_free(void *p, size_t bytes, size_t align) {
   check_context(bytes, align);
   if (!p) return;
-  if (!thread_is_ready()) return; /* rather leaked than torn */
+  if (!mpgi_fixmem_thread_ready()) return; /* rather leaked than torn */
   int flags = flags_of(arena_get(), align);
   MPG_ASSERT(sallocx(p, flags) >= bytes);
   if (MPG_CHECK >= 2) memset(p, 0xdf, bytes); /* dangling uses show */
@@ -125,7 +125,7 @@ void mpgi_fixmem_free(void *p, size_t bytes, size_t align) {
 void mpgi_fixmem_release(void) {
   unsigned arena = atomic_load_explicit(&arena_state, memory_order_acquire);
   size_t mib[3], n = 3;
-  if (arena < ARENA_BASE || !thread_is_ready()) return;
+  if (arena < ARENA_BASE || !mpgi_fixmem_thread_ready()) return;
   int saved = errno;
   if (mallctlnametomib("arena.0.purge", mib, &n) == 0) {
     mib[1] = arena - ARENA_BASE;

@@ -26,6 +26,9 @@ MPGI_HIDDEN void mpgi_fixmem_forbid(int delta);
  * a lock of our arena; not for whoever a stop waits for. */
 MPGI_HIDDEN void mpgi_fixmem_outside(void);
 MPGI_HIDDEN void mpgi_fixmem_inside(void); /* it becomes part of it */
+/* The calling thread may use malloc, too; false: there is no memory for a first
+ * time [arch.fixmem.first]. */
+MPGI_HIDDEN bool mpgi_fixmem_thread_ready(void);
 /* An address in the library that serves it: its data are no roots. */
 MPGI_HIDDEN const void *mpgi_fixmem_library(void);
 /* Failpoint (mpgi_os_failpoint): when armed, the Nth allocation from now
