@@ -43,6 +43,8 @@ foreach(sanitizer address thread)
   not_under(${sanitizer} api.gc_overshoot_test.fixed
     "the sanitizer's own globals are roots, and raise the goal")
 endforeach()
+not_under(thread unit.arch_mem_test
+  "reserves a tebibyte, for which the sanitizer leaves no addresses")
 not_under(thread unit.sched_sema_test "parks where there is no g0 to switch to")
 not_under(thread unit.stack_fixed_test
   "measures resident memory, of which the sanitizer's shadow is a part")

@@ -299,8 +299,9 @@ static bool is_skipped(const struct dl_phdr_info *info) {
 
 /* ---- the linker's list of objects ---- */
 
-/* Where the linker describes itself to debuggers; NULL: unknown. */
-static const struct r_debug *debug_info;
+/* Where the linker describes itself to debuggers; NULL: unknown.  Every list
+ * finds the same, under the linker's lock. */
+static const struct r_debug *_Atomic debug_info;
 
 /* The main program's dynamic section says where, once it has been started. */
 static void find_debug_info(const struct dl_phdr_info *info) {
@@ -309,7 +310,8 @@ static void find_debug_info(const struct dl_phdr_info *info) {
     if (ph->p_type != PT_DYNAMIC) continue;
     const ElfW(Dyn) *d = (const void *) (info->dlpi_addr + ph->p_vaddr);
     for (; d->d_tag != DT_NULL; d++)
-      if (d->d_tag == DT_DEBUG) debug_info = (const void *) d->d_un.d_ptr;
+      if (d->d_tag == DT_DEBUG)
+        atomic_store(&debug_info, (const void *) d->d_un.d_ptr);
   }
 }
 
@@ -320,8 +322,9 @@ static uint64_t mix(uint64_t h, uintptr_t v) {
 /* Of the list as it is; 0: it can't be read. */
 static uint64_t objects_hash(void) {
   uint64_t h = 1;
-  if (!debug_info || debug_info->r_version < 1) return 0;
-  for (const struct link_map *m = debug_info->r_map; m; m = m->l_next)
+  const struct r_debug *info = atomic_load(&debug_info);
+  if (!info || info->r_version < 1) return 0;
+  for (const struct link_map *m = info->r_map; m; m = m->l_next)
     h = mix(mix(mix(h, (uintptr_t) m), m->l_addr), (uintptr_t) m->l_ld);
   return h ? h : 1;
 }
@@ -433,8 +436,8 @@ static bool any_is_known_now(const struct mpgi_os_objects *l) {
 bool mpgi_os_roots_current(void) {
   const struct mpgi_os_objects *l = published();
   if (!l->hash) return true;
-  return debug_info->r_state == RT_CONSISTENT && objects_hash() == l->hash &&
-         !any_is_known_now(l);
+  return atomic_load(&debug_info)->r_state == RT_CONSISTENT &&
+         objects_hash() == l->hash && !any_is_known_now(l);
 }
 
 void mpgi_os_tls_words(uintptr_t thread_pointer,
