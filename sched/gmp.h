@@ -563,6 +563,9 @@ MPGI_HIDDEN struct mpg_g *mpgi_g_attached(struct mpgi_segment *seg);
 MPGI_HIDDEN void mpgi_g_give_back(struct mpg_g *gp); /* it was not used */
 MPGI_HIDDEN struct mpg_g *mpgi_allg_get(size_t i);
 
+/* migrate.c: gp ran on another thread before. */
+MPGI_HIDDEN void mpgi_tls_migrate(struct mpg_g *gp, const struct mpg_m *mp);
+
 /* move.c */
 enum mpgi_pin {
   MPGI_PIN_HEAP,

@@ -36,7 +36,7 @@
  * runnable has done with its stack before: elements are copied, results
  * written.  From there on the first to look at the stack, the saved registers
  * in it, ctx.xsave or what wait.elem and the select point to is mpgi_execute,
- * and it swaps in before it looks for thread-local addresses (tls_migrate) and
+ * and it swaps in before it looks for thread-local addresses (migrate.c) and
  * calls on_resume.  Others read in a stop, and know images: the collector,
  * tracebacks.  ctx.xsave is apart from the stack, and stays with the G.
  *

@@ -263,53 +263,9 @@ static void spinning_end(struct mpg_m *mp) {
 
 /* ---- running ---- */
 
-static __attribute__((noinline)) void execute_account(struct mpg_g *gp) {
-  int64_t now = mpgi_os_now();
-  if (gp->tracked) {
-    mpgi_metric_record(MPG_METRIC_SCHED_LATENCY, now - gp->ready_at);
-    gp->tracked = 0;
-  }
-}
-
-/* ---- TLS-safe migration ----
- *
- * Compilers keep addresses of thread-local variables in registers and on the
- * stack across calls, and so across a switch to another thread.  The static
- * TLS block has the same layout in every thread, so such a word is moved by
- * the difference of the thread pointers.  The saved registers are on the
- * stack; of a deep one the top is searched, where live copies are. */
-
-#define TLS_SEARCH_BYTES (64 << 10)
-
-struct tls_move {
-  uintptr_t lo, hi; /* old block, and the old thread pointer itself */
-  uintptr_t delta;
-  size_t left; /* bytes still to search */
-};
-
-MPGI_NO_SANITIZE static void tls_move_words(void *arg, const void *lo,
-                                            const void *hi) {
-  struct tls_move *t = arg;
-  size_t n = (size_t) ((const char *) hi - (const char *) lo);
-  if (n > t->left) n = t->left;
-  t->left -= n;
-  uintptr_t *w = (uintptr_t *) (uintptr_t) lo;
-  for (size_t i = 0; i < n / sizeof *w; i++)
-    if (w[i] - t->lo <= t->hi - t->lo) w[i] += t->delta;
-}
-
-static __attribute__((noinline)) void tls_migrate(struct mpg_g *gp,
-                                                  const struct mpg_m *mp) {
-  uintptr_t old = gp->last_tp, now = mp->thread_pointer;
-  struct tls_move t = {.delta = now - old, .left = TLS_SEARCH_BYTES};
-  mpgi_os_tls_static(old, &t.lo, &t.hi);
-  t.hi = old;
-  if (gp->ctx.pc == (uintptr_t) mpgi_resume_thunk &&
-      gp->ctx.ret - t.lo <= t.hi - t.lo)
-    gp->ctx.ret += t.delta;
-  mpgi_valgrind_mute(1);
-  mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, tls_move_words, &t);
-  mpgi_valgrind_mute(-1);
+static void record_latency(struct mpg_g *gp) {
+  mpgi_metric_record(MPG_METRIC_SCHED_LATENCY, mpgi_os_now() - gp->ready_at);
+  gp->tracked = 0;
 }
 
 static void new_slice(struct mpg_p *pp) {
@@ -335,9 +291,10 @@ static __attribute__((noinline)) _Noreturn void go_on_specially(
     struct mpg_m *mp, struct mpg_g *gp, bool quick) {
   MPGI_TRACE_START(mp, gp, quick);
   gp->trace_wake = 0;
-  if (gp->tracked) execute_account(gp);
+  if (gp->tracked) record_latency(gp);
   if (gp->movable) mpgi_move_in(mpgi_movable_of(gp));
-  if (gp->last_tp && gp->last_tp != mp->thread_pointer) tls_migrate(gp, mp);
+  if (gp->last_tp && gp->last_tp != mp->thread_pointer)
+    mpgi_tls_migrate(gp, mp);
   gp->last_tp = mp->thread_pointer;
   if (gp->ctx.xsave) errno = gp->saved_errno;
   if (gp->on_resume) {

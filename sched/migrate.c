@@ -1,0 +1,48 @@
+/* migrate.c - a goroutine goes on on another thread.
+ *
+ * Compilers keep addresses of thread-local variables in registers and on the
+ * stack across calls, and so across a switch to another thread.  The static
+ * TLS block has the same layout in every thread, so such a word is moved by
+ * the difference of the thread pointers.  The saved registers are on the
+ * stack; of a deep one the top is searched, where live copies are.
+ *
+ * Context: g0 of the thread that is about to run it, whose curg it is; its
+ * stack is not swapped out (move.c).
+ */
+#include <sched/sched.h>
+
+#include <arch/common/sanitize.h>
+
+#include <sched/gmp.h>
+
+#define TLS_SEARCH_BYTES (64 << 10)
+
+struct tls_move {
+  uintptr_t lo, hi; /* old block, and the old thread pointer itself */
+  uintptr_t delta;
+  size_t left; /* bytes still to search */
+};
+
+MPGI_NO_SANITIZE static void tls_move_words(void *arg, const void *lo,
+                                            const void *hi) {
+  struct tls_move *t = arg;
+  size_t n = (size_t) ((const char *) hi - (const char *) lo);
+  if (n > t->left) n = t->left;
+  t->left -= n;
+  uintptr_t *w = (uintptr_t *) (uintptr_t) lo;
+  for (size_t i = 0; i < n / sizeof *w; i++)
+    if (w[i] - t->lo <= t->hi - t->lo) w[i] += t->delta;
+}
+
+void mpgi_tls_migrate(struct mpg_g *gp, const struct mpg_m *mp) {
+  uintptr_t old = gp->last_tp, now = mp->thread_pointer;
+  struct tls_move t = {.delta = now - old, .left = TLS_SEARCH_BYTES};
+  mpgi_os_tls_static(old, &t.lo, &t.hi);
+  t.hi = old;
+  if (gp->ctx.pc == (uintptr_t) mpgi_resume_thunk &&
+      gp->ctx.ret - t.lo <= t.hi - t.lo)
+    gp->ctx.ret += t.delta;
+  mpgi_valgrind_mute(1);
+  mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, tls_move_words, &t);
+  mpgi_valgrind_mute(-1);
+}
