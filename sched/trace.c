@@ -31,9 +31,12 @@ static bool is_leave(enum mpgi_trace_event e) {
          e == MPGI_TRACE_G_YIELD || e == MPGI_TRACE_G_PREEMPT;
 }
 
+static struct mpgi_trace_ring *ring_of_p(struct mpg_p *pp) {
+  return atomic_load_explicit(&pp->trace, memory_order_acquire);
+}
+
 static struct mpgi_trace_ring *ring_of(const struct mpg_m *mp) {
-  if (!mp || !mp->p) return NULL;
-  return atomic_load_explicit(&mp->p->trace, memory_order_acquire);
+  return mp && mp->p ? ring_of_p(mp->p) : NULL;
 }
 
 static uint64_t emit(struct mpg_m *mp, uint64_t what, uint64_t a, uint64_t b) {
@@ -60,15 +63,13 @@ void mpgi_trace_start(struct mpg_m *mp, struct mpg_g *gp, bool quick) {
 }
 
 void mpgi_trace_p(struct mpg_p *pp, enum mpgi_trace_event e, uint64_t a) {
-  struct mpgi_trace_ring *r =
-      atomic_load_explicit(&pp->trace, memory_order_acquire);
+  struct mpgi_trace_ring *r = ring_of_p(pp);
   if (r) mpgi_trace_emit(r, mpgi_trace_what(e, MPGI_TRACE_NO_M, 0), a, 0);
 }
 
 void mpgi_trace_retake(struct mpg_p *pp, uint64_t ticks, uint64_t by) {
-  if (!ticks) ticks = mpgi_trace_ticks(); /* the trace was off then */
-  struct mpgi_trace_ring *r =
-      atomic_load_explicit(&pp->trace, memory_order_acquire);
+  if (!ticks) ticks = mpgi_arch_ticks(); /* the trace was off then */
+  struct mpgi_trace_ring *r = ring_of_p(pp);
   uint64_t what = mpgi_trace_what(MPGI_TRACE_P_RETAKE, MPGI_TRACE_NO_M, 0);
   if (r) mpgi_trace_emit_at(r, ticks, what, by, 0);
 }

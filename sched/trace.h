@@ -41,7 +41,7 @@ MPGI_HIDDEN void mpgi_trace_p(struct mpg_p *pp, enum mpgi_trace_event e,
 /* pp was taken from a system call, by one who may have been descheduled since
  * and read the clock before it did: the goroutine may be back by now, on
  * another P.  when: MPGI_TRACE_NOW then. */
-#define MPGI_TRACE_NOW() (mpgi_trace_is_on() ? mpgi_trace_ticks() : 0)
+#define MPGI_TRACE_NOW() (mpgi_trace_is_on() ? mpgi_arch_ticks() : 0)
 #define MPGI_TRACE_RETAKE(pp, when, by)                            \
   do {                                                             \
     if (mpgi_trace_is_on()) mpgi_trace_retake((pp), (when), (by)); \

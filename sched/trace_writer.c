@@ -539,8 +539,8 @@ static void on_everybodys(struct writer *w, struct seen *s) {
 static void clock_read(struct clock *c) {
   uint64_t best = UINT64_MAX;
   for (int i = 0; i < 5; i++) {
-    uint64_t before = mpgi_trace_ticks(), ns = (uint64_t) mpgi_os_now();
-    uint64_t took = mpgi_trace_ticks() - before;
+    uint64_t before = mpgi_arch_ticks(), ns = (uint64_t) mpgi_os_now();
+    uint64_t took = mpgi_arch_ticks() - before;
     if (took >= best) continue;
     best = took;
     *c = (struct clock){.ticks = before + took / 2, .ns = ns};

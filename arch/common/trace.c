@@ -32,8 +32,6 @@ static _Atomic(struct mpgi_trace_ring *) rings;
 static _Atomic(struct mpgi_trace_ring *) shared;
 static struct mpgi_mutex shared_lock = MPGI_MUTEX_INIT(MPGI_RANK_LEAF);
 
-uint64_t mpgi_trace_ticks(void) { return mpgi_arch_ticks(); }
-
 /* ---- the producer ---- */
 
 static bool has_room(struct mpgi_trace_ring *r, uint64_t tail, uint64_t n) {
@@ -49,7 +47,7 @@ uint64_t mpgi_trace_emit_slow(struct mpgi_trace_ring *r, uint64_t ticks,
     r->lost++;
     return 0;
   }
-  if (!ticks) ticks = mpgi_trace_ticks();
+  if (!ticks) ticks = mpgi_arch_ticks();
   if (r->lost) {
     uint64_t lost = mpgi_trace_what(MPGI_TRACE_LOST, MPGI_TRACE_NO_M, 0);
     mpgi_trace_put(r, tail++, ticks, lost, r->lost, 0);

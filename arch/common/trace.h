@@ -31,7 +31,8 @@ enum mpgi_trace_event {
 /* What is recorded of an event: 8 bits of event, 16 of thread, 40 of
  * goroutine; then the arguments as the table names them. */
 struct mpgi_trace_record {
-  uint64_t ticks; /* mpgi_trace_ticks */
+  uint64_t ticks; /* mpgi_arch_ticks, whose unit is unknown: compare with
+                     mpgi_os_now */
   uint64_t what;
   uint64_t a, b;
 };
@@ -99,7 +100,7 @@ static inline __attribute__((always_inline)) void mpgi_trace_put(
   atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
 }
 
-/* Record one event that took place when mpgi_trace_ticks was ticks, or after
+/* Record one event that took place when mpgi_arch_ticks was ticks, or after
  * the last one in the ring if that is later; 0: now.  Returns a number that no
  * other record has, or 0 when it was lost.  Who is lost reads no clock, which
  * would be a third of what it costs. */
@@ -147,7 +148,5 @@ MPGI_HIDDEN struct mpgi_trace_ring *mpgi_trace_ring_new(uint64_t id);
 MPGI_HIDDEN bool mpgi_trace_shared_make(void);
 /* Every ring made so far, linked by next. */
 MPGI_HIDDEN struct mpgi_trace_ring *mpgi_trace_rings(void);
-/* Time of a record.  The clock's unit is unknown: compare with mpgi_os_now. */
-MPGI_HIDDEN uint64_t mpgi_trace_ticks(void);
 
 #endif /* MPGI_TRACE_H */
