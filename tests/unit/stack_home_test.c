@@ -234,29 +234,24 @@ static void it_may_have_a_guard(void **state) {
   mpgi_opt.stackguard = 0;
 }
 
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(a_page_is_open_at_first, setup, teardown),
-      cmocka_unit_test_setup_teardown(there_are_ten_million, setup, teardown),
-      cmocka_unit_test_setup_teardown(it_opens_as_far_as_needed, setup,
-                                      teardown),
-      cmocka_unit_test_setup_teardown(it_has_an_end, setup, teardown),
-      cmocka_unit_test_setup_teardown(the_limit_counts_what_is_open, setup,
-                                      teardown),
-      cmocka_unit_test_setup_teardown(with_a_next_segment_it_is_open_to_the_end,
-                                      setup, teardown),
-      cmocka_unit_test_setup_teardown(what_is_not_used_is_given_back, setup,
-                                      teardown),
-      cmocka_unit_test_setup_teardown(what_is_used_stays, setup, teardown),
-      cmocka_unit_test_setup_teardown(memory_of_alloca_keeps_the_guard, setup,
-                                      teardown),
-      cmocka_unit_test_setup_teardown(what_is_live_survives, setup, teardown),
-      cmocka_unit_test_setup_teardown(what_is_live_survives_stackmove, setup,
-                                      teardown),
-      cmocka_unit_test_setup_teardown(a_free_one_keeps_its_top_page, setup,
-                                      teardown),
-      cmocka_unit_test_setup_teardown(many_come_and_go, setup, teardown),
-      cmocka_unit_test_setup_teardown(it_may_have_a_guard, setup, teardown),
+      CASE(a_page_is_open_at_first),
+      CASE(there_are_ten_million),
+      CASE(it_opens_as_far_as_needed),
+      CASE(it_has_an_end),
+      CASE(the_limit_counts_what_is_open),
+      CASE(with_a_next_segment_it_is_open_to_the_end),
+      CASE(what_is_not_used_is_given_back),
+      CASE(what_is_used_stays),
+      CASE(memory_of_alloca_keeps_the_guard),
+      CASE(what_is_live_survives),
+      CASE(what_is_live_survives_stackmove),
+      CASE(a_free_one_keeps_its_top_page),
+      CASE(many_come_and_go),
+      CASE(it_may_have_a_guard),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
