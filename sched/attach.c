@@ -5,8 +5,8 @@
  * gomaxprocs that nobody else uses.  So entry thunks, allocation, channels and
  * locks work as for a goroutine.  What differs:
  *
- *   parking   the thread sleeps on the M's note.  Its P is left loose, as in a
- *             system call, for the stopper to take.  Whoever readies the G
+ *   parking   the thread sleeps on the M's note.  Its P is away: loose, as in
+ *             a system call, for the stopper to take.  Whoever readies the G
  *             wakes the thread; the G is on no run queue.
  *   the P     its queue is empty: what the thread readies or starts goes to the
  *             global queue.  Nobody preempts it, retakes it or compensates.
@@ -14,10 +14,13 @@
  *   stopping  by flag at the end of a call, else frozen by the signal.  Its
  *             guard word stays 0: nothing of it runs on segments.
  *
- * [attach.p] Getting the loose P back: CAS from syscall to running.  When the
- * stopper was faster, wait until the world runs; then it is loose again
- * (stw.c, resume_ps).  After the CAS the owner looks for a stop, as at the end
- * of a system call (syscall.c, "With the stopper").
+ * [attach.p] Getting the P back: CAS from away to running.  When the stopper
+ * was faster, wait until the world runs; then it is away again (stw.c,
+ * resume_ps).  After the CAS the owner looks for a stop, as at the end of a
+ * system call (syscall.c, "With the stopper").  Away is not syscall: sysmon,
+ * and a goroutine that comes back to its old P, may have looked at a P that was
+ * in a system call, and try to take it by CAS when it died and is a thread's
+ * now.
  *
  * [attach.end] When the run ends, an attached thread that is in its own code
  * goes on there, detached ("loose"): it was frozen by the last stop, and its
@@ -327,7 +330,7 @@ void mpgi_attached_ready(struct mpg_g *gp) {
 bool mpgi_attached_take_p(struct mpg_m *mp) {
   struct mpg_p *pp = mp->own_p;
   for (;;) {
-    uint32_t seq = atomic_load(&mpgi_stw.seq), s = MPGI_P_SYSCALL;
+    uint32_t seq = atomic_load(&mpgi_stw.seq), s = MPGI_P_AWAY;
     if (atomic_load(&mpgi_sched.exiting)) return false;
     MPGI_CHAOS();
     if (atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_RUNNING)) break;
@@ -339,9 +342,9 @@ bool mpgi_attached_take_p(struct mpg_m *mp) {
 
 static void leave_p(struct mpg_m *mp) {
   struct mpg_p *pp = mpgi_p_release(mp);
-  atomic_store(&pp->status, MPGI_P_SYSCALL); /* syscall.c */
+  atomic_store(&pp->status, MPGI_P_AWAY); /* syscall.c */
   MPGI_CHAOS();
-  if (mpgi_stw_waiting()) mpgi_stw_take_syscall(pp);
+  mpgi_stw_left(pp);
   /* Its own sleep may be the first timer; nobody waits for it then. */
   if (atomic_load(&pp->timer_first) != INT64_MAX) mpgi_poller_want();
 }

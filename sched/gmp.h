@@ -49,6 +49,8 @@ enum mpgi_p_status {
   MPGI_P_SYSCALL = 2, /* m is in a system call; anybody may take it by CAS */
   MPGI_P_GCSTOP = 3,  /* stopped for the world; m keeps it in place */
   MPGI_P_DEAD = 4,    /* beyond gomaxprocs */
+  MPGI_P_AWAY = 5,    /* of an attached thread in a call that blocks; only the
+                         stopper may take it, by CAS [attach.p] */
 };
 
 enum mpgi_wait_reason {
@@ -724,7 +726,8 @@ MPGI_HIDDEN void mpgi_stop_in_place(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_freeze_sig(struct mpg_m *mp, void *ucontext);
 /* A P in idle or syscall was taken by CAS on behalf of the stopper. */
 MPGI_HIDDEN void mpgi_stw_arrive(void);
-MPGI_HIDDEN void mpgi_stw_take_syscall(struct mpg_p *pp);
+/* The caller has just made its P loose (syscall, away). */
+MPGI_HIDDEN void mpgi_stw_left(struct mpg_p *pp);
 MPGI_HIDDEN unsigned mpgi_stw_recruit(unsigned n);
 MPGI_HIDDEN void mpgi_preempt_one(struct mpg_p *pp, uint32_t why);
 

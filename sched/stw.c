@@ -21,6 +21,13 @@
  * fetch_sub(acq_rel) orders everything the mutator wrote before everything the
  * stopper reads.
  *
+ * [stw.left] Who makes a P loose (a system call, an attached thread that parks)
+ * looks at waiting after that, and takes the P itself, for a stop whose look at
+ * statuses was before.  By then that stop may be over, and the P loose again or
+ * somebody else's: so it looks once more under sched.lock, under which waiting
+ * falls and the statuses change.  Taken for nobody, a P would be out of use
+ * until the next stop, which would wait for it for ever.
+ *
  * [stw.turn] Initiators come in turn, by tickets: one that stops the world
  * again and again is always awake before those whom it stopped, and would take
  * every turn from under them.  A ticket is never given up: threads that wait
@@ -204,21 +211,31 @@ static void take_handed_locked(struct mpg_p *pp) {
   mpgi_stw_arrive();
 }
 
-static void take_ownerless_locked(void) {
-  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
-    struct mpg_p *pp = mpgi_sched.allp[i];
-    mpgi_stw_take_syscall(pp);
-    take_handed_locked(pp);
-  }
-}
-
-void mpgi_stw_take_syscall(struct mpg_p *pp) {
-  uint32_t s = MPGI_P_SYSCALL;
+/* While waiting is set: P's status may say the same again after a start. */
+static void take_syscall_locked(struct mpg_p *pp) {
+  uint32_t s = pp->attached ? MPGI_P_AWAY : MPGI_P_SYSCALL;
   uint64_t when = MPGI_TRACE_NOW();
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
   if (!atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_GCSTOP)) return;
   MPGI_CHAOS();
   MPGI_TRACE_RETAKE(pp, when, 1);
   mpgi_stw_arrive();
+}
+
+static void take_ownerless_locked(void) {
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    take_syscall_locked(pp);
+    take_handed_locked(pp);
+  }
+}
+
+void mpgi_stw_left(struct mpg_p *pp) {
+  if (MPGI_LIKELY(!mpgi_stw_waiting())) return;
+  MPGI_CHAOS();
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  if (mpgi_stw_waiting()) take_syscall_locked(pp); /* [stw.left] */
+  mpgi_mutex_unlock(&mpgi_sched.lock);
 }
 
 /* [stw.thaw] Let those go on who can; false: there are none.  Who stopped
@@ -400,7 +417,7 @@ static void resume_ps(struct mpg_p **orphans) {
     atomic_store_explicit(&pp->status, MPGI_P_RUNNING, memory_order_release);
     if (pp->m) continue;
     if (pp->attached) { /* its thread comes for it */
-      atomic_store(&pp->status, MPGI_P_SYSCALL);
+      atomic_store(&pp->status, MPGI_P_AWAY);
       continue;
     }
     pp->link = *orphans;

@@ -10,7 +10,8 @@
  *
  * With the stopper (stw.c):  enter stores P status, then loads waiting; the
  * stopper stores waiting, then loads P statuses; both sequentially
- * consistent, so at least one of them takes the P, and the CAS makes it one.
+ * consistent, so at least one of them takes the P, and the CAS makes it one
+ * (stw.c, [stw.left]).
  *
  * The collector scans a goroutine in a system call from the SP saved at
  * enter, and the callee-saved registers as they were then.
@@ -96,7 +97,7 @@ void mpgi_syscall_entered_g0(void) {
   /* [sysmon.drowsy] */
   if (sysmon_is_drowsy() && work_waits(pp)) mpgi_sysmon_rouse();
   MPGI_CHAOS();
-  if (mpgi_stw_waiting()) mpgi_stw_take_syscall(pp);
+  mpgi_stw_left(pp);
 }
 
 void mpgi_syscall_enter_g0(void) {
@@ -116,7 +117,7 @@ void mpgi_syscall_enter_g0(void) {
     return;
   }
   MPGI_CHAOS();
-  atomic_store(&pp->status, MPGI_P_SYSCALL);
+  atomic_store(&pp->status, mp->attached ? MPGI_P_AWAY : MPGI_P_SYSCALL);
   MPGI_CHAOS();
   mpgi_syscall_entered_g0();
 }

@@ -487,6 +487,7 @@ static bool retake(struct sysmon *s) {
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     if (pp->attached) continue;
+    MPGI_CHAOS(); /* it may become attached */
     switch (atomic_load(&pp->status)) {
     case MPGI_P_SYSCALL: any |= retake_syscall(s, pp); break;
     case MPGI_P_RUNNING:

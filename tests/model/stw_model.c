@@ -10,13 +10,15 @@
  *   holder     is in foreign code and has a lock of its; it can be frozen
  *   called_back  the same, in a callback, where it stops in place
  *   needer     on g0, waits for that lock
+ *   attached   a thread of the application's parks and comes back
  * While the world is stopped nobody else may take a step of user code; stopwait
  * may not fall below 0 (MPG_VERIFY in mpgi_stw_arrive); everybody comes to
  * the end.
  *
  * Restated here: the signal handler's policy (sigpreempt.c, sig_running), the
  * arrival of an async preemption (proc.c, stop_in_place), what an M does when
- * it runs out of work (proc.c, keep_p and obey_stopper), mpgi_m_handoff.
+ * it runs out of work (proc.c, keep_p and obey_stopper), mpgi_m_handoff, what
+ * an attached thread does with its P (attach.c, leave_p and take_p).
  * The clock stands still until nobody can run, so waits for arrivals time out
  * only then; that is when the stopper asks again.
  */
@@ -264,6 +266,35 @@ void mpgi_schedule(struct mpg_m *mp) {
   explore_done();
 }
 
+/* attach.c, leave_p and mpgi_attached_take_p. */
+static void attached_leave(struct mpg_m *mp) {
+  struct mpg_p *pp = mpgi_p_release(mp);
+  atomic_store(&pp->status, MPGI_P_AWAY);
+  mpgi_stw_left(pp);
+}
+
+static void attached_return(struct mpg_m *mp) {
+  for (;;) {
+    uint32_t seq = atomic_load(&mpgi_stw.seq), s = MPGI_P_AWAY;
+    if (atomic_compare_exchange_strong(&mp->own_p->status, &s, MPGI_P_RUNNING))
+      break;
+    mpgi_os_futex_wait(&mpgi_stw.seq, seq, -1);
+  }
+  mpgi_p_acquire(mp, mp->own_p);
+}
+
+/* It may be away, or come back, for ever. */
+static void attached(int i) {
+  struct mpg_m *mp = &m[i];
+  mp->own_p = mp->p;
+  mp->own_p->attached = true;
+  attached_leave(mp);
+  attached_return(mp);
+  while (mpgi_stw_waiting()) mpgi_stop_here(mp);
+  user_step();
+  attached_leave(mp);
+}
+
 static void idler(int i) {
   struct mpg_m *mp = &m[i];
   mp->curg = NULL;
@@ -461,6 +492,10 @@ static const struct explore_config configs[] = {
      .thread = {{"stopper", stopper, 1, false},
                 {"called_back", called_back, 1, false},
                 {"needer", needer, 2, false}}},
+    {.name = "stw.an_attached_thread_parks_and_comes_back",
+     .setup = setup_1,
+     .thread = {{"stopper", stopper, 2, false},
+                {"attached", attached, 1, false}}},
 };
 
 /* ---- what must be noticed ---- */
@@ -478,7 +513,7 @@ static const struct {
     {2,
      {"mpgi_syscall_enter_here", EXPLORE_STORE, EXPLORE_RELAX, &p[0].status},
      LATE},
-    {1, {"mpgi_stw_take_syscall", EXPLORE_CAS, EXPLORE_TEAR, NULL}, "n > 0"},
+    {1, {"take_syscall_locked", EXPLORE_CAS, EXPLORE_TEAR, NULL}, "n > 0"},
     {5,
      {"mpgi_stw_arrive", EXPLORE_RMW, EXPLORE_TEAR, &mpgi_stw.stopwait},
      LATE},
