@@ -14,14 +14,19 @@
 /* ---- items: grey objects ---- */
 
 /* A marked object whose words are still to be scanned; or, of a large one,
- * what lies above an address.  0 is no item.
+ * what lies above an address; or a run: some of fourteen small neighbours.
+ * 0 is no item.
  *   bits 0-3 reach, 4-39 offset from heap.lo (of 16 bytes), 40-46 class, 47-48
- * kind, 49 set, 63 not small; the rest is of no meaning. */
+ * kind, 49 set, 50-62 which of the 13 cells behind it, too, 63 not small. */
 typedef uint64_t mpgi_item;
 #define MPGI_ITEM_REACH_MASK UINT64_C(0xf)
 #define MPGI_ITEM_CLASS_SHIFT 40
 #define MPGI_ITEM_KIND_SHIFT 47
 #define MPGI_ITEM_SET (UINT64_C(1) << 49)
+#define MPGI_ITEM_RUN_SHIFT 49 /* the cells of a run, itself the first */
+#define MPGI_RUN_CELLS 14
+#define MPGI_RUN_MASK ((UINT64_C(1) << MPGI_RUN_CELLS) - 1)
+#define MPGI_ITEM_MORE ((MPGI_RUN_MASK - 1) << MPGI_ITEM_RUN_SHIFT)
 #define MPGI_ITEM_INDEX_SHIFT 50 /* of a pending one: its cell's number */
 #define MPGI_ITEM_LOOK (UINT64_C(1) << 63)
 _Static_assert((MPGI_SMALL_PAGES_MAX << MPGI_PAGE_LOG2) / MPGI_CELL_MIN_BYTES <=
@@ -42,6 +47,17 @@ static inline unsigned mpgi_item_reach(mpgi_item it) {
 }
 static inline bool mpgi_item_is_small(mpgi_item it) {
   return (it & MPGI_ITEM_LOOK) == 0;
+}
+/* One object, which is small. */
+static inline bool mpgi_item_is_plain(mpgi_item it) {
+  return (it & (MPGI_ITEM_LOOK | MPGI_ITEM_MORE)) == 0;
+}
+static inline bool mpgi_item_is_run(mpgi_item it) {
+  return (it & MPGI_ITEM_MORE) != 0;
+}
+/* Bit i: the cell i behind the first; bit 0 is set. */
+static inline uint64_t mpgi_item_run(mpgi_item it) {
+  return it >> MPGI_ITEM_RUN_SHIFT & MPGI_RUN_MASK;
 }
 static inline uintptr_t mpgi_item_offset(mpgi_item it) {
   return (uintptr_t) (it & ((UINT64_C(1) << MPGI_ITEM_CLASS_SHIFT) - 1) &
@@ -88,12 +104,12 @@ MPGI_HIDDEN void mpgi_workbuf_reset(size_t keep);
 
 #define MPGI_MARKERS_MAX 64
 /* See mark_scan.h.  Tests shrink nothing here: every size is passed often. */
-#define MPGI_BATCH 32      /* objects that are fetched at a time */
+#define MPGI_BATCH 32      /* objects or runs that are fetched at a time */
 #define MPGI_BATCH_MIN 6   /* fewer on the stack aren't worth the overlap */
 #define MPGI_SCAN_WORDS 64 /* words filtered between two looks at the room */
 #define MPGI_SMALL_WORDS 8 /* of an object that is scanned without a look */
 #define MPGI_CANDIDATES_MIN                        \
-  128 /* that fit besides a batch of small objects \
+  240 /* that fit besides a batch of small objects \
        */
 #define MPGI_CANDIDATES (MPGI_CANDIDATES_MIN + MPGI_BATCH * MPGI_SMALL_WORDS)
 /* Work is counted in objects; every so many bytes of one count as another. */

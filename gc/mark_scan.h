@@ -18,8 +18,9 @@
  *            and not marked yet?  Mark it, push it
  *   locate   page table, class, multiplication: cell and pair of a candidate.
  *            The pair's line is prefetched and it waits in `pending`
- *   near     locate and mark in one: while most candidates are on the page of
- *            the one before, nothing is won by waiting for their bits
+ *   near     locate and mark in one (mark_near.h): while most candidates are
+ *            neighbours of the one before, nothing is won by waiting for their
+ *            bits, and they are pushed by the dozen, as runs
  * So neither objects nor their bits are waited for; and because batches are
  * appended to without branches (store always, advance by 0 or 1) the
  * unpredictable outcomes - is it a pointer, is it marked - cost no
@@ -104,7 +105,7 @@ HOT void mark_some(struct mpgi_marker *m, bool alone) {
     mpgi_item it = m->pending_item[i];
     unsigned shift = (unsigned) (it >> MPGI_ITEM_INDEX_SHIFT) % 64;
     unsigned newly = alone ? set_alone(pair, shift) : set_shared(pair, shift);
-    *top = it;
+    *top = it & ~MPGI_ITEM_MORE; /* there is its number */
     top += newly & (unsigned) ~(it >> MPGI_ITEM_NOSCAN_SHIFT);
     objects += newly;
     bytes += mpgi_mark_class[mpgi_item_sort(it)].bytes & (0 - (uint64_t) newly);
@@ -221,126 +222,7 @@ COLD void locate(struct mpgi_marker *m) {
   near_or_far(m, n, same);
 }
 
-/* The page that the last candidate was on: what locating needs of it. */
-struct near_page {
-  uint32_t page; /* MPGI_NO_PAGE: none */
-  uint32_t magic, bytes;
-  uintptr_t span;         /* offset of its span */
-  struct mpgi_pair *pair; /* of that */
-  mpgi_item item;         /* of the cell at offset 0 */
-};
-
-HOT struct near_page near_page_get(struct tables t, uint32_t page) {
-  uint32_t e = atomic_load_explicit(&t.entry[page], memory_order_acquire);
-  const struct mpgi_mark_class *c = &mpgi_mark_class[e & MPGI_ENTRY_SORT_MASK];
-  uint32_t first = page - (e >> MPGI_ENTRY_BACK_SHIFT);
-  uintptr_t span = (uintptr_t) first << MPGI_PAGE_LOG2;
-  return (struct near_page){
-      c->bytes != 0 ? page : MPGI_NO_PAGE,       c->magic,      c->bytes, span,
-      t.pair + (size_t) first * MPGI_PAGE_PAIRS, c->item + span};
-}
-
-/* Candidates one after the other whose bits are in one pair: these stay in a
- * register, and counting is done once. */
-struct near_group {
-  struct mpgi_pair *pair;
-  uint64_t before, white; /* allocated and not marked: at first; still */
-  mpgi_item *first;       /* the first that was pushed */
-  uint32_t bytes;         /* of a cell */
-  unsigned push;          /* 1; 0: they have no words to scan */
-};
-
-struct near {
-  mpgi_item *top;
-  uint64_t objects, bytes;
-};
-
-HOT struct near_group near_group_begin(const struct near_page *p,
-                                       struct mpgi_pair *pair, mpgi_item *top) {
-  uint64_t white = mpgi_load(&pair->alloc) & ~mpgi_load(&pair->mark);
-  unsigned noscan = (unsigned) (p->item >> MPGI_ITEM_NOSCAN_SHIFT) & 1;
-  return (struct near_group){pair, white, white, top, p->bytes, !noscan};
-}
-
-/* Push the item of the cell with this number, if it is white. */
-HOT void near_push(struct near *n, struct near_group *g, mpgi_item it,
-                   uint64_t index, bool alone) {
-  *n->top = alone ? it : it | index << MPGI_ITEM_INDEX_SHIFT;
-  n->top += (unsigned) (g->white >> index % 64) & g->push;
-  g->white &= ~(UINT64_C(1) << index % 64);
-}
-
-/* Others were first to mark some: these are theirs to scan. */
-COLD mpgi_item *near_group_without(const struct near_group *g, mpgi_item *top,
-                                   uint64_t lost) {
-  mpgi_item *to = g->first;
-  for (const mpgi_item *at = g->first; at < top; at++)
-    if (!(lost >> (*at >> MPGI_ITEM_INDEX_SHIFT) % 64 & 1)) *to++ = *at;
-  return to;
-}
-
-HOT void near_group_end(struct near *n, const struct near_group *g,
-                        bool alone) {
-  uint64_t fresh = g->before & ~g->white;
-  if (fresh == 0) return;
-  if (alone) {
-    mpgi_store(&g->pair->mark, mpgi_load(&g->pair->mark) | fresh);
-  } else {
-    uint64_t lost = fresh & atomic_fetch_or_explicit(&g->pair->mark, fresh,
-                                                     memory_order_relaxed);
-    fresh &= ~lost;
-    if (MPGI_UNLIKELY(lost != 0)) n->top = near_group_without(g, n->top, lost);
-  }
-  uint64_t count = (uint64_t) __builtin_popcountll(fresh);
-  n->objects += count;
-  n->bytes += count * g->bytes;
-}
-
-/* Candidates are marked and pushed at once: their bits are at hand.  The buffer
- * has room for all of them. */
-HOT void near_some(struct mpgi_marker *m, bool alone) {
-  const struct tables t = tables_get();
-  struct near to = {m->buf->item + m->buf->n, 0, 0};
-  struct near_page p = {.page = MPGI_NO_PAGE};
-  struct near_group g = {.pair = NULL};
-  uint32_t n = m->n_candidates, groups = 0;
-  for (uint32_t i = 0; i < n; i++) {
-    uintptr_t off = m->candidate[i];
-    uint32_t page = (uint32_t) (off >> MPGI_PAGE_LOG2);
-    if (page != p.page) {
-      p = near_page_get(t, page);
-      if (MPGI_UNLIKELY(p.page != page)) {
-        locate_odd(m, off);
-        continue;
-      }
-    }
-    uint64_t index = (uint64_t) (off - p.span) * p.magic >> 32;
-    mpgi_item it = p.item + index * p.bytes;
-    if (!counts(m, it, off)) continue;
-    struct mpgi_pair *pair = p.pair + index / 64;
-    if (pair != g.pair) {
-      near_group_end(&to, &g, alone);
-      g = near_group_begin(&p, pair, to.top);
-      groups++;
-    }
-    near_push(&to, &g, it, index, alone);
-  }
-  near_group_end(&to, &g, alone);
-  m->buf->n = (uint32_t) (to.top - m->buf->item);
-  m->n_candidates = 0;
-  m->objects += to.objects;
-  m->bytes += to.bytes;
-  near_or_far(m, n, n - groups);
-}
-
-COLD void mark_near(struct mpgi_marker *m) {
-  if (m->buf->n + m->n_candidates >= MPGI_WORKBUF_ITEMS)
-    mpgi_mark_make_room(m, MPGI_CANDIDATES + 1);
-  if (m->alone)
-    near_some(m, true);
-  else
-    near_some(m, false);
-}
+#include <gc/mark_near.h>
 
 /* ---- the filter ---- */
 
@@ -543,12 +425,50 @@ COLD void scan_other(struct mpgi_marker *m, mpgi_item it) {
 
 /* ---- batches ---- */
 
+/* Candidates go on: to `pending`, or they are marked. */
+HOT void pass(struct mpgi_marker *m) {
+  if (m->near)
+    mark_near(m);
+  else
+    locate(m);
+}
+
 /* Ask for an object's first two lines: cells up to 128 bytes are in them. */
 HOT void object_prefetch(struct extent x, mpgi_item it) {
   const char *lo = (const char *) x.lo + mpgi_item_offset(it);
   __builtin_prefetch(lo);
   __builtin_prefetch(lo + mpgi_item_reach(it) * sizeof(uintptr_t) -
                      sizeof(uintptr_t));
+}
+
+/* The lines of a run, too. */
+HOT void item_prefetch(struct extent x, mpgi_item it) {
+  object_prefetch(x, it);
+  if (MPGI_LIKELY(!mpgi_item_is_run(it))) return;
+  const char *lo = (const char *) x.lo + mpgi_item_offset(it);
+  unsigned last = 63 - (unsigned) __builtin_clzll(mpgi_item_run(it));
+  size_t bytes = mpgi_mark_class[mpgi_item_sort(it)].bytes * (last + 1);
+  for (size_t at = MPGI_CACHE_LINE_BYTES; at < bytes;
+       at += MPGI_CACHE_LINE_BYTES)
+    __builtin_prefetch(lo + at);
+}
+
+/* Scan a run.  Afterwards there are at most `room` candidates. */
+COLD void scan_run(struct mpgi_marker *m, mpgi_item it, size_t room) {
+  const struct extent x = extent_get();
+  size_t bytes = mpgi_mark_class[mpgi_item_sort(it)].bytes;
+  uintptr_t lo = x.lo + mpgi_item_offset(it);
+  unsigned words = mpgi_item_reach(it);
+  uint64_t run = mpgi_item_run(it);
+  m->busy += (unsigned) __builtin_popcountll(run);
+  if (m->n_candidates + MPGI_RUN_CELLS * MPGI_SMALL_WORDS > room) pass(m);
+  uintptr_t *to = m->candidate + m->n_candidates;
+  for (; run != 0; run &= run - 1) {
+    size_t i = (size_t) __builtin_ctzll(run);
+    to = filter_small(x, to, lo + i * bytes, words);
+  }
+  m->n_candidates = (uint32_t) (to - m->candidate);
+  MPG_ASSERT_INTERNAL(m->n_candidates <= room);
 }
 
 /* Take up to MPGI_BATCH items off the stack into `next`, which has room for
@@ -575,17 +495,20 @@ HOT void scan_batch(struct mpgi_marker *m, struct extent x,
   MPG_ASSERT_INTERNAL(m->n_candidates <= MPGI_CANDIDATES_MIN);
   for (; at < end; at++) {
     mpgi_item it = *at;
-    if (MPGI_LIKELY(next < next_end)) object_prefetch(x, *next++);
-    if (MPGI_LIKELY(mpgi_item_is_small(it))) {
+    if (MPGI_LIKELY(next < next_end)) item_prefetch(x, *next++);
+    if (MPGI_LIKELY(mpgi_item_is_plain(it))) {
       uintptr_t lo = x.lo + mpgi_item_offset(it);
       to = filter_small(x, to, lo, mpgi_item_reach(it));
     } else {
       m->n_candidates = (uint32_t) (to - m->candidate);
-      scan_other(m, it);
+      if (mpgi_item_is_run(it))
+        scan_run(m, it, MPGI_CANDIDATES - (end - at - 1) * MPGI_SMALL_WORDS);
+      else
+        scan_other(m, it);
       to = m->candidate + m->n_candidates;
     }
   }
-  while (next < next_end) object_prefetch(x, *next++);
+  while (next < next_end) item_prefetch(x, *next++);
   m->n_candidates = (uint32_t) (to - m->candidate);
   m->n_grey = 0;
 }
@@ -593,7 +516,7 @@ HOT void scan_batch(struct mpgi_marker *m, struct extent x,
 /* Everything that is under way, without overlap. */
 COLD void settle(struct mpgi_marker *m) {
   scan_batch(m, extent_get(), NULL, 0);
-  locate(m);
+  pass(m);
   mark_pending(m);
 }
 
@@ -715,17 +638,20 @@ HOT void round_of_batches(struct mpgi_marker *m) {
   uint32_t n_next = pop_batch(m, next);
   scan_batch(m, x, next, n_next);
   if (m->n_pending > 0) mark_pending(m);
-  if (m->near)
-    mark_near(m);
-  else
-    locate(m);
+  pass(m);
   m->odd = !m->odd;
   m->n_grey = n_next;
 }
 
+/* A run is a batch by itself. */
+HOT bool batch_is_worth(const struct mpgi_workbuf *b) {
+  return b->n >= MPGI_BATCH_MIN ||
+         (b->n > 0 && mpgi_item_is_run(b->item[b->n - 1]));
+}
+
 COLD void drain(struct mpgi_marker *m) {
   for (;;) {
-    if (m->buf->n >= MPGI_BATCH_MIN) {
+    if (batch_is_worth(m->buf)) {
       round_of_batches(m);
       m->busy += MPGI_BATCH;
     } else if (m->n_grey + m->n_pending + m->n_candidates > 0) {

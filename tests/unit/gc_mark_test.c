@@ -478,6 +478,87 @@ static void contended_neighbours_are_marked_once(void **state) {
   mpgi_gc_percent_g0(100);
 }
 
+/* Objects that lie as they were made, of which an array names some: close
+ * together or not, inside, at the end, twice.  Each leads to two of a second
+ * row. */
+#define ROW 4000
+struct row_object {
+  unsigned char *addr;
+  bool named;
+};
+static struct row_object *row[2]; /* no root */
+
+static void rows_make(size_t bytes, enum mpgi_kind kind, unsigned density) {
+  void **array = mpg_alloc(2 * ROW * sizeof *array);
+  if (kind == MPGI_KIND_TYPED) bytes = bytes / 24 * 24;
+  size_t n = 0;
+  world.root[0] = array;
+  for (int i = 0; i < 2 * ROW; i++)
+    row[i / ROW][i % ROW].addr =
+        kind == MPGI_KIND_TYPED ? mpgi_alloc_typed_g0(pair_type, bytes / 24)
+                                : mpgi_gc_alloc(bytes, kind);
+  for (int i = 0; i < 2 * ROW; i++) row[i / ROW][i % ROW].named = false;
+  for (int i = 0; i < ROW; i++) {
+    int next = i + 1 < ROW ? i + 1 : i;
+    if (kind != MPGI_KIND_NOSCAN) {
+      ((void **) row[0][i].addr)[0] = row[1][i].addr;
+      ((void **) row[0][i].addr)[2] =
+          row[1][next].addr + draw((uint32_t) bytes);
+    }
+    if (draw(100) >= density) continue;
+    row[0][i].named = true;
+    if (kind != MPGI_KIND_NOSCAN) row[1][i].named = row[1][next].named = true;
+    for (unsigned times = draw(4) == 0 ? 2 : 1; times > 0; times--)
+      array[n++] = row[0][i].addr + (draw(2) ? 0 : draw((uint32_t) bytes + 1));
+  }
+}
+
+static void rows_check(void) {
+  uint64_t live = 1;
+  mpgi_gc_g0();
+  for (int i = 0; i < 2 * ROW; i++) {
+    struct row_object *o = &row[i / ROW][i % ROW];
+    live += o->named;
+    if (o->named) assert_ptr_equal(mpgi_base_g0(o->addr), o->addr);
+  }
+  assert_int_equal(heap_objects(), live);
+}
+
+static void mark_rows(void) {
+  static const size_t sizes[] = {24, 32, 40, 56, 72, 96, 240, 2304};
+  for (int i = 0; i < 2; i++) row[i] = malloc(ROW * sizeof *row[i]);
+  mpgi_gc_percent_g0(-1);
+  mpgi_gc_g0();
+  for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    for (unsigned kind = 0; kind < MPGI_KIND_COUNT; kind++)
+      for (unsigned density = 20; density <= 100; density += 40) {
+        rows_make(sizes[i], (enum mpgi_kind) kind, density);
+        rows_check();
+        rows_check(); /* between free cells now */
+        world.root[0] = NULL;
+      }
+  for (int i = 0; i < 2; i++) free(row[i]);
+  mpgi_gc_percent_g0(100);
+}
+
+static void neighbours_at_every_width(void **state) {
+  (void) state;
+  for (unsigned n = 1; n <= 2; n++) {
+    world.parallelism = n;
+    at_every_width(mark_rows);
+  }
+  world.parallelism = 1;
+}
+
+/* With too few buffers what is dropped may be runs. */
+static void runs_are_recovered(void **state) {
+  (void) state;
+  seed = 5;
+  mpgi_workbuf_limit(2);
+  mark_rows();
+  mpgi_workbuf_limit(UINT32_MAX);
+}
+
 /* A worker that took its token in an earlier phase and gets a CPU only now:
  * the leader, alone, marks without atomics, so it must not come in. */
 static void *join_late(void *arg) {
@@ -664,6 +745,8 @@ int main(void) {
       cmocka_unit_test(overflow_is_recovered_from),
       cmocka_unit_test(overflow_happens_in_that_test),
       cmocka_unit_test(contended_neighbours_are_marked_once),
+      cmocka_unit_test(neighbours_at_every_width),
+      cmocka_unit_test(runs_are_recovered),
       cmocka_unit_test(nobody_joins_before_helpers_are_called),
       cmocka_unit_test(lone_words_are_found),
       cmocka_unit_test(few_large_objects_call_helpers),
