@@ -25,6 +25,7 @@
 
 #include <arch/common/fixmem.h>
 #include <arch/common/options.h>
+#include <arch/common/sanitize.h>
 #include <arch/tls.h>
 #include <gc/gc_private.h>
 
@@ -267,6 +268,10 @@ bool mpgi_cache_hole_next(struct mpgi_cache *c, unsigned kind, unsigned class) {
   uint32_t max = hole_cells_max(s);
   if (hi - lo > max) hi = lo + max;
   hi = lo + cells_to_sample(c, &c->to_sample[kind][class], hi - lo, h->bytes);
+  /* Marks come from such words as uninitialised ones on stacks, and the
+   * program's objects are at these addresses. */
+  mpgi_valgrind_known(&lo, sizeof lo);
+  mpgi_valgrind_known(&hi, sizeof hi);
   hole_set(c, s, h, lo, hi);
   return true;
 }

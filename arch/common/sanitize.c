@@ -125,6 +125,7 @@ void mpgi_san_back(const struct mpgi_context *ctx) { (void) ctx; }
 #define CHANGE_ERR_DISABLEMENT 0x1801
 /* and in valgrind/memcheck.h */
 #define MAKE_MEM_UNDEFINED 0x4d430001
+#define MAKE_MEM_DEFINED 0x4d430002
 #define ENABLE_ADDR_ERRORS_IN_RANGE 0x4d43000d
 #define DISABLE_ADDR_ERRORS_IN_RANGE 0x4d43000e
 
@@ -148,6 +149,10 @@ void mpgi_valgrind_deregister(const struct mpgi_segment *seg) {
 void mpgi_valgrind_no_stack(void *lo, size_t bytes) {
   if (mpgi_valgrind)
     mpgi_arch_valgrind(MAKE_MEM_UNDEFINED, (uintptr_t) lo, bytes);
+}
+
+void mpgi_valgrind_known(void *p, size_t bytes) {
+  if (mpgi_valgrind) mpgi_arch_valgrind(MAKE_MEM_DEFINED, (uintptr_t) p, bytes);
 }
 
 void mpgi_valgrind_mute(int by) {

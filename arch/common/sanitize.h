@@ -79,6 +79,9 @@ MPGI_HIDDEN void mpgi_valgrind_deregister(const struct mpgi_segment *seg);
  * other uses now. */
 MPGI_HIDDEN void mpgi_valgrind_no_stack(void *lo, size_t bytes);
 
+/* What is there was computed from words that may be anything, and is known. */
+MPGI_HIDDEN void mpgi_valgrind_known(void *p, size_t bytes);
+
 /* Errors of this thread are not (+1) or again (-1) reported: words are read
  * that may be anything.  Nest. */
 MPGI_HIDDEN void mpgi_valgrind_mute(int by);

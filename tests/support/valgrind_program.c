@@ -30,6 +30,32 @@ static PLAIN int read_freed(void) {
   return p[1];
 }
 
+/* ---- what the collector reads need not be initialised ---- */
+
+#define OBJECT_BYTES 800
+
+static PLAIN int leave_pointers(void) {
+  void *volatile p[64];
+  for (int i = 0; i < 64; i++) p[i] = mpg_alloc(OBJECT_BYTES);
+  return p[0] != NULL;
+}
+
+static PLAIN int collect_above(void) {
+  volatile char room[1024];
+  room[0] = 0;
+  mpg_gc();
+  return room[0];
+}
+
+/* Memory comes from between what was found by such words. */
+static PLAIN void allocate_after_stale_pointers(void) {
+  if (!leave_pointers() || collect_above()) exit(5);
+  for (int i = 0; i < 64; i++) {
+    char *p = mpg_alloc(OBJECT_BYTES);
+    if (!p || *p) exit(5);
+  }
+}
+
 static void worker(void *arg) {
   long zero = 0, got = descend(200, &zero);
   char **objects = mpg_alloc(100 * sizeof(*objects)), text[40];
@@ -46,6 +72,7 @@ static void worker(void *arg) {
 
 static void start(void *arg) {
   (void) arg;
+  allocate_after_stale_pointers();
   c = mpg_chan_new(sizeof(long), 0);
   mpg_waitgroup_add(&wg, 40);
   for (intptr_t i = 0; i < 40; i++) {
