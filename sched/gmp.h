@@ -412,6 +412,9 @@ struct mpgi_sched {
   struct mpg_m *free_m;       /* lock: records of threads that ended */
   int32_t nm;                 /* lock: threads that exist as Ms */
   int32_t max_m;              /* lock */
+  int32_t nm_ahead;           /* lock: of nm, started ahead, not idle yet */
+  int32_t misses;             /* lock: starts that found no idle M, in a row */
+  int64_t missed_at;          /* lock: ns, the last of them */
   int64_t next_mid;           /* lock */
   struct mpg_m *all_m;        /* lock; also read with the world stopped */
   _Atomic int32_t nmspinning;
@@ -632,6 +635,9 @@ MPGI_HIDDEN bool mpgi_m_take_back_locked(struct mpg_p *pp);
 /* Run some M on pp (NULL: any idle P); pp goes back to idle when no thread
  * can be had. */
 MPGI_HIDDEN void mpgi_m_start(struct mpg_p *pp, bool spinning);
+/* [m.ahead] Starts one thread if more will be needed before long; false: none.
+ * sysmon. */
+MPGI_HIDDEN bool mpgi_m_start_ahead(int64_t now);
 MPGI_HIDDEN void mpgi_m_stop(struct mpg_m *mp); /* park; returns with a P */
 MPGI_HIDDEN _Noreturn void mpgi_m_exit(struct mpg_m *mp);
 /* End mp's thread, which has a P but no goroutine, before the run ends. */

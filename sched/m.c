@@ -12,6 +12,13 @@
  *   the thread gone = EXITED, then waits until pins is 0, then ends
  * both sequentially consistent: either they see that it is gone, or it waits
  * for them.
+ *
+ * [m.ahead] When many goroutines block in the kernel one after the other, each
+ * new M would start the next one while its P waits: a chain of thread starts,
+ * each with a first use of malloc in it.  So after AHEAD_AFTER starts in a row
+ * that found no idle M, AHEAD_NS apart at most, sysmon starts threads before
+ * they are needed, on another CPU and with malloc's caches warm, until as many
+ * are idle as starts have missed one.  They go to the idle list by themselves.
  */
 #include <sched/sched.h>
 
@@ -20,14 +27,19 @@
 
 #include <sched/gmp.h>
 
+#define AHEAD_NS (2 * 1000 * 1000)
+#define AHEAD_AFTER 2
+#define AHEAD_MAX 16
+
 /* ---- resources of an M ---- */
 
 /* A stack above a page whose access faults. */
 static void *stack_map(size_t bytes) {
   size_t guard = mpgi_os_page_bytes;
   void *mem = mpgi_os_mem_map(bytes + guard, guard);
-  if (mem) mpgi_os_mem_decommit(mem, guard);
-  return mem;
+  if (!mem || mpgi_os_mem_guard(mem, guard) == 0) return mem;
+  mpgi_os_mem_unmap(mem, bytes + guard);
+  return NULL;
 }
 
 static bool m_resources(struct mpg_m *mp) {
@@ -131,12 +143,24 @@ static void m_thread_init(struct mpg_m *mp) {
   atomic_store(&mp->gone, MPGI_GONE_NOT); /* [m.pins] */
 }
 
+/* [m.ahead] */
+static void begin_idle(struct mpg_m *mp) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_sched.nm_ahead--;
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  mpgi_m_stop(mp);
+}
+
 static void m_on_g0(void *arg) {
   struct mpg_m *mp = arg;
   mpgi_tls.g0_sp = mp->g0_sp;
   mpgi_tls_m_set(mp);
   MPGI_CHAOS();
-  mpgi_p_acquire(mp, atomic_exchange(&mp->next_p, NULL));
+  struct mpg_p *pp = atomic_exchange(&mp->next_p, NULL);
+  if (pp)
+    mpgi_p_acquire(mp, pp);
+  else
+    begin_idle(mp);
   mpgi_schedule(mp);
 }
 
@@ -298,6 +322,40 @@ static void start_undo(struct mpg_p *pp, bool spinning) {
   mpgi_mutex_unlock(&mpgi_sched.lock);
 }
 
+/* [m.ahead] Returns whether sysmon should know. */
+static bool missed_locked(int64_t now) {
+  struct mpgi_sched *s = &mpgi_sched;
+  s->misses = now - s->missed_at <= AHEAD_NS ? s->misses + 1 : 1;
+  s->missed_at = now;
+  return s->misses >= AHEAD_AFTER;
+}
+
+/* Never so many that somebody could miss one for the limit. */
+static bool want_ahead_locked(int64_t now) {
+  const struct mpgi_sched *s = &mpgi_sched;
+  int32_t want = s->misses < AHEAD_MAX ? s->misses : AHEAD_MAX;
+  return s->misses >= AHEAD_AFTER && now - s->missed_at <= AHEAD_NS &&
+         s->nmidle + s->nm_ahead < want && s->nm < s->max_m / 2;
+}
+
+bool mpgi_m_start_ahead(int64_t now) {
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  bool want = want_ahead_locked(now);
+  mpgi_sched.nm += want;
+  mpgi_sched.nm_ahead += want;
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  if (!want) return false;
+  MPGI_CHAOS();
+  if (m_new(NULL, false) == 0) return true;
+  mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_sched.nm--;
+  mpgi_sched.nm_ahead--;
+  mpgi_sched.misses = 0;
+  mpgi_checkdead_locked(); /* it counted as somebody who may run */
+  mpgi_mutex_unlock(&mpgi_sched.lock);
+  return false;
+}
+
 void mpgi_m_start(struct mpg_p *pp, bool spinning) {
   mpgi_mutex_lock(&mpgi_sched.lock);
   if (!pp) pp = mpgi_p_idle_get_locked();
@@ -315,7 +373,10 @@ void mpgi_m_start(struct mpg_p *pp, bool spinning) {
           "system calls",
           (int) mpgi_sched.nm);
     mpgi_sched.nm++;
+    int64_t now = mpgi_os_now();
+    bool ahead = missed_locked(now);
     mpgi_mutex_unlock(&mpgi_sched.lock);
+    if (ahead) mpgi_sysmon_due(now);
     /* No thread to be had now: the work waits for the threads that run, and
      * sysmon tries again. */
     if (m_new(pp, spinning) != 0) start_undo(pp, spinning);

@@ -61,6 +61,7 @@ struct sysmon {
   bool fast;              /* some P began FAST_SLICES since the look before */
   bool brief;             /* its slices are KERNEL_SLICE_NS */
   bool alarms;            /* may be set */
+  bool ahead;             /* it starts threads [m.ahead] */
   int64_t slice;          /* in the kernel, before they were */
   int64_t look_next;      /* when a slice may be over, or is asked again */
   int64_t preempt_at;     /* the same if somebody who was woken waits */
@@ -269,6 +270,7 @@ static bool somebody_soon(int64_t now) {
 }
 
 static void sleep_tick(struct sysmon *s) {
+  if (s->ahead) return;
   if (s->idle == 0)
     s->delay = TICK_MIN_NS;
   else if (s->idle > TICKS_BEFORE_BACKOFF && s->delay < TICK_MAX_NS)
@@ -651,6 +653,7 @@ static void round_of_duty(struct sysmon *s) {
     mpgi_os_signal_onstack_all(); /* handlers that others installed */
     s->next_text = s->now + TEXT_EVERY_NS;
   }
+  s->ahead = mpgi_m_start_ahead(s->now);
   trace(s);
   mpgi_finalizers_watch(s->now);
   if (mpgi_gc_tick(s->now)) mpgi_idle_gc_wake();
@@ -672,10 +675,10 @@ void mpgi_sysmon_main(void *arg) {
     s.now = mpgi_os_now();
     sleep_deeply(&s);
     mpgi_dying_serve();
-    if (mpgi_stw_waiting()) /* nobody to look after; the stopper wants the CPU
-                             */
-      s.idle++;
-    else
+    if (mpgi_stw_waiting()) {
+      s.idle++; /* nobody to look after; the stopper wants the CPU */
+      s.ahead = false;
+    } else
       round_of_duty(&s);
   }
   mpgi_alarms_end();

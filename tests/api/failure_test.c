@@ -20,6 +20,7 @@ enum ending { RIGHT = 0, FATAL = 2, REFUSED = 10, NO_MEMORY = 11 };
 
 #define GOROUTINES 40
 #define LIST 2000
+#define SLEEPERS 40
 
 struct cell {
   struct cell *next;
@@ -61,6 +62,24 @@ static void block(void *arg) {
   mpg_chan_send(results, &sum);
 }
 
+static void sleep_in_kernel(void *arg) {
+  struct timespec t = {0, 1000000};
+  mpg_syscall_enter();
+  nanosleep(&t, NULL);
+  mpg_syscall_exit();
+  mpg_waitgroup_done(arg);
+}
+
+/* One after the other: threads are started ahead. */
+static void many_sleep(void) {
+  static mpg_waitgroup awake;
+  mpg_gomaxprocs(1);
+  mpg_waitgroup_add(&awake, SLEEPERS);
+  for (int i = 0; i < SLEEPERS; i++)
+    if (mpg_go(sleep_in_kernel, &awake) != 0) _exit(NO_MEMORY);
+  mpg_waitgroup_wait(&awake);
+}
+
 static void child_main(void *arg) {
   (void) arg;
   mpg_gomaxprocs(4);
@@ -81,6 +100,7 @@ static void child_main(void *arg) {
   const uint64_t list_sum = (uint64_t) LIST * (LIST - 1) / 2;
   CHECK_EQ(total,
            5 + GOROUTINES * list_sum + GOROUTINES * (GOROUTINES - 1) / 2);
+  many_sleep();
 }
 
 static int child(void) {

@@ -128,6 +128,16 @@ static void raw_reads_at_once_stop_nobody(void *arg) {
   CHECK_EQ(mpg_gomaxprocs(0), 1);
 }
 
+/* Threads that are started ahead take nobody's place below the limit. */
+#define LIMIT 24
+
+static void bursts_keep_to_the_limit(void *arg) {
+  (void) arg;
+  int old = mpg_set_max_threads(LIMIT);
+  for (int i = 0; i < 20; i++) many_block(read_in_syscall, LIMIT - 4);
+  CHECK_EQ(mpg_set_max_threads(old), LIMIT);
+}
+
 /* Short ones: the same P is taken back. */
 static void do_syscalls(void *arg) {
   for (intptr_t i = (intptr_t) arg; i > 0; i--) {
@@ -299,6 +309,7 @@ static const struct check_case cases[] = {
     INSIDE(syscall_hands_the_p_off),
     INSIDE(blocking_hands_the_p_off),
     INSIDE(a_hundred_block_at_once),
+    INSIDE(bursts_keep_to_the_limit),
     INSIDE(a_raw_read_stops_nobody),
     INSIDE(raw_reads_at_once_stop_nobody),
     INSIDE(short_syscalls),

@@ -101,7 +101,11 @@ void *mpgi_os_mem_map(size_t bytes, size_t align) {
 void *mpgi_os_mem_reserve(size_t bytes, size_t align) {
   return mpgi_os_mem_map(bytes, align);
 }
-void mpgi_os_mem_decommit(void *lo, size_t bytes) { (void) lo, (void) bytes; }
+int mpgi_os_mem_guard(void *lo, size_t bytes) {
+  (void) lo, (void) bytes;
+  return 0;
+}
+void mpgi_sysmon_due(int64_t when) { (void) when; } /* threads ahead */
 int mpgi_os_thread_start(void (*fn)(void *), void *arg, size_t bytes,
                          const char *name) {
   (void) fn, (void) bytes, (void) name;
