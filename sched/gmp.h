@@ -244,8 +244,10 @@ struct mpg_p {
   bool attached;   /* sched.lock: belongs to an attached thread (attach.c) */
 
   /* Run queue: tail written by the owner, head by CAS of anybody (runq.c). */
-  _Alignas(MPGI_CACHE_LINE_BYTES) _Atomic uint32_t runq_head;
+  _Alignas(MPGI_CACHE_LINE_BYTES) _Atomic uint64_t runq_head; /* [runq.tag] */
   _Atomic uint32_t runq_tail;
+  uint32_t young; /* owner: so many at the tail, or all, are its newborns
+                     [fair.family] */
   _Atomic(struct mpg_g *) runnext;
   _Atomic(struct mpg_g *) runq[MPGI_RUNQ_SLOTS];
 

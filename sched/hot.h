@@ -79,19 +79,32 @@ MPGI_HOT void mpgi_hot_prefetch(const struct mpg_g *gp) {
 
 #define MPGI_RUNQ_SLOT(i) ((i) % MPGI_RUNQ_SLOTS)
 
-/* runq.c: the ring is full. */
-MPGI_HIDDEN void mpgi_runq_put_full(struct mpg_p *pp, struct mpg_g *gp);
+/* The index in the word runq_head; each take from the tail adds to the rest. */
+#define MPGI_RUNQ_TAG (UINT64_C(1) << 32)
+MPGI_HOT uint32_t mpgi_hot_runq_head(const struct mpg_p *pp,
+                                     memory_order order) {
+  return (uint32_t) atomic_load_explicit(&pp->runq_head, order);
+}
 
-MPGI_HOT void mpgi_hot_runq_put_tail(struct mpg_p *pp, struct mpg_g *gp) {
-  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+/* runq.c: the ring is full. */
+MPGI_HIDDEN void mpgi_runq_append_full(struct mpg_p *pp, struct mpg_g *gp);
+
+MPGI_HOT void mpgi_hot_runq_append(struct mpg_p *pp, struct mpg_g *gp) {
+  uint32_t head = mpgi_hot_runq_head(pp, memory_order_acquire);
   uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
   if (MPGI_UNLIKELY(tail - head >= MPGI_RUNQ_SLOTS)) {
-    mpgi_runq_put_full(pp, gp);
+    mpgi_runq_append_full(pp, gp);
     return;
   }
   atomic_store_explicit(&pp->runq[MPGI_RUNQ_SLOT(tail)], gp,
                         memory_order_relaxed);
   atomic_store_explicit(&pp->runq_tail, tail + 1, memory_order_release);
+}
+
+/* Not a newborn: nor is anybody before it treated as one any more. */
+MPGI_HOT void mpgi_hot_runq_put_tail(struct mpg_p *pp, struct mpg_g *gp) {
+  pp->young = 0;
+  mpgi_hot_runq_append(pp, gp);
 }
 
 /* Those put last were woken [fair.woken]. */
@@ -100,8 +113,8 @@ MPGI_HOT void mpgi_hot_runq_mark_woken(struct mpg_p *pp) {
   atomic_store_explicit(&pp->woken_tail, tail, memory_order_relaxed);
 }
 
-/* True: somebody was kicked to the tail.  If not, a full fence came after the
- * put [wake.fence]. */
+/* gp was woken, or is a newborn.  True: somebody was kicked to the tail.  If
+ * not, a full fence came after the put [wake.fence]. */
 MPGI_HOT bool mpgi_hot_runq_put_next(struct mpg_p *pp, struct mpg_g *gp,
                                      bool woken) {
   struct mpg_g *old = atomic_exchange(&pp->runnext, gp);
@@ -110,17 +123,23 @@ MPGI_HOT bool mpgi_hot_runq_put_next(struct mpg_p *pp, struct mpg_g *gp,
   if (was != woken)
     atomic_store_explicit(&pp->woken, woken, memory_order_relaxed);
   if (!old) return false;
-  mpgi_hot_runq_put_tail(pp, old);
-  if (was) mpgi_hot_runq_mark_woken(pp);
+  mpgi_hot_runq_append(pp, old);
+  pp->young++;
+  if (was) {
+    pp->young = 0;
+    mpgi_hot_runq_mark_woken(pp);
+  }
   return true;
 }
 
-/* The oldest of the ring, taken by the owner or by anybody else. */
-MPGI_HOT struct mpg_g *mpgi_hot_runq_take_head(struct mpg_p *pp) {
-  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+/* The oldest of the ring, taken by the owner or by anybody else, who may see
+ * the tail before the head [runq.tag]. */
+MPGI_HOT struct mpg_g *mpgi_hot_runq_take_head(struct mpg_p *pp, bool owner) {
+  uint64_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
   for (;;) {
     uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_acquire);
-    if (head == tail) return NULL;
+    uint32_t n = tail - (uint32_t) head;
+    if (n == 0 || (!owner && (int32_t) n < 0)) return NULL;
     struct mpg_g *gp = atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(head)],
                                             memory_order_relaxed);
     if (MPGI_LIKELY(atomic_compare_exchange_weak_explicit(
@@ -130,11 +149,37 @@ MPGI_HOT struct mpg_g *mpgi_hot_runq_take_head(struct mpg_p *pp) {
   }
 }
 
-/* Who is behind the oldest; or whoever was in that slot before. */
-MPGI_HOT void mpgi_hot_runq_prefetch(struct mpg_p *pp) {
-  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_relaxed);
-  mpgi_hot_prefetch(atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(head + 1)],
-                                         memory_order_relaxed));
+/* The youngest of the ring, by its owner [runq.tag].  NULL: thieves took them
+ * all. */
+MPGI_HOT struct mpg_g *mpgi_hot_runq_take_tail(struct mpg_p *pp) {
+  uint32_t last =
+      atomic_load_explicit(&pp->runq_tail, memory_order_relaxed) - 1;
+  uint64_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+  if ((uint32_t) head == last + 1) return NULL;
+  struct mpg_g *gp = atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(last)],
+                                          memory_order_relaxed);
+  atomic_store_explicit(&pp->runq_tail, last, memory_order_release);
+  while (MPGI_UNLIKELY(!atomic_compare_exchange_weak_explicit(
+      &pp->runq_head, &head, head + MPGI_RUNQ_TAG, memory_order_release,
+      memory_order_acquire))) {
+    if ((uint32_t) head != last + 1) continue;
+    atomic_store_explicit(&pp->runq_tail, last + 1, memory_order_release);
+    return NULL;
+  }
+  return gp;
+}
+
+/* The last newborn that is left [fair.family]. */
+MPGI_HOT struct mpg_g *mpgi_hot_runq_take_young(struct mpg_p *pp) {
+  struct mpg_g *gp = mpgi_hot_runq_take_tail(pp);
+  pp->young = gp ? pp->young - 1 : 0;
+  return gp;
+}
+
+/* Who is at i; or whoever was in that slot before. */
+MPGI_HOT void mpgi_hot_runq_prefetch(struct mpg_p *pp, uint32_t i) {
+  mpgi_hot_prefetch(
+      atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(i)], memory_order_relaxed));
 }
 
 /* Only the owner fills it; NULL also when a thief was faster.  It releases,
@@ -147,8 +192,14 @@ MPGI_HOT struct mpg_g *mpgi_hot_runq_take_next(struct mpg_p *pp) {
 
 /* As seen by the owner, who is the only one that adds. */
 MPGI_HOT bool mpgi_hot_ring_empty(struct mpg_p *pp) {
-  return atomic_load_explicit(&pp->runq_head, memory_order_relaxed) ==
+  return mpgi_hot_runq_head(pp, memory_order_relaxed) ==
          atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
+}
+/* Nobody in it but its newborns, or nobody. */
+MPGI_HOT bool mpgi_hot_ring_all_young(struct mpg_p *pp) {
+  return atomic_load_explicit(&pp->runq_tail, memory_order_relaxed) -
+             mpgi_hot_runq_head(pp, memory_order_relaxed) <=
+         pp->young;
 }
 MPGI_HOT bool mpgi_hot_runq_empty(struct mpg_p *pp) {
   return mpgi_hot_ring_empty(pp) &&

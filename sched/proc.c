@@ -606,6 +606,29 @@ static inline void ran_next(struct mpg_p *pp) {
   atomic_store_explicit(&pp->next_taken, n + 1, memory_order_relaxed);
 }
 
+/* [fair.family] A newborn counts as who is in runnext does, but not for
+ * laziness, which is about two that wake each other. */
+static __attribute__((noinline)) struct mpg_g *take_young(struct mpg_p *pp) {
+  uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
+  mpgi_hot_runq_prefetch(pp, tail - 2);
+  struct mpg_g *gp = mpgi_hot_runq_take_young(pp);
+  if (gp) {
+    ran_next(pp);
+    pp->next_base++;
+  }
+  return gp;
+}
+
+/* Who goes on with the slice; young: maybe there are newborns. */
+MPGI_HOT struct mpg_g *take_family(struct mpg_p *pp, bool young) {
+  struct mpg_g *gp = mpgi_hot_runq_take_next(pp);
+  if (gp)
+    ran_next(pp);
+  else if (young && MPGI_UNLIKELY(pp->young != 0))
+    gp = take_young(pp);
+  return gp;
+}
+
 /* [fair.ring] Two that wake each other by runnext would keep the ring waiting
  * for a whole slice, and nobody else takes from a lazy P's.  Not too often: who
  * was woken last has its data in the cache, and a tree of goroutines becomes
@@ -613,7 +636,7 @@ static inline void ran_next(struct mpg_p *pp) {
 static inline bool ring_has_turn(struct mpg_p *pp) {
   uint32_t n = atomic_load_explicit(&pp->next_taken, memory_order_relaxed) + 1;
   if (MPGI_LIKELY(n % RING_FIRST_LAZY != 0)) return false;
-  if (mpgi_hot_ring_empty(pp) ||
+  if (mpgi_hot_ring_all_young(pp) ||
       (n % RING_FIRST_EVERY != 0 &&
        !atomic_load_explicit(&pp->lazy, memory_order_relaxed)))
     return false;
@@ -625,26 +648,25 @@ static inline bool ring_has_turn(struct mpg_p *pp) {
  * global queue or the network; NULL: look at everything.  Who is handed the P
  * by runnext goes on with the slice, so that only new ones are counted. */
 static inline __attribute__((always_inline)) struct mpg_g *next_quick(
-    struct mpg_m *mp, bool *inherit) {
+    struct mpg_m *mp, bool *inherit, bool young) {
   struct mpg_p *pp = mp->p;
   *inherit = false;
   if (MPGI_UNLIKELY(mpgi_stw_waiting() || mp->spinning || mp->move_wanted ||
                     pp->retire || mpgi_timers_overdue() || timer_is_due(pp) ||
                     its_turn(pp)))
     return NULL;
-  struct mpg_g *gp = ring_has_turn(pp) ? NULL : mpgi_hot_runq_take_next(pp);
-  *inherit = gp != NULL;
-  if (gp) {
-    ran_next(pp);
-    return gp;
+  if (MPGI_LIKELY(!ring_has_turn(pp))) {
+    struct mpg_g *gp = take_family(pp, young);
+    *inherit = gp != NULL;
+    if (gp) return gp;
   }
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
   if (MPGI_UNLIKELY(tick % GLOBAL_FIRST_EVERY == 0 ||
                     (tick % TIMERS_EVERY == 0 && has_timers(pp)) ||
                     some_woken_globally(tick)))
     return NULL;
-  mpgi_hot_runq_prefetch(pp);
-  return mpgi_hot_runq_take_head(pp);
+  mpgi_hot_runq_prefetch(pp, mpgi_hot_runq_head(pp, memory_order_relaxed) + 1);
+  return mpgi_hot_runq_take_head(pp, true);
 }
 
 static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
@@ -658,7 +680,7 @@ static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
   if (MPGI_UNLIKELY(mp->move_wanted)) move_now(mp);
   look_at_overdue_timers();
   if (tick % TIMERS_EVERY == 0 || timer_is_due(pp)) mpgi_timers_run(pp, 0);
-  bool turn = took_turn(pp);
+  bool ended = its_turn(pp), turn = took_turn(pp);
   if (turn || tick % GLOBAL_FIRST_EVERY == 0) {
     gp = global_one(pp, turn ? MPGI_GLOBQ_TURN : MPGI_GLOBQ_LOOK);
     /* Otherwise they would keep the local queue from ever running empty. */
@@ -666,6 +688,7 @@ static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
   } else if (some_woken_globally(tick)) {
     gp = global_one(pp, MPGI_GLOBQ_BATCH);
   }
+  if (ended || gp) pp->young = 0; /* [fair.family] */
   if (!gp) gp = mpgi_runq_get(pp, inherit);
   if (!gp) gp = find_runnable(mp, inherit);
   if (mp->spinning) spinning_end(mp);
@@ -697,10 +720,10 @@ static MPGI_HOT_END void schedule_on_g0(void *arg) {
  * no need to leave these frames then.  on_resume may park again, and who does
  * so from there must not grow the stack; a select's doesn't. */
 static inline __attribute__((always_inline)) _Noreturn void schedule(
-    struct mpg_m *mp) {
+    struct mpg_m *mp, bool young) {
   if (MPGI_LIKELY(!mp->locked_g)) {
     bool inherit;
-    struct mpg_g *gp = next_quick(mp, &inherit);
+    struct mpg_g *gp = next_quick(mp, &inherit, young);
     if (MPGI_LIKELY(gp && !gp->locked_m)) {
       if (!gp->on_resume) execute_quick(mp, gp, inherit, false);
       if (gp->on_resume == mpgi_select_resumed) execute_select(mp, gp, inherit);
@@ -711,7 +734,7 @@ static inline __attribute__((always_inline)) _Noreturn void schedule(
   mpgi_arch_g0_restart(mp->g0_sp, schedule_on_g0, mp);
 }
 
-MPGI_HOT_END void mpgi_schedule(struct mpg_m *mp) { schedule(mp); }
+MPGI_HOT_END void mpgi_schedule(struct mpg_m *mp) { schedule(mp, true); }
 
 /* ---- leaving a goroutine ---- */
 
@@ -754,7 +777,7 @@ MPGI_HOT _Noreturn void requeue(struct mpg_m *mp, struct mpg_g *gp,
     put_globally(gp);
   else
     mpgi_hot_runq_put_tail(mp->p, gp);
-  schedule(mp);
+  schedule(mp, global);
 }
 
 /* gp was preempted.  Whoever comes next has a slice of its own; after a whole
@@ -763,13 +786,14 @@ static _Noreturn void requeue_spent(struct mpg_m *mp, struct mpg_g *gp) {
   struct mpg_p *pp = mp->p;
   make_way(mp, gp);
   new_slice(pp);
+  pp->young = 0; /* [fair.family] */
   MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
   if (took_turn(pp)) mp->picked = mpgi_globq_get_locked(pp, MPGI_GLOBQ_TURN);
   mpgi_globq_put_spent_locked(gp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_wakep();
-  if (!mp->picked) schedule(mp);
+  if (!mp->picked) schedule(mp, false);
   mp->inherits = true;
   mpgi_arch_g0_restart(mp->g0_sp, schedule_on_g0, mp);
 }
@@ -970,5 +994,5 @@ MPGI_HOT_END void mpgi_goexit_g0(struct mpgi_context *ctx) {
   mpgi_hot_g_free(mp->p, gp);
   if (finalizers) mpgi_finalizers_goexit();
   if (MPGI_UNLIKELY(mp->locked_g != NULL)) mpgi_m_end(mp); /* lock.c */
-  schedule(mp);
+  schedule(mp, true);
 }

@@ -1,7 +1,8 @@
 /* runq.c - run queues.
  *
  * Local queue: a ring of 256 slots.  The owner puts at the tail; the owner
- * and thieves take from the head by CAS.
+ * and thieves take from the head by CAS; the owner takes newborns from the tail
+ * [fair.family].
  *   put    slot store, then tail store(release)       [runq.pub]
  *   take   tail load(acquire) sees the slot           pairs with [runq.pub]
  *          slot load, then head CAS(release)          [runq.take]
@@ -9,6 +10,30 @@
  *          free to overwrite                          pairs with [runq.take]
  * The indices run freely (uint32 wrap-around); tail - head <= 256
  * [runq.inv.size], checked in mpgi_runq_size.
+ *
+ * [runq.tag] A thief reads head, then tail, and takes a batch between them by a
+ * CAS of head alone.  So a take from the tail changes the word of head, too,
+ * whose upper half counts them:
+ *   take from tail   tail = last           thief   head load(acquire)
+ *                    head CAS(release),            tail load(acquire)
+ *                      tag + 1                     slots; head CAS, + n
+ * A thief that read head before the owner's CAS fails in its own; one that read
+ * it after sees the new tail.  When the owner's fails, a thief took some, and
+ * if last was one of them, nothing is left: the owner sets tail back.  Until
+ * then tail is one before head for others, which means empty.  (A thief that
+ * sleeps through exactly 2^32 takes with head where it was would be fooled, as
+ * one that sleeps through 2^32 takes from head is.)
+ *
+ * [fair.family] Newborns are taken last in, first out by the P where they were
+ * started, and go on with the slice, as who is in runnext does: so a tree of
+ * goroutines is run in depth, with a stack for each level instead of each node,
+ * and thieves, at the other end, get the largest of its parts.  Young are those
+ * at the tail that mpg_go put there (runnext first, and the next one kicked
+ * them out) since anybody else was, in a slice that isn't over.  Everybody else
+ * has the order of a queue, among themselves and before newborns who are young
+ * no more.  Nobody starves: young ones wait for the end of the slice at most
+ * (sysmon), when they become like all others; and those have a turn sooner, as
+ * beside runnext (proc.c, ring_has_turn).
  *
  * runnext is a slot of its own: put and taken by exchanges, because thieves
  * may take it too (in their last round, [steal.next]).
@@ -123,7 +148,7 @@ void mpgi_globq_put_woken_locked(struct mpgi_gqueue *q) {
 
 bool mpgi_runq_has_woken(struct mpg_p *pp) {
   uint32_t tail = atomic_load_explicit(&pp->woken_tail, memory_order_relaxed);
-  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_relaxed);
+  uint32_t head = mpgi_hot_runq_head(pp, memory_order_relaxed);
   return tail - head - 1 < MPGI_RUNQ_SLOTS ||
          (atomic_load_explicit(&pp->woken, memory_order_relaxed) &&
           atomic_load_explicit(&pp->runnext, memory_order_relaxed));
@@ -141,7 +166,7 @@ static struct mpg_g *globq_pop_locked(bool *woken) {
 
 /* Slots that are free in the queue of the caller's P; thieves only add some. */
 static uint32_t room_in(const struct mpg_p *pp) {
-  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+  uint32_t head = mpgi_hot_runq_head(pp, memory_order_acquire);
   uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
   return MPGI_RUNQ_SLOTS - (tail - head);
 }
@@ -196,41 +221,32 @@ struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp,
   return get_runq_locked(pp, rule == MPGI_GLOBQ_BATCH ? 0 : 1);
 }
 
-/* The queue is full: move half of it and gp to the global queue.  False when
- * thieves were faster: there is room again. */
-static bool put_slow(struct mpg_p *pp, struct mpg_g *gp, uint32_t head,
-                     uint32_t tail) {
+/* The queue is full, unless thieves were faster: move half of it to the global
+ * queue. */
+static void make_room(struct mpg_p *pp) {
   struct mpgi_gqueue batch = {0};
   struct mpg_g *taken[MPGI_RUNQ_SLOTS / 2];
-  uint32_t n = (tail - head) / 2;
-  MPG_ASSERT(n == MPGI_RUNQ_SLOTS / 2);
-  for (uint32_t i = 0; i < n; i++)
+  uint64_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+  if (room_in(pp)) return;
+  for (uint32_t i = 0; i < MPGI_RUNQ_SLOTS / 2; i++)
     taken[i] =
         atomic_load_explicit(&pp->runq[SLOT(head + i)], memory_order_relaxed);
   MPGI_CHAOS();
-  if (!atomic_compare_exchange_strong_explicit(&pp->runq_head, &head, head + n,
-                                               memory_order_release,
-                                               memory_order_relaxed))
-    return false;
+  if (!atomic_compare_exchange_strong_explicit(
+          &pp->runq_head, &head, head + MPGI_RUNQ_SLOTS / 2,
+          memory_order_release, memory_order_relaxed))
+    return;
   MPGI_CHAOS();
-  for (uint32_t i = 0; i < n; i++) mpgi_gqueue_push(&batch, taken[i]);
-  mpgi_gqueue_push(&batch, gp);
+  for (uint32_t i = 0; i < MPGI_RUNQ_SLOTS / 2; i++)
+    mpgi_gqueue_push(&batch, taken[i]);
   mpgi_mutex_lock(&mpgi_sched.lock);
   mpgi_globq_put_batch_locked(&batch);
   mpgi_mutex_unlock(&mpgi_sched.lock);
-  return true;
 }
 
-void mpgi_runq_put_full(struct mpg_p *pp, struct mpg_g *gp) {
-  for (;;) {
-    uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
-    uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
-    if (tail - head < MPGI_RUNQ_SLOTS) {
-      mpgi_hot_runq_put_tail(pp, gp);
-      return;
-    }
-    if (put_slow(pp, gp, head, tail)) return;
-  }
+void mpgi_runq_append_full(struct mpg_p *pp, struct mpg_g *gp) {
+  make_room(pp);
+  mpgi_hot_runq_append(pp, gp);
 }
 
 void mpgi_runq_put(struct mpg_p *pp, struct mpg_g *gp, bool next) {
@@ -242,9 +258,10 @@ void mpgi_runq_put(struct mpg_p *pp, struct mpg_g *gp, bool next) {
 }
 
 struct mpg_g *mpgi_runq_get(struct mpg_p *pp, bool *inherit) {
-  struct mpg_g *next = mpgi_hot_runq_take_next(pp);
-  *inherit = next != NULL;
-  return next ? next : mpgi_hot_runq_take_head(pp);
+  struct mpg_g *gp = mpgi_hot_runq_take_next(pp);
+  if (!gp && pp->young) gp = mpgi_hot_runq_take_young(pp);
+  *inherit = gp != NULL;
+  return gp ? gp : mpgi_hot_runq_take_head(pp, true);
 }
 
 static bool is_lazy(struct mpg_p *pp) {
@@ -260,20 +277,20 @@ bool mpgi_runq_empty(struct mpg_p *pp) {
   /* runnext may be kicked to the tail between the reads: read it twice around
    * a stable tail. */
   for (;;) {
-    uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+    uint32_t head = mpgi_hot_runq_head(pp, memory_order_acquire);
     uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_acquire);
     bool next =
         atomic_load_explicit(&pp->runnext, memory_order_acquire) != NULL;
     if (tail == atomic_load_explicit(&pp->runq_tail, memory_order_acquire))
-      return head == tail && !next;
+      return (int32_t) (tail - head) <= 0 && !next;
   }
 }
 
 uint32_t mpgi_runq_size(struct mpg_p *pp) {
-  uint32_t head = atomic_load_explicit(&pp->runq_head, memory_order_acquire);
+  uint32_t head = mpgi_hot_runq_head(pp, memory_order_acquire);
   uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_acquire);
   uint32_t n = tail - head;
-  /* head may have moved on since: then the difference looks negative */
+  /* not of one time, or negative for a moment [runq.tag] */
   return n > MPGI_RUNQ_SLOTS ? 0 : n;
 }
 
@@ -281,13 +298,13 @@ uint32_t mpgi_runq_size(struct mpg_p *pp) {
  * returns how many. */
 static uint32_t grab(struct mpg_p *pp, struct mpg_p *from, uint32_t at) {
   for (;;) {
-    uint32_t head =
+    uint64_t head =
         atomic_load_explicit(&from->runq_head, memory_order_acquire);
     uint32_t tail =
         atomic_load_explicit(&from->runq_tail, memory_order_acquire);
-    uint32_t n = tail - head;
+    uint32_t n = tail - (uint32_t) head;
+    if ((int32_t) n <= 0) return 0;
     n -= n / 2;
-    if (n == 0) return 0;
     if (n > MPGI_RUNQ_SLOTS / 2) continue; /* head and tail not of one time */
     for (uint32_t i = 0; i < n; i++) {
       struct mpg_g *gp = atomic_load_explicit(&from->runq[SLOT(head + i)],
@@ -354,7 +371,7 @@ static struct mpg_g *take_next_of(struct mpg_p *from) {
  * P lazy [wake.lazy], so that it doesn't look again for them.  True: none moved
  * on. */
 static bool short_stays(struct mpg_p *from) {
-  uint32_t head = atomic_load_explicit(&from->runq_head, memory_order_relaxed);
+  uint64_t head = atomic_load_explicit(&from->runq_head, memory_order_relaxed);
   await_waker(from);
   for (int look = 0; look < NEXT_LOOKS; look++) {
     for (int i = 0; i < NEXT_RELAXES; i++) mpgi_arch_relax();
@@ -384,6 +401,7 @@ struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from, bool last) {
   n--;
   struct mpg_g *gp =
       atomic_load_explicit(&pp->runq[SLOT(tail + n)], memory_order_relaxed);
+  pp->young = 0; /* those are nobody's here */
   if (n) atomic_store_explicit(&pp->runq_tail, tail + n, memory_order_release);
   return gp;
 }
@@ -391,8 +409,9 @@ struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from, bool last) {
 void mpgi_runq_drain_locked(struct mpg_p *pp) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
   struct mpgi_gqueue batch = {0};
-  bool inherit;
-  for (struct mpg_g *gp; (gp = mpgi_runq_get(pp, &inherit));)
+  struct mpg_g *gp;
+  while ((gp = mpgi_hot_runq_take_next(pp)) ||
+         (gp = mpgi_hot_runq_take_head(pp, false)))
     mpgi_gqueue_push(&batch, gp);
   mpgi_globq_put_batch_locked(&batch);
 }
@@ -400,7 +419,7 @@ void mpgi_runq_drain_locked(struct mpg_p *pp) {
 void mpgi_runq_shed_locked(struct mpg_p *pp, uint32_t n) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
   struct mpgi_gqueue batch = {0};
-  for (struct mpg_g *gp; n && (gp = mpgi_hot_runq_take_head(pp)); n--)
+  for (struct mpg_g *gp; n && (gp = mpgi_hot_runq_take_head(pp, false)); n--)
     mpgi_gqueue_push(&batch, gp);
   mpgi_globq_put_batch_locked(&batch);
 }

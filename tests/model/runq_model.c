@@ -4,7 +4,8 @@
  * put and get, thieves steal; whatever is taken out is counted; at the end
  * what is still queued is counted too, and each G must have come out once.
  * Without runnext a ring is a FIFO: what one taker gets of it, apart from the
- * newest of a stolen half (which a thief runs first), is in order.
+ * newest of a stolen half (which a thief runs first), is in order.  Newborns
+ * the owner takes from the tail [fair.family], under thieves at the head.
  */
 #include "model.h"
 
@@ -60,7 +61,7 @@ static void setup(void) {
   for (int i = 0; i < 3; i++) {
     setup_p(&p[i]);
     explore_name(&p[i], sizeof p[i], names[i]);
-    explore_name(&p[i].runq_head, 4, "head");
+    explore_name(&p[i].runq_head, 8, "head");
     explore_name(&p[i].runq_tail, 4, "tail");
     explore_name(&p[i].runnext, 8, "runnext");
     explore_name(p[i].runq, 8 * MPGI_RUNQ_SLOTS, "slots");
@@ -89,6 +90,20 @@ static void setup_3(void) { setup_some(3); }
 static void setup_4(void) { setup_some(4); }
 static void setup_next(void) {
   setup();
+  mpgi_runq_put(&p[0], next_g(), true);
+}
+/* n newborns in the ring. */
+static void setup_newborns(int n) {
+  setup();
+  for (int i = 0; i <= n; i++) mpgi_runq_put(&p[0], next_g(), true);
+  came_out(mpgi_hot_runq_take_next(&p[0]));
+}
+static void setup_1_newborn(void) { setup_newborns(1); }
+static void setup_2_newborns(void) { setup_newborns(2); }
+static void setup_3_newborns(void) { setup_newborns(3); }
+static void setup_4_newborns(void) { setup_newborns(4); }
+static void setup_newborn_and_next(void) {
+  setup_newborns(1);
   mpgi_runq_put(&p[0], next_g(), true);
 }
 static void setup_global(void) {
@@ -153,6 +168,21 @@ static void put_next_get(int n) {
   get(0, n);
 }
 
+/* One comes, one goes: the slot at the tail is used again. */
+static void newborns_in_turn(int n) {
+  while (n--) {
+    struct mpg_g *gp = mpgi_hot_runq_take_young(&p[0]);
+    if (gp) came_out(gp);
+    mpgi_hot_runq_append(&p[0], next_g());
+    p[0].young++;
+  }
+}
+static void owner_get(int n) { get(0, n); }
+static void get_then_overflow(int n) {
+  get(0, 1);
+  for (int i = 0; i < n; i++) mpgi_runq_put(&p[0], next_g(), true);
+  get(0, 2);
+}
 static void put_only(int n) {
   for (int i = 0; i < n; i++) mpgi_runq_put(&p[0], next_g(), false);
 }
@@ -197,6 +227,10 @@ static void shed(int n) {
 
 /* runnext is never empty, or the ring isn't, while this looks. */
 static void asks_if_empty(int pi) { explore_require(!mpgi_runq_empty(&p[pi])); }
+static void kick_then_get_twice(int pi) {
+  mpgi_runq_put(&p[pi], next_g(), true);
+  get(pi, 2);
+}
 static void kick_then_get(int pi) {
   mpgi_runq_put(&p[pi], next_g(), true);
   get(pi, 1);
@@ -257,6 +291,38 @@ static const struct explore_config configs[] = {
      .thread = {{"owner", kick_then_get, 0, false},
                 {"asker", asks_if_empty, 0, false}},
      .at_end = all_came_out},
+    {.name = "runq.never_looks_empty_while_newborns_are_taken",
+     .setup = setup_newborn_and_next,
+     .thread = {{"owner", kick_then_get_twice, 0, false},
+                {"asker", asks_if_empty, 0, false}},
+     .at_end = all_came_out},
+    {.name = "runq.newborns_are_taken_from_both_ends",
+     .setup = setup_3_newborns,
+     .thread = {OWNER(owner_get, 3), THIEF(thief_twice, 1)},
+     .at_end = all_came_out},
+    {.name = "runq.the_last_newborn_is_taken_once",
+     .setup = setup_1_newborn,
+     .thread = {OWNER(owner_get, 1),
+                THIEF(thief_once, 1),
+                {"sysmon", shed, 1, false}},
+     .at_end = all_came_out},
+    {.name = "runq.slots_at_the_tail_are_reused_under_a_thief",
+     .setup = setup_2_newborns,
+     .thread = {OWNER(newborns_in_turn, 3), THIEF(thief_twice, 1)},
+     .at_end = all_came_out},
+    {.name = "runq.two_thieves_of_newborns",
+     .setup = setup_4_newborns,
+     .thread = {OWNER(owner_get, 2), THIEF(thief_once, 1),
+                THIEF(thief_once, 2)},
+     .at_end = all_came_out},
+    {.name = "runq.sysmon_sheds_newborns_under_the_owner",
+     .setup = setup_2_newborns,
+     .thread = {OWNER(newborns_in_turn, 2), {"sysmon", shed, 2, false}},
+     .at_end = all_came_out},
+    {.name = "runq.newborns_overflow_under_a_thief",
+     .setup = setup_4_newborns,
+     .thread = {OWNER(get_then_overflow, 3), THIEF(thief_once, 1)},
+     .at_end = all_came_out},
 };
 
 /* ---- what must be noticed ---- */
@@ -270,7 +336,7 @@ static const struct {
     {0,
      EXPLORE_SC,
      {"mpgi_hot_runq_take_head", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
-    {2, EXPLORE_SC, {"put_slow", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
+    {2, EXPLORE_SC, {"make_room", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {4, EXPLORE_SC, {"take_next_of", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {4,
      EXPLORE_SC,
@@ -280,10 +346,19 @@ static const struct {
      {"mpgi_hot_runq_take_next", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
     {1,
      EXPLORE_PSO,
-     {"mpgi_hot_runq_put_tail", EXPLORE_STORE, EXPLORE_RELAX, NULL}},
+     {"mpgi_hot_runq_append", EXPLORE_STORE, EXPLORE_RELAX, NULL}},
     {10,
      EXPLORE_PSO,
      {"mpgi_hot_runq_take_next", EXPLORE_RMW, EXPLORE_RELAX, NULL}},
+    {12,
+     EXPLORE_SC,
+     {"mpgi_hot_runq_take_tail", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
+    {12,
+     EXPLORE_SC,
+     {"mpgi_hot_runq_take_tail", EXPLORE_STORE, EXPLORE_SKIP, NULL}},
+    {12,
+     EXPLORE_PSO,
+     {"mpgi_hot_runq_take_tail", EXPLORE_CAS, EXPLORE_RELAX, NULL}},
 };
 
 int main(void) {

@@ -74,24 +74,72 @@ static void runnext_comes_first_and_inherits(void **state) {
 static void runnext_is_kicked_to_the_tail(void **state) {
   (void) state;
   put(0, 1, false);
-  put(0, 2, true);
+  mpgi_hot_runq_put_next(unit_p(0), unit_g(2), true);
   put(0, 3, true);
   assert_int_equal(get(0), 3);
   assert_int_equal(get(0), 1);
   assert_int_equal(get(0), 2);
 }
 
+/* [fair.family] */
+static void newborns_are_taken_last_in_first_out(void **state) {
+  (void) state;
+  bool inherit;
+  put(0, 0, false);
+  for (int i = 1; i <= 4; i++) put(0, i, true);
+  for (int i = 4; i >= 1; i--) {
+    assert_ptr_equal(mpgi_runq_get(unit_p(0), &inherit), unit_g(i));
+    assert_true(inherit);
+  }
+  assert_ptr_equal(mpgi_runq_get(unit_p(0), &inherit), unit_g(0));
+  assert_false(inherit);
+  assert_int_equal(get(0), -1);
+}
+
+static void who_is_put_behind_newborns_waits_for_them(void **state) {
+  (void) state;
+  for (int i = 0; i < 3; i++) put(0, i, true);
+  put(0, 3, false);
+  for (int i = 4; i < 6; i++) put(0, i, true); /* kicks 2 */
+  static const int order[] = {5, 4, 2, 0, 1, 3, -1};
+  for (int i = 0; i < 7; i++) assert_int_equal(get(0), order[i]);
+}
+
+/* Woken, they are no newborns. */
+static void who_was_woken_waits_in_line(void **state) {
+  (void) state;
+  put(0, 0, true);
+  put(0, 1, true);
+  for (int i = 2; i < 4; i++)
+    mpgi_hot_runq_put_next(unit_p(0), unit_g(i), true);
+  static const int order[] = {3, 0, 1, 2, -1};
+  for (int i = 0; i < 5; i++) assert_int_equal(get(0), order[i]);
+}
+
+static void newborns_are_stolen_oldest_first(void **state) {
+  (void) state;
+  for (int i = 0; i < 8; i++) put(0, i, true);
+  assert_int_equal(get(0), 7);
+  assert_int_equal(get(0), 6);
+  assert_int_equal(steal(1, 0, true), 2); /* 0 1 2 of six */
+  for (int i = 0; i < 2; i++) assert_int_equal(get(1), i);
+  for (int i = 5; i >= 3; i--) assert_int_equal(get(0), i);
+  assert_int_equal(get(0), -1);
+  put(0, 8, false);
+  put(0, 9, false);
+  for (int i = 8; i < 10; i++) assert_int_equal(get(0), i);
+}
+
 static void overflow_moves_the_older_half(void **state) {
   (void) state;
   for (int i = 0; i <= MPGI_RUNQ_SLOTS; i++) put(0, i, false);
-  assert_int_equal(mpgi_runq_size(unit_p(0)), MPGI_RUNQ_SLOTS / 2);
-  assert_int_equal(atomic_load(&mpgi_sched.runq_size), MPGI_RUNQ_SLOTS / 2 + 1);
+  assert_int_equal(mpgi_runq_size(unit_p(0)), MPGI_RUNQ_SLOTS / 2 + 1);
+  assert_int_equal(atomic_load(&mpgi_sched.runq_size), MPGI_RUNQ_SLOTS / 2);
   for (int i = 0; i < MPGI_RUNQ_SLOTS / 2; i++)
     assert_int_equal(unit_g_index(unit_global_pop()), i);
-  /* the one that didn't fit */
-  assert_int_equal(unit_g_index(unit_global_pop()), MPGI_RUNQ_SLOTS);
   assert_null(unit_global_pop());
-  assert_int_equal(get(0), MPGI_RUNQ_SLOTS / 2);
+  for (int i = MPGI_RUNQ_SLOTS / 2; i <= MPGI_RUNQ_SLOTS; i++)
+    assert_int_equal(get(0), i);
 }
 
 static void steal_takes_the_oldest_half(void **state) {
@@ -444,6 +492,7 @@ struct fifo {
 };
 struct oracle {
   int next[UNIT_PS]; /* -1: none */
+  int young[UNIT_PS];
   struct fifo ring[UNIT_PS], global;
 };
 
@@ -455,6 +504,8 @@ static int fifo_take(struct fifo *f) {
   return g;
 }
 
+static int fifo_take_last(struct fifo *f) { return f->at[--f->n]; }
+
 static void oracle_put(struct oracle *o, int p, int g, bool next) {
   if (next) {
     int old = o->next[p];
@@ -462,19 +513,21 @@ static void oracle_put(struct oracle *o, int p, int g, bool next) {
     if (old < 0) return;
     g = old;
   }
-  if (o->ring[p].n == MPGI_RUNQ_SLOTS) {
+  o->young[p] = next ? o->young[p] + 1 : 0;
+  if (o->ring[p].n == MPGI_RUNQ_SLOTS)
     for (int i = 0; i < MPGI_RUNQ_SLOTS / 2; i++)
       fifo_add(&o->global, fifo_take(&o->ring[p]));
-    fifo_add(&o->global, g);
-  } else {
-    fifo_add(&o->ring[p], g);
-  }
+  fifo_add(&o->ring[p], g);
 }
 
 static int oracle_get(struct oracle *o, int p) {
   int g = o->next[p];
   o->next[p] = -1;
-  return g >= 0 ? g : fifo_take(&o->ring[p]);
+  if (g >= 0) return g;
+  if (o->ring[p].n == 0) o->young[p] = 0;
+  if (o->young[p] == 0) return fifo_take(&o->ring[p]);
+  o->young[p]--;
+  return fifo_take_last(&o->ring[p]);
 }
 
 static int oracle_steal(struct oracle *o, int by, int from, bool next) {
@@ -484,6 +537,7 @@ static int oracle_steal(struct oracle *o, int by, int from, bool next) {
     if (next) o->next[from] = -1;
     return g;
   }
+  o->young[by] = 0;
   while (--n) fifo_add(&o->ring[by], fifo_take(&o->ring[from]));
   return fifo_take(&o->ring[from]);
 }
@@ -591,7 +645,7 @@ static void owner_round(struct mpgi_rand *rnd) {
   for (int i = 0; i < UNIT_GS;) {
     int burst = 1 + (int) mpgi_rand_below(rnd, MPGI_RUNQ_SLOTS);
     for (; burst > 0 && i < UNIT_GS; burst--, i++)
-      put(0, i, mpgi_rand_below(rnd, 4) == 0);
+      put(0, i, mpgi_rand_below(rnd, 8) != 0);
     for (int n = (int) mpgi_rand_below(rnd, 64); n > 0; n--) count_out(get(0));
   }
 }
@@ -623,6 +677,10 @@ int main(void) {
       cmocka_unit_test_setup(get_is_first_in_first_out, fresh),
       cmocka_unit_test_setup(runnext_comes_first_and_inherits, fresh),
       cmocka_unit_test_setup(runnext_is_kicked_to_the_tail, fresh),
+      cmocka_unit_test_setup(newborns_are_taken_last_in_first_out, fresh),
+      cmocka_unit_test_setup(who_is_put_behind_newborns_waits_for_them, fresh),
+      cmocka_unit_test_setup(who_was_woken_waits_in_line, fresh),
+      cmocka_unit_test_setup(newborns_are_stolen_oldest_first, fresh),
       cmocka_unit_test_setup(overflow_moves_the_older_half, fresh),
       cmocka_unit_test_setup(steal_takes_the_oldest_half, fresh),
       cmocka_unit_test_setup(steal_takes_runnext_only_when_told, fresh),
