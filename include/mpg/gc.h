@@ -149,6 +149,10 @@ MPG_API void mpg_gc(void);
  * percent  of what was live after the last one, roots counted; < 0 turns
  *          automatic collection off
  *
+ * A small heap grows by more: by `percent` of eight times what was live, but of
+ * no more than 32 MiB, so that collections of it aren't too frequent.  An empty
+ * heap may have `percent` of 4 MiB.
+ *
  * Returns: the previous value, -1 when it was off.
  * Context: goroutine; before mpg_run, any thread.
  * Since: 0.1.  Source: Go mgcpacer.go (GOGC).

@@ -22,6 +22,7 @@ struct load {
 struct outcome {
   double share;  /* of the time, the collector's */
   uint64_t peak; /* bytes */
+  uint64_t allocated;
   unsigned cycles;
 };
 
@@ -30,13 +31,14 @@ static struct outcome simulate(const struct load *l) {
   struct mpgi_pacer_input in = {
       .live = 0, .percent = l->percent, .limit = l->limit};
   struct mpgi_pacer_due due = {.goal = mpgi_pacer_rule(&in)};
-  struct outcome out = {0, 0, 0};
+  struct outcome out = {0, 0, 0, 0};
   int64_t collecting = 0;
   in.limit = INT64_MAX;
   due.percent_goal = mpgi_pacer_rule(&in);
   while (due.now < l->run_ms * MS) {
     due.now += (int64_t) (step * (uint64_t) MS / l->per_ms);
     due.live += step;
+    out.allocated += step;
     if (due.live > out.peak) out.peak = due.live;
     if (!mpgi_pacer_due_rule(&due)) continue;
     uint64_t live = due.live < l->live ? due.live : l->live;
@@ -72,6 +74,45 @@ static void percent_bounds_heap_and_share(void **state) {
   struct outcome half = simulate(&l);
   assert_true(half.peak <= 151 * MIB);
   assert_true(half.cycles > o.cycles * 3 / 2);
+}
+
+/* [pacer.spacing] Marking a small heap again and again costs no more than an
+ * eighth of what it would cost to mark all that is allocated, and its size is
+ * bounded by 32 MiB. */
+static void small_heaps_are_collected_seldom(void **state) {
+  (void) state;
+  for (uint64_t live = MIB / 8; live <= 64 * MIB; live *= 2) {
+    struct load l = {.live = live,
+                     .per_ms = MIB,
+                     .ns_per_mib = 300000,
+                     .percent = 100,
+                     .limit = INT64_MAX,
+                     .run_ms = 60000};
+    struct outcome o = simulate(&l);
+    uint64_t grows = 8 * live < 32 * MIB ? 8 * live : 32 * MIB;
+    if (grows < live) grows = live;
+    uint64_t least = live + grows < 4 * MIB ? 4 * MIB - live : grows;
+    assert_true(o.peak <= live + (grows > 4 * MIB ? grows : 4 * MIB) + MIB);
+    assert_true(o.allocated / o.cycles >= least - least / 100);
+    assert_true(o.allocated / o.cycles <= least + MIB);
+    if (live <= 4 * MIB) assert_true(o.share < 0.3 / 8 + 0.005);
+  }
+}
+
+/* The spacing is no floor under what percent asks for, nor under a limit. */
+static void small_heaps_of_few_percent_stay_small(void **state) {
+  (void) state;
+  struct load l = {.live = 16 * MIB,
+                   .per_ms = MIB,
+                   .ns_per_mib = 300000,
+                   .percent = 3,
+                   .limit = INT64_MAX,
+                   .run_ms = 10000};
+  assert_true(simulate(&l).peak <= 17 * MIB + MIB / 8);
+  l.percent = 100;
+  assert_true(simulate(&l).peak > 47 * MIB);
+  l.limit = 24 << 20;
+  assert_true(simulate(&l).peak <= 25 * MIB);
 }
 
 static void a_limit_with_room_is_kept(void **state) {
@@ -144,6 +185,8 @@ static void the_debt_is_the_limits(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(percent_bounds_heap_and_share),
+      cmocka_unit_test(small_heaps_are_collected_seldom),
+      cmocka_unit_test(small_heaps_of_few_percent_stay_small),
       cmocka_unit_test(a_limit_with_room_is_kept),
       cmocka_unit_test(a_limit_with_room_is_kept_beside_other_programs),
       cmocka_unit_test(an_impossible_limit_takes_half_at_most),
