@@ -97,6 +97,8 @@ struct mpgi_context {
   struct mpgi_xsave *xsave;     /* extended state while async-preempted */
   struct mpgi_segment *dynamic; /* memory of alloca beyond the segment, newest
                                    first (stack/dynamic.c) */
+  struct mpgi_segment *hot;     /* __morestack's: the segment that it switched
+                                   to last; only compared, it may be gone */
 #if MPGI_TSAN
   void *fiber; /* common/sanitize.h */
 #endif

@@ -47,7 +47,9 @@ __asm__(
     "  lea 1(%rdi), %rax\n"
     "  pop %rbp\n"
     "  ret\n"
-    "2: call 3f\n"
+    "2: mov $0x30, %r10d\n"
+    "  xor %r11d, %r11d\n"
+    "  call 3f\n"
     "  ret\n"
     "  jmp 1b\n"
     ".p2align 6\n"
@@ -172,8 +174,14 @@ static void home_work(void) {
 
 /* ---- functions that call foreign code ---- */
 
+static WORK_NOINLINE void ours(void *data, size_t n, size_t bytes,
+                               int (*compare)(const void *, const void *)) {
+  sink = (uintptr_t) data + n + bytes + (uintptr_t) compare;
+}
+
 static WORK_NOINLINE LINE_ALIGNED uint64_t plain(uint64_t x) {
   volatile uint64_t frame[4] = {x};
+  if (never) ours((void *) frame, 1, 1, work_compare);
   return frame[0] + 1;
 }
 

@@ -144,25 +144,25 @@ struct mpg_g {
   uint8_t wait_reason;                 /* enum mpgi_wait_reason */
   uint8_t fixed;                       /* runs on a fixed stack */
   uint8_t is_main;
-  uint8_t finalizers;  /* runs them: not counted as a goroutine */
-  uint8_t attached;    /* an attached thread's (attach.c) */
-  uint8_t movable;     /* constant: a record without a block (g.c) */
-  uint8_t tracked;     /* sched latency is sampled for this wake-up */
-  uint8_t growing;     /* itself: on g0 for __morestack's slow path */
-  uint8_t leaked;      /* leak.c: as of the last look */
-  uint8_t leak_said;   /* leak.c: it was printed */
-  uint8_t at_call;     /* itself: being preempted at a call (tier 1) */
-  bool woken_globally; /* sched.lock: counted in runq_woken */
+  uint8_t finalizers; /* runs them: not counted as a goroutine */
   /* -- third line: every start and every switch ends here */
+  uint8_t attached;       /* an attached thread's (attach.c) */
+  uint8_t movable;        /* constant: a record without a block (g.c) */
+  uint8_t tracked;        /* sched latency is sampled for this wake-up */
+  uint8_t growing;        /* itself: on g0 for __morestack's slow path */
+  uint8_t leaked;         /* leak.c: as of the last look */
+  uint8_t leak_said;      /* leak.c: it was printed */
+  uint8_t at_call;        /* itself: being preempted at a call (tier 1) */
+  bool woken_globally;    /* sched.lock: counted in runq_woken */
   uintptr_t last_tp;      /* owner: thread pointer of the last M; 0 never ran */
   int64_t preempt_at;     /* sysmon: ns when preemption was asked for; 0 none */
   uint64_t trace_wake;    /* whoever made it runnable: that record, or 0 */
   struct mpg_m *locked_m; /* itself: runs on this M only (lock.c) */
   mpg_once *once;         /* itself: whose function it is in, innermost */
   size_t stack_limit;
-  uint64_t creator;     /* goid */
-  uintptr_t creator_pc; /* return address of mpg_go */
+  uint64_t creator; /* goid */
   /* -- fourth: beginning, end, waiting */
+  uintptr_t creator_pc; /* return address of mpg_go */
   mpg_func fn;
   char *name;                 /* fixmem, or NULL */
   struct mpgi_locals *locals; /* itself; NULL until it sets one (local.c) */

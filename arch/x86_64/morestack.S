@@ -39,7 +39,11 @@
  * Ways through __morestack, in the order in which they are tried:
  *   fast     hot, for a small frame without stack arguments: nothing is saved
  *            but rbp, and nothing is compared but what isn't certain for
- *            small frames (below, FAST_BYTES)
+ *            small frames (below, FAST_BYTES).  ctx.hot is the segment of the
+ *            last such switch: where it is the next one again, its bounds don't
+ *            wait for the loads of ctx.seg and its next, which wait for the
+ *            stores of the return before.  It may have been given back, so it
+ *            is used only when it is what next says
  *   here     not on a goroutine's stack (signal handlers on their own stack,
  *            threads' own stacks, g0): the guard word is somebody else's
  *   slow     preempt is set, or the next segment is missing or too small: on
@@ -217,9 +221,13 @@ FUNCTION(__morestack)
     add SEG_GUARD(%rbp), %r10
     cmp %r10, %rsp
     jae .Lnot_fast
-    mov SEG_NEXT(%rbp), %rbp
-    test %rbp, %rbp
+    mov CTX_HOT(%r11), %r10
+    cmp SEG_NEXT(%rbp), %r10
+    jne .Lnot_hot
+    mov %r10, %rbp
+    test %r10, %r10
     jz .Lnot_fast
+.Lswitch:
     mov SEG_GUARD(%rbp), %r10
     mov %rsp, SEG_PREV_SP(%rbp)
     mov %rbp, CTX_SEG(%r11)
@@ -255,6 +263,14 @@ FUNCTION(__morestack)
     .cfi_restore %rbp
     ret
     .cfi_restore_state
+
+/* Another segment than last time. */
+.Lnot_hot:
+    mov SEG_NEXT(%rbp), %rbp
+    test %rbp, %rbp
+    jz .Lnot_fast
+    mov %rbp, CTX_HOT(%r11)
+    jmp .Lswitch
 
 /* Preemption comes first: back to the segment of before. */
 .Lundo:

@@ -16,6 +16,7 @@ TIE(CTX_MXCSR, struct mpgi_context, fpu);
 TIE(CTX_FPUCW - 4, struct mpgi_context, fpu);
 TIE(CTX_XSAVE, struct mpgi_context, xsave);
 TIE(CTX_DYNAMIC, struct mpgi_context, dynamic);
+TIE(CTX_HOT, struct mpgi_context, hot);
 TIE(SEG_PREV, struct mpgi_segment, prev);
 TIE(SEG_NEXT, struct mpgi_segment, next);
 TIE(SEG_LO, struct mpgi_segment, lo);

@@ -15,6 +15,7 @@
 #define CTX_FPUCW 52
 #define CTX_XSAVE 56
 #define CTX_DYNAMIC 64
+#define CTX_HOT 72
 
 /* struct mpgi_segment */
 #define SEG_PREV 0
