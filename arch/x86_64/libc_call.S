@@ -29,7 +29,9 @@
  *
  * Stack arguments: their number is the function's secret.  A window of
  * WINDOW_BYTES is copied, or what the segment holds above the call when that
- * is less; C11 (5.2.4.1) lets a call have 127 arguments.
+ * is less; C11 (5.2.4.1) lets a call have 127 arguments.  Four loads go before
+ * four stores: one by one a load often waits for the store before it (snprintf
+ * of a number 110 to 160 ns, so 96; without copying 62).
  */
 #include <arch/x86_64/asm.h>
 
@@ -81,8 +83,21 @@ FUNCTION(\name)
 4:  movups -16(%r13, %r14), %xmm8
     movups %xmm8, -16(%rsp, %r14)
     sub $16, %r14
-5:  test %r14, %r14
+5:  test $48, %r14b
     jnz 4b
+    test %r14, %r14
+    jz 9f
+8:  movups -16(%r13, %r14), %xmm8
+    movups -32(%r13, %r14), %xmm9
+    movups -48(%r13, %r14), %xmm10
+    movups -64(%r13, %r14), %xmm11
+    movups %xmm8, -16(%rsp, %r14)
+    movups %xmm9, -32(%rsp, %r14)
+    movups %xmm10, -48(%rsp, %r14)
+    movups %xmm11, -64(%rsp, %r14)
+    sub $64, %r14
+    jnz 8b
+9:
     .endif
     call *%r11
     movq $0, %fs:TLS_LIBC(%r12)
