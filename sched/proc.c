@@ -69,7 +69,7 @@ struct mpgi_sched mpgi_sched = {
 };
 
 #define GLOBAL_FIRST_EVERY 61
-#define RING_FIRST_EVERY 256
+#define RING_FIRST_EVERY 4096
 #define RING_FIRST_LAZY 16
 #define TIMERS_EVERY 8
 #define WOKEN_FIRST_EVERY 2
@@ -632,7 +632,8 @@ MPGI_HOT struct mpg_g *take_family(struct mpg_p *pp, bool young) {
 /* [fair.ring] Two that wake each other by runnext would keep the ring waiting
  * for a whole slice, and nobody else takes from a lazy P's.  Not too often: who
  * was woken last has its data in the cache, and a tree of goroutines becomes
- * broad otherwise. */
+ * broad otherwise.  A turn that is lost (something else is due then, and after
+ * that runnext is first) comes at the end of the slice (next_g). */
 static inline bool ring_has_turn(struct mpg_p *pp) {
   uint32_t n = atomic_load_explicit(&pp->next_taken, memory_order_relaxed) + 1;
   if (MPGI_LIKELY(n % RING_FIRST_LAZY != 0)) return false;
@@ -689,6 +690,7 @@ static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
     gp = global_one(pp, MPGI_GLOBQ_BATCH);
   }
   if (ended || gp) pp->young = 0; /* [fair.family] */
+  if (ended && !gp) gp = mpgi_hot_runq_take_head(pp, true);
   if (!gp) gp = mpgi_runq_get(pp, inherit);
   if (!gp) gp = find_runnable(mp, inherit);
   if (mp->spinning) spinning_end(mp);

@@ -271,7 +271,7 @@ static void exchanges_with_another(void *arg) {
 /* They run on by runnext, but not for a slice while somebody waits. */
 static void a_pair_lets_others_run(void *arg) {
   (void) arg;
-  enum { MOST = 400 };
+  enum { MOST = 6000 };
   int waits = 0;
   mpg_gomaxprocs(1);
   atomic_store(&quit, false);

@@ -51,7 +51,7 @@ static void an_early_newborn_gets_its_turn(void *arg) {
 /* In most rounds: any of them may use up a slice. */
 static void a_yielder_waits_for_some_of_them(void *arg) {
   (void) arg;
-  enum { ROUNDS = 20, MOST = 800 };
+  enum { ROUNDS = 20, MOST = 12000 };
   int late = 0;
   mpg_gomaxprocs(1);
   atomic_store(&quit, false);
