@@ -92,8 +92,8 @@ struct mpgi_context {
                                (the signal handler's range test) sees one */
   _Atomic uint32_t preempt; /* 1: the next safe point must switch or stop */
   uint32_t reserved;
-  uint64_t fpu; /* saved at a park: MXCSR (SSE's control word and exception
-                   flags), x87's control word from bit 32 */
+  uint32_t mxcsr; /* saved at a park: SSE's control word and exception flags */
+  uint16_t x87cw; /* likewise: x87's control word */
   struct mpgi_xsave *xsave;     /* extended state while async-preempted */
   struct mpgi_segment *dynamic; /* memory of alloca beyond the segment, newest
                                    first (stack/dynamic.c) */
@@ -143,15 +143,14 @@ static inline void mpgi_arch_context_init(struct mpgi_context *ctx,
   ctx->sp = (uintptr_t) sp;
   ctx->pc = (uintptr_t) mpgi_goroutine_start;
   /* The ABI's initial values: every exception masked, round to nearest. */
-  ctx->fpu = (uint64_t) 0x37f << 32 | 0x1f80;
+  ctx->mxcsr = 0x1f80;
+  ctx->x87cw = 0x37f;
 }
 
-/* Control words of the running thread, as in ctx.fpu. */
-static inline uint64_t mpgi_arch_fpu(void) {
-  uint32_t mxcsr;
-  uint16_t cw;
-  __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr), "=m"(cw));
-  return (uint64_t) cw << 32 | mxcsr;
+/* Save the control words of the running thread. */
+static inline void mpgi_arch_fpu_save(struct mpgi_context *ctx) {
+  __asm__ volatile("stmxcsr %0\n\tfnstcw %1"
+                   : "=m"(ctx->mxcsr), "=m"(ctx->x87cw));
 }
 
 /* Make the calling thread an M's: run entry(arg) on its own stack below the

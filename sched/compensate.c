@@ -16,7 +16,7 @@
 #include <sched/gmp.h>
 
 static bool is_extra(const struct mpg_p *pp) {
-  return pp->id >= atomic_load(&mpgi_sched.procs) && !pp->retire &&
+  return pp->id >= atomic_load(&mpgi_sched.procs) && !mpgi_p_retires(pp) &&
          !pp->attached && atomic_load(&pp->status) != MPGI_P_DEAD;
 }
 
@@ -65,7 +65,7 @@ static void remove_one(void) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     if (!is_extra(pp)) continue;
     mpgi_p_shrink_locked(pp);
-    if (pp->retire) running = pp;
+    if (mpgi_p_retires(pp)) running = pp;
     break;
   }
   mpgi_mutex_unlock(&mpgi_sched.lock);

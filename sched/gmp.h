@@ -75,6 +75,25 @@ enum mpgi_wait_reason {
   MPGI_WAIT_REASONS
 };
 
+/* [quick] What a switch does beside taking the next goroutine of its P: two
+ * words say that there is anything, so that it looks at nothing else
+ * (next_quick in proc.c).  They are hints about when, as the single flags were:
+ * who sets one and can't wait for the next switch sends a signal, too. */
+enum mpgi_wants {
+  MPGI_WANT_STOP = 1,   /* the world stops (stw.c): everybody must */
+  MPGI_WANT_TIMERS = 2, /* sysmon: some are overdue, look at every heap */
+  MPGI_WANT_WOKEN = 4,  /* sched.lock: runq_woken isn't 0 */
+};
+enum mpgi_p_wants {
+  MPGI_P_WANT_RETIRE = 1, /* stopper, sysmon: beyond gomaxprocs; the owner lets
+                             go of it */
+  MPGI_P_WANT_TURN = 2,   /* sysmon: a whole slice is over, the global queue has
+                             its turn; the owner takes it back then */
+  MPGI_P_WANT_TIMERS = 4, /* sysmon: one of its timers is due; who adds the
+                             first: look_at is to be earlier.  The owner takes
+                             it back before it looks */
+};
+
 /* Bits of ctx.preempt. */
 enum {
   MPGI_PREEMPT_STOP = 1,  /* the world is stopping */
@@ -226,8 +245,8 @@ struct mpg_p {
   /* Who waits here was woken [fair.woken]: */
   _Atomic uint32_t woken;      /* owner: runnext's */
   _Atomic uint32_t woken_tail; /* owner: up to there in the ring, some */
-  _Atomic uint32_t turn; /* sysmon: a whole slice is over, the global queue has
-                            its turn; owner: 0 when it had it */
+  _Atomic uint32_t wants; /* enum mpgi_p_wants; anybody, by read-modify-write */
+  uint32_t look_at; /* owner: the slice whose switch isn't quick [quick] */
   /* [wake.lazy]; runs: goroutines that it ran, schedtick + next_taken */
   _Atomic uint32_t next_taken; /* owner: so often it ran who was in runnext */
   uint32_t next_base;    /* owner: next_taken when it began to count anew */
@@ -240,7 +259,6 @@ struct mpg_p {
   uint32_t brief;          /* owner: so many runs are not worth waking; 0 */
   uint32_t busy_base;      /* owner: runs when its ring was last seen empty */
   bool global_ran; /* owner: the last from there has not made up for it */
-  bool retire;     /* stopper: beyond gomaxprocs; the owner lets go of it */
   bool attached;   /* sched.lock: belongs to an attached thread (attach.c) */
 
   /* Run queue: tail written by the owner, head by CAS of anybody (runq.c). */
@@ -400,14 +418,18 @@ struct mpgi_gqueue {
 #define MPGI_ALLG_CHUNKS (64 << 10)
 
 struct mpgi_sched {
-  struct mpgi_mutex lock;
+  /* -- read by every switch, park or wake-up, seldom written */
+  _Atomic uint32_t wants;     /* enum mpgi_wants; by read-modify-write */
+  _Atomic int32_t npidle;     /* written under lock */
+  _Atomic int64_t coarse_now; /* sysmon: ns, a tick old at most */
+  /* -- */
+  _Alignas(MPGI_CACHE_LINE_BYTES) struct mpgi_mutex lock;
   struct mpgi_gqueue runq;  /* lock */
   struct mpgi_gqueue spent; /* lock: used up their slices (runq.c) */
   int64_t spent_at;         /* lock: coarse ns when one of them was taken */
   bool spent_passed;        /* lock: the last was one of them, others waited */
   _Atomic uint32_t runq_size; /* of both; written under lock, read without */
   struct mpg_p *idle_p;       /* lock */
-  _Atomic int32_t npidle;     /* written under lock */
   struct mpg_m *idle_m;       /* lock */
   int32_t nmidle;             /* lock */
   int32_t nmidle_locked;      /* lock: wait for a locked goroutine (lock.c) */
@@ -449,7 +471,6 @@ struct mpgi_sched {
   uint64_t sigmask; /* of mpg_run's caller, and of Ms */
 
   /* sysmon */
-  _Atomic int64_t coarse_now; /* ns, a sysmon tick old at most */
   _Atomic uint32_t sysmon_wait;
   struct mpgi_note sysmon_note;
   int64_t sysmon_deep_until;      /* sched.lock: then it wakes by itself */
@@ -459,7 +480,6 @@ struct mpgi_sched {
   /* metrics.c; fixmem, so that the collector doesn't scan them */
   struct mpgi_metrics *metrics;
   _Atomic(struct mpg_g *) idle_gc; /* parked until sysmon wakes it */
-  _Atomic uint32_t timers_overdue; /* sysmon: look at every heap */
   /* lock; so many in runq were woken by somebody without a P: whoever has run a
    * fair while makes way (sysmon.c) */
   _Atomic uint32_t runq_woken;
@@ -473,7 +493,6 @@ MPGI_HIDDEN extern struct mpgi_sched mpgi_sched;
 struct mpgi_stw {
   /* [stw.turn]: tickets; next != now: an initiator is at work */
   _Atomic uint32_t turn_next, turn_now;
-  _Atomic uint32_t waiting; /* gcwaiting: everybody must stop */
   _Atomic int32_t stopwait; /* Ps that have not stopped yet */
   _Atomic uint32_t arrived; /* futex: bumped when stopwait reaches 0 */
   _Atomic uint32_t seq;     /* futex: bumped at start and when help is wanted */
@@ -494,13 +513,38 @@ static inline uint32_t mpgi_p_runs(const struct mpg_p *pp) { /* any thread */
 static inline uint32_t mpgi_g_status(const struct mpg_g *gp) {
   return atomic_load_explicit(&gp->status, memory_order_acquire);
 }
+static inline uint32_t mpgi_wants(void) {
+  return atomic_load_explicit(&mpgi_sched.wants, memory_order_relaxed);
+}
 static inline bool mpgi_stw_waiting(void) {
-  return MPGI_UNLIKELY(
-      atomic_load_explicit(&mpgi_stw.waiting, memory_order_relaxed) != 0);
+  return MPGI_UNLIKELY(mpgi_wants() & MPGI_WANT_STOP);
 }
 static inline bool mpgi_timers_overdue(void) {
-  return MPGI_UNLIKELY(atomic_load_explicit(&mpgi_sched.timers_overdue,
-                                            memory_order_relaxed) != 0);
+  return MPGI_UNLIKELY(mpgi_wants() & MPGI_WANT_TIMERS);
+}
+static inline uint32_t mpgi_p_wants(const struct mpg_p *pp) {
+  return atomic_load_explicit(&pp->wants, memory_order_relaxed);
+}
+static inline bool mpgi_p_retires(const struct mpg_p *pp) {
+  return MPGI_UNLIKELY(mpgi_p_wants(pp) & MPGI_P_WANT_RETIRE);
+}
+/* Sequentially consistent: a stop begins with it, and ends (stw.c). */
+static inline void mpgi_want(enum mpgi_wants what) {
+  if (!(mpgi_wants() & what)) atomic_fetch_or(&mpgi_sched.wants, what);
+}
+static inline void mpgi_want_no_more(enum mpgi_wants what) {
+  atomic_fetch_and(&mpgi_sched.wants, ~(uint32_t) what);
+}
+/* Who takes it back sees what was there for it. */
+static inline void mpgi_p_want(struct mpg_p *pp, enum mpgi_p_wants what) {
+  atomic_fetch_or_explicit(&pp->wants, what, memory_order_release);
+}
+/* True: it was wanted. */
+static inline bool mpgi_p_want_no_more(struct mpg_p *pp,
+                                       enum mpgi_p_wants what) {
+  if (!(mpgi_p_wants(pp) & what)) return false;
+  atomic_fetch_and_explicit(&pp->wants, ~(uint32_t) what, memory_order_acquire);
+  return true;
 }
 static inline uint32_t mpgi_xorshift(uint32_t *s) {
   uint32_t x = *s;

@@ -182,11 +182,15 @@ MPGI_HOT void mpgi_hot_runq_prefetch(struct mpg_p *pp, uint32_t i) {
       atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(i)], memory_order_relaxed));
 }
 
+MPGI_HOT bool mpgi_hot_has_next(const struct mpg_p *pp) {
+  return atomic_load_explicit(&pp->runnext, memory_order_relaxed) != NULL;
+}
+
 /* Only the owner fills it; NULL also when a thief was faster.  It releases,
  * too: whoever sees runnext empty must see in the ring what was kicked out of
  * it (mpgi_runq_empty). */
 MPGI_HOT struct mpg_g *mpgi_hot_runq_take_next(struct mpg_p *pp) {
-  if (!atomic_load_explicit(&pp->runnext, memory_order_relaxed)) return NULL;
+  if (!mpgi_hot_has_next(pp)) return NULL;
   return atomic_exchange_explicit(&pp->runnext, NULL, memory_order_acq_rel);
 }
 
@@ -202,8 +206,7 @@ MPGI_HOT bool mpgi_hot_ring_all_young(struct mpg_p *pp) {
          pp->young;
 }
 MPGI_HOT bool mpgi_hot_runq_empty(struct mpg_p *pp) {
-  return mpgi_hot_ring_empty(pp) &&
-         !atomic_load_explicit(&pp->runnext, memory_order_relaxed);
+  return mpgi_hot_ring_empty(pp) && !mpgi_hot_has_next(pp);
 }
 
 /* ---- waking (proc.c, [wake.fence]) ---- */
@@ -254,18 +257,23 @@ MPGI_HOT struct mpg_p *mpgi_hot_p_release(struct mpg_m *mp) {
 
 /* ---- leaving (proc.c) ---- */
 
-/* For good: nothing of it is saved. */
-MPGI_HOT void mpgi_hot_lose_g(struct mpg_m *mp, struct mpg_g *gp) {
+/* Without a look at stackmove. */
+MPGI_HOT void mpgi_hot_part(struct mpg_m *mp, struct mpg_g *gp) {
   MPG_ASSERT_INTERNAL(mp->curg == gp && gp->m == mp);
   MPG_ASSERT_INTERNAL(!mpgi_tls_libc());
   mpgi_san_leave();
   mp->curg = NULL;
   gp->m = NULL;
+}
+
+/* For good: nothing of it is saved. */
+MPGI_HOT void mpgi_hot_lose_g(struct mpg_m *mp, struct mpg_g *gp) {
+  mpgi_hot_part(mp, gp);
   if (MPGI_UNLIKELY(mpgi_opt.stackmove)) mp->move_wanted |= gp->movable;
 }
 
 MPGI_HOT void mpgi_hot_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
-  gp->ctx.fpu = mpgi_arch_fpu();
+  mpgi_arch_fpu_save(&gp->ctx);
   mpgi_hot_lose_g(mp, gp);
 }
 

@@ -40,14 +40,15 @@ struct mpg_p *mpgi_p_release(struct mpg_m *mp) {
 
 void mpgi_p_die_locked(struct mpg_p *pp) {
   mpgi_runq_drain_locked(pp);
-  pp->retire = pp->attached = false;
+  pp->attached = false;
+  mpgi_p_want_no_more(pp, MPGI_P_WANT_RETIRE);
   atomic_store_explicit(&pp->status, MPGI_P_DEAD, memory_order_release);
   if (mpgi_stw_waiting()) mpgi_stw_arrive();
 }
 
 void mpgi_p_idle_put_locked(struct mpg_p *pp) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
-  if (pp->retire) {
+  if (mpgi_p_retires(pp)) {
     mpgi_p_die_locked(pp);
     return;
   }
@@ -140,7 +141,7 @@ void mpgi_p_shrink_locked(struct mpg_p *pp) {
     atomic_store(&pp->status, MPGI_P_DEAD);
     return;
   }
-  default: mpgi_runq_drain_locked(pp); pp->retire = true;
+  default: mpgi_runq_drain_locked(pp); mpgi_p_want(pp, MPGI_P_WANT_RETIRE);
   }
 }
 
@@ -174,7 +175,7 @@ static bool make_way_stw(int i, int n) {
 }
 
 static void enliven_locked(struct mpg_p *pp) {
-  pp->retire = false;
+  mpgi_p_want_no_more(pp, MPGI_P_WANT_RETIRE);
   if (atomic_load(&pp->status) != MPGI_P_DEAD) return;
   atomic_store(&pp->status, MPGI_P_IDLE);
   pp->link = mpgi_sched.idle_p;

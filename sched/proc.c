@@ -310,23 +310,23 @@ static __attribute__((noinline)) _Noreturn void go_on_specially(
 
 /* gp has no on_resume, or that of a select; the rest is mostly nothing, too
  * (last_tp 0: it never ran). */
-MPGI_HOT _Noreturn void execute_quick(struct mpg_m *mp, struct mpg_g *gp,
-                                      bool inherit, bool select) {
+MPGI_HOT void get_ready_quick(struct mpg_m *mp, struct mpg_g *gp,
+                              bool inherit) {
   give_p(mp, gp, inherit);
-  if (MPGI_UNLIKELY(mpgi_trace_is_on() || gp->tracked || gp->movable ||
-                    gp->ctx.xsave ||
-                    (gp->last_tp != mp->thread_pointer && gp->last_tp)))
+  if (MPGI_UNLIKELY(mpgi_trace_is_on() || gp->tracked || gp->movable))
     go_on_specially(mp, gp, true);
+  if (MPGI_UNLIKELY(gp->last_tp != mp->thread_pointer)) {
+    if (gp->last_tp) go_on_specially(mp, gp, true);
+    gp->last_tp = mp->thread_pointer;
+  }
   gp->trace_wake = 0;
-  gp->last_tp = mp->thread_pointer;
-  if (!select) mpgi_arch_resume(&gp->ctx);
-  gp->on_resume = NULL;
-  mpgi_select_go_on(gp);
 }
 
 static MPGI_HOT_END __attribute__((noinline)) _Noreturn void execute_select(
     struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
-  execute_quick(mp, gp, inherit, true);
+  get_ready_quick(mp, gp, inherit);
+  gp->on_resume = NULL;
+  mpgi_select_go_on(gp);
 }
 
 MPGI_HOT_END void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp,
@@ -465,7 +465,7 @@ static bool poll_idle(struct mpg_m *mp) {
   atomic_store(&mpgi_sched.poller, NULL);
   MPGI_CHAOS();
   if (mpgi_timers_first() <= mpgi_os_now()) /* whosever it is */
-    atomic_store_explicit(&mpgi_sched.timers_overdue, 1, memory_order_relaxed);
+    mpgi_want(MPGI_WANT_TIMERS);
   /* Whoever wakes the poller read the pointer before this store and may still
    * be about to touch the note: an M is never freed while the runtime runs, a
    * stray wake-up only makes the next sleep on the note end early, and each
@@ -496,7 +496,7 @@ static bool keep_p(struct mpg_m *mp, struct mpg_g **found) {
   struct mpg_p *pp = mp->p;
   MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
-  bool again = mpgi_stw_waiting() || pp->retire;
+  bool again = mpgi_stw_waiting() || mpgi_p_retires(pp);
   if (!again) {
     *found = mpgi_globq_get_locked(pp, MPGI_GLOBQ_BATCH);
     again = *found != NULL;
@@ -521,7 +521,7 @@ static bool may_spin(struct mpg_m *mp) {
 static void obey_stopper(struct mpg_m *mp) {
   for (;;) {
     while (mpgi_stw_waiting()) mpgi_stop_here(mp);
-    if (!mp->p->retire) return;
+    if (!mpgi_p_retires(mp->p)) return;
     if (mp->spinning) {
       mp->spinning = false;
       atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
@@ -571,12 +571,6 @@ static inline bool has_timers(struct mpg_p *pp) {
          INT64_MAX;
 }
 
-/* By sysmon's clock, which is cheap; sysmon preempts for a due timer. */
-static inline bool timer_is_due(struct mpg_p *pp) {
-  return atomic_load_explicit(&pp->timer_first, memory_order_relaxed) <=
-         atomic_load_explicit(&mpgi_sched.coarse_now, memory_order_relaxed);
-}
-
 /* MPG_DEBUG=stackmove: whatever can be swapped out is. */
 static void move_now(struct mpg_m *mp) {
   mp->move_wanted = false;
@@ -584,12 +578,8 @@ static void move_now(struct mpg_m *mp) {
 }
 
 /* The end of a whole slice [fair.turn]. */
-static inline bool its_turn(struct mpg_p *pp) {
-  return atomic_load_explicit(&pp->turn, memory_order_relaxed) != 0;
-}
 static bool took_turn(struct mpg_p *pp) {
-  if (!its_turn(pp)) return false;
-  atomic_store_explicit(&pp->turn, 0, memory_order_relaxed);
+  if (!mpgi_p_want_no_more(pp, MPGI_P_WANT_TURN)) return false;
   bool local = pp->global_ran; /* [fair.turn] */
   pp->global_ran = false;
   return !local;
@@ -645,27 +635,32 @@ static inline bool ring_has_turn(struct mpg_p *pp) {
   return true;
 }
 
-/* The next one when nothing else is due: no stop, no timer, no look at the
- * global queue or the network; NULL: look at everything.  Who is handed the P
- * by runnext goes on with the slice, so that only new ones are counted. */
-static inline __attribute__((always_inline)) struct mpg_g *next_quick(
-    struct mpg_m *mp, bool *inherit, bool young) {
-  struct mpg_p *pp = mp->p;
-  *inherit = false;
-  if (MPGI_UNLIKELY(mpgi_stw_waiting() || mp->spinning || mp->move_wanted ||
-                    pp->retire || mpgi_timers_overdue() || timer_is_due(pp) ||
-                    its_turn(pp)))
-    return NULL;
-  if (MPGI_LIKELY(!ring_has_turn(pp))) {
+/* [quick] Some slice that comes is the next whose end isn't quick. */
+static void set_look(struct mpg_p *pp, uint32_t tick) {
+  uint32_t every = has_timers(pp) ? TIMERS_EVERY : GLOBAL_FIRST_EVERY;
+  uint32_t at = tick - tick % every + every;
+  uint32_t global = tick - tick % GLOBAL_FIRST_EVERY + GLOBAL_FIRST_EVERY;
+  pp->look_at = at < global ? at : global;
+}
+
+MPGI_HOT bool is_quick(const struct mpg_m *mp, const struct mpg_p *pp) {
+  return MPGI_LIKELY(!(mpgi_wants() | mpgi_p_wants(pp)) && !mp->spinning &&
+                     !mp->move_wanted);
+}
+
+/* The next one when nothing else is due [quick]: no stop, no timer, no look at
+ * the global queue or the network; NULL: look at everything.  Who is handed the
+ * P by runnext goes on with the slice, so that only new ones are counted. */
+MPGI_HOT struct mpg_g *next_quick(struct mpg_p *pp, bool *inherit, bool young) {
+  bool family = mpgi_hot_has_next(pp) || (young && pp->young);
+  if (family && MPGI_LIKELY(!ring_has_turn(pp))) {
     struct mpg_g *gp = take_family(pp, young);
     *inherit = gp != NULL;
-    if (gp) return gp;
+    if (MPGI_LIKELY(gp != NULL)) return gp;
   }
+  *inherit = false;
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
-  if (MPGI_UNLIKELY(tick % GLOBAL_FIRST_EVERY == 0 ||
-                    (tick % TIMERS_EVERY == 0 && has_timers(pp)) ||
-                    some_woken_globally(tick)))
-    return NULL;
+  if (MPGI_UNLIKELY((int32_t) (tick - pp->look_at) >= 0)) return NULL;
   mpgi_hot_runq_prefetch(pp, mpgi_hot_runq_head(pp, memory_order_relaxed) + 1);
   return mpgi_hot_runq_take_head(pp, true);
 }
@@ -680,8 +675,10 @@ static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
   *inherit = false;
   if (MPGI_UNLIKELY(mp->move_wanted)) move_now(mp);
   look_at_overdue_timers();
-  if (tick % TIMERS_EVERY == 0 || timer_is_due(pp)) mpgi_timers_run(pp, 0);
-  bool ended = its_turn(pp), turn = took_turn(pp);
+  bool due = mpgi_p_want_no_more(pp, MPGI_P_WANT_TIMERS);
+  if (due || tick % TIMERS_EVERY == 0) mpgi_timers_run(pp, 0);
+  set_look(pp, tick);
+  bool ended = mpgi_p_wants(pp) & MPGI_P_WANT_TURN, turn = took_turn(pp);
   if (turn || tick % GLOBAL_FIRST_EVERY == 0) {
     gp = global_one(pp, turn ? MPGI_GLOBQ_TURN : MPGI_GLOBQ_LOOK);
     /* Otherwise they would keep the local queue from ever running empty. */
@@ -721,18 +718,25 @@ static MPGI_HOT_END void schedule_on_g0(void *arg) {
 /* Mostly somebody is there to be run, and there is nothing to be done before:
  * no need to leave these frames then.  on_resume may park again, and who does
  * so from there must not grow the stack; a select's doesn't. */
-static inline __attribute__((always_inline)) _Noreturn void schedule(
-    struct mpg_m *mp, bool young) {
-  if (MPGI_LIKELY(!mp->locked_g)) {
-    bool inherit;
-    struct mpg_g *gp = next_quick(mp, &inherit, young);
-    if (MPGI_LIKELY(gp && !gp->locked_m)) {
-      if (!gp->on_resume) execute_quick(mp, gp, inherit, false);
-      if (gp->on_resume == mpgi_select_resumed) execute_select(mp, gp, inherit);
+MPGI_HOT _Noreturn void schedule_quick(struct mpg_m *mp, bool young) {
+  bool inherit;
+  struct mpg_g *gp = next_quick(mp->p, &inherit, young);
+  if (MPGI_LIKELY(gp && !gp->locked_m && !gp->ctx.xsave)) {
+    if (MPGI_LIKELY(!gp->on_resume)) {
+      get_ready_quick(mp, gp, inherit);
+      mpgi_arch_resume(&gp->ctx);
     }
-    mp->picked = gp;
-    mp->inherits = inherit;
+    if (gp->on_resume == mpgi_select_resumed) execute_select(mp, gp, inherit);
   }
+  mp->picked = gp;
+  mp->inherits = inherit;
+  mpgi_arch_g0_restart(mp->g0_sp, schedule_on_g0, mp);
+}
+
+MPGI_HOT _Noreturn void schedule(struct mpg_m *mp, bool young) {
+  if (MPGI_LIKELY(!mp->locked_g && is_quick(mp, mp->p)))
+    schedule_quick(mp, young);
+  mp->picked = NULL;
   mpgi_arch_g0_restart(mp->g0_sp, schedule_on_g0, mp);
 }
 
@@ -775,7 +779,7 @@ static __attribute__((noinline)) void put_globally(struct mpg_g *gp) {
 MPGI_HOT _Noreturn void requeue(struct mpg_m *mp, struct mpg_g *gp,
                                 bool global) {
   make_way(mp, gp);
-  if (global || MPGI_UNLIKELY(mp->p->retire))
+  if (global || mpgi_p_retires(mp->p))
     put_globally(gp);
   else
     mpgi_hot_runq_put_tail(mp->p, gp);
@@ -805,21 +809,44 @@ MPGI_HOT_END void mpgi_requeue(struct mpg_m *mp, struct mpg_g *gp,
   requeue(mp, gp, global);
 }
 
-MPGI_HOT_END void mpgi_yield_g0(void) {
+static inline bool nobody_waits(struct mpg_p *pp) {
+  return mpgi_hot_runq_empty(pp) &&
+         atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed) ==
+             0 &&
+         !has_timers(pp);
+}
+
+static __attribute__((noinline)) void yield_specially(struct mpg_m *mp) {
   struct mpg_g *gp = mpgi_current_g("mpg_yield");
-  struct mpg_m *mp = gp->m;
-  struct mpg_p *pp = mp->p;
-  if (MPGI_UNLIKELY(mp->attached)) {
+  if (mp->attached) {
     mpgi_os_yield();
     return;
   }
-  if (mpgi_hot_runq_empty(pp) &&
-      atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed) == 0 &&
-      !has_timers(pp))
-    return;
+  if (nobody_waits(mp->p)) return;
   gp->ctx.pc = (uintptr_t) mpgi_resume_thunk;
   MPGI_TRACE(mp, G_YIELD, gp, 0, 0);
   requeue(mp, gp, false);
+}
+
+/* What is wanted is looked at once, at first: on g0 nothing stops the thread,
+ * and who wants something meanwhile finds it at the next switch. */
+MPGI_HOT_END void mpgi_yield_g0(struct mpgi_context *ctx) {
+  struct mpg_g *gp = ctx ? (struct mpg_g *) ctx : mpgi_current_g("mpg_yield");
+  struct mpg_m *mp = gp->m;
+  struct mpg_p *pp = mp->p;
+  if (MPGI_UNLIKELY(!ctx || !is_quick(mp, pp) || mp->locked_g ||
+                    mpgi_trace_is_on() || mpgi_opt.lockcheck ||
+                    mpgi_opt.stackmove)) {
+    yield_specially(mp);
+    return;
+  }
+  if (nobody_waits(pp)) return;
+  ctx->pc = (uintptr_t) mpgi_resume_thunk;
+  mpgi_arch_fpu_save(ctx);
+  mpgi_hot_part(mp, gp);
+  mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_RUNNABLE);
+  mpgi_hot_runq_put_tail(pp, gp);
+  schedule_quick(mp, false);
 }
 
 /* ---- preemption's arrivals (arch.h upcalls) ---- */
@@ -852,7 +879,7 @@ static uint32_t take_preempt(struct mpg_m *mp, struct mpg_g *gp) {
   stop_in_place(mp, gp);
   MPGI_CHAOS();
   uint32_t why = atomic_exchange(&gp->ctx.preempt, 0);
-  if (mp->p->retire) why |= MPGI_PREEMPT_SLICE;
+  if (mpgi_p_retires(mp->p)) why |= MPGI_PREEMPT_SLICE;
   return why;
 }
 

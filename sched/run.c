@@ -153,13 +153,12 @@ static void reset_state(void) {
   atomic_store(&s->poller, NULL);
   atomic_store(&s->idle_gc, NULL);
   atomic_store(&s->poll_until, INT64_MAX);
-  atomic_store(&s->timers_overdue, 0);
+  atomic_store(&s->wants, 0);
   atomic_store(&s->exiting, 0);
   atomic_store(&s->sysmon_wait, 0);
   atomic_store(&s->sysmon_until, 0);
   atomic_store(&s->sysmon_drowsy, 0);
   atomic_store(&s->preempt_at, 0);
-  atomic_store(&mpgi_stw.waiting, 0);
   atomic_store(&mpgi_stw.stopwait, 0);
   mpgi_turn_reset(0);
   mpgi_note_clear(&s->exit_note);
@@ -304,7 +303,8 @@ static void clear_ps(void) {
     mpgi_stack_cache_flush(&pp->stacks);
     pp->m = NULL;
     pp->link = NULL;
-    pp->retire = pp->attached = false;
+    pp->attached = false;
+    atomic_store(&pp->wants, 0);
     atomic_store(&pp->status, MPGI_P_DEAD);
   }
 }

@@ -143,6 +143,7 @@ void mpgi_globq_put_batch_locked(struct mpgi_gqueue *q) {
 void mpgi_globq_put_woken_locked(struct mpgi_gqueue *q) {
   for (struct mpg_g *gp = q->head; gp; gp = gp->link) gp->woken_globally = true;
   atomic_fetch_add_explicit(&mpgi_sched.runq_woken, q->n, memory_order_relaxed);
+  mpgi_want(MPGI_WANT_WOKEN);
   mpgi_globq_put_batch_locked(q);
 }
 
@@ -159,7 +160,9 @@ static struct mpg_g *globq_pop_locked(bool *woken) {
   if (MPGI_UNLIKELY(gp->woken_globally)) {
     *woken = true;
     gp->woken_globally = false;
-    atomic_fetch_sub_explicit(&mpgi_sched.runq_woken, 1, memory_order_relaxed);
+    if (atomic_fetch_sub_explicit(&mpgi_sched.runq_woken, 1,
+                                  memory_order_relaxed) == 1)
+      mpgi_want_no_more(MPGI_WANT_WOKEN);
   }
   return gp;
 }

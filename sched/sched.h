@@ -27,7 +27,7 @@ MPGI_HIDDEN int mpgi_go_with_segmented_g0(const struct mpg_go_options *opt,
                                           mpg_func fn, void *arg);
 MPGI_HIDDEN int mpgi_go_with_fixed_g0(const struct mpg_go_options *opt,
                                       mpg_func fn, void *arg);
-MPGI_HIDDEN void mpgi_yield_g0(void);
+MPGI_HIDDEN void mpgi_yield_g0(struct mpgi_context *ctx);
 MPGI_HIDDEN _Noreturn void mpgi_goexit_misuse(void);
 MPGI_HIDDEN int mpgi_gomaxprocs_g0(int n);
 MPGI_HIDDEN int mpgi_set_max_threads_g0(int n);

@@ -19,7 +19,7 @@ static void trace_head(struct mpgi_out *o, bool detail) {
                (int) s->nmidle, (unsigned) s->runq_size);
   if (detail)
     mpgi_out_add(o, " gcwaiting=%u nmidlelocked=%d stopwait=%d sysmonwait=%u\n",
-                 (unsigned) mpgi_stw.waiting, (int) s->nmidle_locked,
+                 (unsigned) mpgi_stw_waiting(), (int) s->nmidle_locked,
                  (int) mpgi_stw.stopwait, (unsigned) s->sysmon_wait);
 }
 

@@ -355,7 +355,7 @@ static void stop_in_turn(enum mpgi_stop_reason reason, unsigned helpers) {
   MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
   count_locked(own);
-  atomic_store(&mpgi_stw.waiting, 1);
+  mpgi_want(MPGI_WANT_STOP);
   MPGI_CHAOS();
   take_ownerless_locked();
   mpgi_mutex_unlock(&mpgi_sched.lock);
@@ -435,7 +435,7 @@ void mpgi_world_start(void) {
   mpgi_mutex_lock(&mpgi_sched.lock);
   /* Before the statuses: an M that helped looks at its P at any time, and
    * one that leaves must not find itself asked to arrive again. */
-  atomic_store(&mpgi_stw.waiting, 0);
+  mpgi_want_no_more(MPGI_WANT_STOP);
   MPGI_CHAOS();
   resume_ps(&orphans);
   mpgi_mutex_unlock(&mpgi_sched.lock);
@@ -604,7 +604,7 @@ int mpgi_gomaxprocs_g0(int n) {
   while (got < n && prepare_ps(n) == 0) got = resize(n, &partly);
   mpgi_procs_want(n);
   for (int32_t i = n; i < mpgi_sched.nallp; i++)
-    if (mpgi_sched.allp[i]->retire)
+    if (mpgi_p_retires(mpgi_sched.allp[i]))
       mpgi_preempt_one(mpgi_sched.allp[i], MPGI_PREEMPT_SLICE);
   return old;
 }

@@ -178,7 +178,7 @@ static void exit_without_p(struct mpg_m *mp, struct mpg_g *gp) {
 void mpgi_syscall_back_g0(void) {
   struct mpg_m *mp = mpgi_tls_m();
   while (mpgi_stw_waiting()) mpgi_stop_here(mp);
-  if (mp->p->retire)
+  if (mpgi_p_retires(mp->p))
     atomic_fetch_or(&mp->curg->ctx.preempt, MPGI_PREEMPT_SLICE);
 }
 
@@ -232,7 +232,7 @@ MPGI_RT_TEXT void mpg_syscall_exit(void) {
     mpgi_thunk_syscall_exit();
     return;
   }
-  if (MPGI_UNLIKELY(mpgi_stw_waiting() || gp->m->p->retire))
+  if (MPGI_UNLIKELY(mpgi_stw_waiting() || mpgi_p_retires(gp->m->p)))
     mpgi_thunk_syscall_back();
 }
 

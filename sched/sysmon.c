@@ -327,7 +327,7 @@ static bool slice_is_over(const struct sysmon *s, struct mpg_p *pp) {
  * and then only: what its frames are would be looked at for nothing. */
 static bool somebody_waits(const struct sysmon *s, struct mpg_p *pp) {
   return s->now - pp->mon_schedwhen >= MPGI_SLICE_NS * LONE_SLICES ||
-         pp->retire || !mpgi_runq_empty(pp) ||
+         mpgi_p_retires(pp) || !mpgi_runq_empty(pp) ||
          atomic_load(&mpgi_sched.runq_size) ||
          atomic_load(&pp->timer_first) <= s->now || mpgi_timers_overdue();
 }
@@ -457,7 +457,7 @@ static bool blocked_since(struct mpg_p *pp) {
 static void ask(struct sysmon *s, struct mpg_p *pp) {
   pp->mon_asked = s->now;
   if (s->now - pp->mon_schedwhen >= MPGI_SLICE_NS)
-    atomic_store_explicit(&pp->turn, 1, memory_order_relaxed);
+    mpgi_p_want(pp, MPGI_P_WANT_TURN);
   MPGI_TRACE_EVERYBODY(PREEMPT_ASK, (uint64_t) pp->id, 0);
   mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
 }
@@ -494,7 +494,7 @@ static bool retake(struct sysmon *s) {
     case MPGI_P_SYSCALL: any |= retake_syscall(s, pp); break;
     case MPGI_P_RUNNING:
       any |= retake_running(s, pp);
-      stuck += pp->mon_stuck && !pp->retire;
+      stuck += pp->mon_stuck && !mpgi_p_retires(pp);
       break;
     default: break;
     }
@@ -593,11 +593,11 @@ static void find_overdue(struct sysmon *s) {
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     int64_t late = s->now - atomic_load(&pp->timer_first);
+    if (late < 0) continue;
+    mpgi_p_want(pp, MPGI_P_WANT_TIMERS);
     if (atomic_load(&pp->status) == MPGI_P_RUNNING)
       late -= free ? TICK_MIN_NS : OVERDUE_NS;
-    if (late >= 0)
-      atomic_store_explicit(&mpgi_sched.timers_overdue, 1,
-                            memory_order_relaxed);
+    if (late >= 0) mpgi_want(MPGI_WANT_TIMERS);
   }
 }
 

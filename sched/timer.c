@@ -12,7 +12,7 @@
  * Who fires: an M with a P, its own P's in schedule(), other Ps' when it steals
  * or when it polls.  sysmon fires nothing.  It sees that a timer is overdue
  * (its P runs a loop, is retired, is in a system call) and makes somebody look
- * at every heap: timers_overdue is set, then a P is woken or preempted, again
+ * at every heap: MPGI_WANT_TIMERS is set, then a P is woken or preempted, again
  * every tick as long as the flag stands.
  *
  * Firing against deleting [timer.claim]: a due timer's claim runs, and its pp
@@ -108,6 +108,7 @@ int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t) {
   if (ok) {
     heap_insert(pp, t);
     publish_first(pp);
+    if (pp->ntimers == 1) mpgi_p_want(pp, MPGI_P_WANT_TIMERS);
   }
   mpgi_mutex_unlock(&pp->timer_lock);
   MPGI_CHAOS();
@@ -197,7 +198,7 @@ int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now) {
 }
 
 void mpgi_timers_run_overdue(void) {
-  atomic_store_explicit(&mpgi_sched.timers_overdue, 0, memory_order_relaxed);
+  mpgi_want_no_more(MPGI_WANT_TIMERS);
   int64_t now = mpgi_os_now();
   for (int32_t i = 0; i < mpgi_sched.nallp; i++)
     mpgi_timers_run(mpgi_sched.allp[i], now);

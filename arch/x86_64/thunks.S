@@ -26,6 +26,7 @@
 #define MPGI_THUNK(pub, impl) thunk pub, impl, 0
 #define MPGI_THUNK_IN_HANDLERS(pub, impl) thunk pub, impl, 1
 #define MPGI_THUNK_ATTACHED(pub, impl) thunk pub, impl, 2
+#define MPGI_THUNK_OF_G(pub, impl) thunk pub, impl, 3
 
     .macro thunk pub, impl, who
     .p2align 4
@@ -46,6 +47,9 @@
     movq $0, %fs:TLS_G(%r11)
     mov %rsp, CTX_SP(%rax)
     mov %rax, %rbx
+    .if \who == 3
+    mov %rax, %rdi
+    .endif
     mov %fs:TLS_G0_SP(%r11), %rsp
     sanitizer_on_g0
     call \impl
@@ -77,6 +81,9 @@
     lea 4f(%rip), %rdi
     jmp mpgi_not_attached
     .else
+    .if \who == 3
+    mov $0, %edi
+    .endif
     je \impl
     .endif
 5:  lea 4f(%rip), %rdi

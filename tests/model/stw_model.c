@@ -239,7 +239,8 @@ static void blocked_caller(int i) { call(i, 1, true); }
 /* No P was free: wait until one is (a part of mpgi_m_stop). */
 static bool p_is_free(const void *arg) {
   (void) arg;
-  return mpgi_sched.idle_p && memory_word(&mpgi_stw.waiting) == 0;
+  return mpgi_sched.idle_p &&
+         !(memory_word(&mpgi_sched.wants) & MPGI_WANT_STOP);
 }
 
 static void take_a_p(struct mpg_m *mp) {
@@ -376,7 +377,7 @@ static void name_all(void) {
   explore_name(&mpgi_sched.lock, 4, "sched.lock");
   explore_name(&mpgi_stw.turn_next, 4, "stw.turn_next");
   explore_name(&mpgi_stw.turn_now, 4, "stw.turn_now");
-  explore_name(&mpgi_stw.waiting, 4, "stw.waiting");
+  explore_name(&mpgi_sched.wants, 4, "sched.wants");
   explore_name(&mpgi_stw.stopwait, 4, "stw.stopwait");
   explore_name(&mpgi_stw.arrived, 4, "stw.arrived");
   explore_name(&mpgi_stw.seq, 4, "stw.seq");
@@ -433,7 +434,7 @@ static void setup_owner_stops(void) {
 }
 static void at_end(void) {
   explore_require(mpgi_stw.turn_next == mpgi_stw.turn_now);
-  explore_require(mpgi_stw.waiting == 0);
+  explore_require(mpgi_sched.wants == 0);
   explore_require(mpgi_stw.stopwait == 0 && !stopped);
 }
 

@@ -73,7 +73,7 @@ void mpgi_checkdead_locked(void) {}
 /* An M that stops waits in place: whether all do is stw_model.c's business. */
 static bool world_runs(const void *arg) {
   (void) arg;
-  return memory_word(&mpgi_stw.waiting) == 0;
+  return !(memory_word(&mpgi_sched.wants) & MPGI_WANT_STOP);
 }
 void mpgi_stop_here(struct mpg_m *mp) {
   (void) mp;
@@ -287,12 +287,12 @@ static void stops_the_world(int arg) {
   struct mpg_p *taken[PS];
   int n = 0;
   mpgi_mutex_lock(&mpgi_sched.lock);
-  atomic_store(&mpgi_stw.waiting, 1);
+  mpgi_want(MPGI_WANT_STOP);
   for (int i = 0; i < PS; i++)
     if (mpgi_m_take_back_locked(&p[i])) taken[n++] = &p[i];
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_mutex_lock(&mpgi_sched.lock);
-  atomic_store(&mpgi_stw.waiting, 0);
+  mpgi_want_no_more(MPGI_WANT_STOP);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   while (n-- > 0) mpgi_m_handoff(taken[n]);
   mpgi_wake_if_wanted();

@@ -53,11 +53,11 @@ static int fresh_with(int n) {
   while (idle_get()) continue;
   for (int i = 0; i < mpgi_sched.nallp_made; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
-    pp->retire = false;
+    mpgi_p_want_no_more(pp, MPGI_P_WANT_RETIRE);
     pp->m = NULL;
     atomic_store(&pp->status, MPGI_P_DEAD);
   }
-  atomic_store(&mpgi_stw.waiting, 0);
+  mpgi_want_no_more(MPGI_WANT_STOP);
   resize(n);
   return 0;
 }
@@ -107,12 +107,12 @@ static void one_can_be_asked_for(void **state) {
 
 static void none_is_given_while_the_world_stops(void **state) {
   (void) state;
-  atomic_store(&mpgi_stw.waiting, 1);
+  mpgi_want(MPGI_WANT_STOP);
   assert_null(idle_get());
   lock();
   assert_false(mpgi_p_idle_take_locked(mpgi_sched.allp[0]));
   unlock();
-  atomic_store(&mpgi_stw.waiting, 0);
+  mpgi_want_no_more(MPGI_WANT_STOP);
   assert_non_null(idle_get());
 }
 
@@ -121,10 +121,10 @@ static void becoming_idle_arrives(void **state) {
   (void) state;
   struct mpg_p *pp = idle_get();
   atomic_store(&mpgi_stw.stopwait, 2);
-  atomic_store(&mpgi_stw.waiting, 1);
+  mpgi_want(MPGI_WANT_STOP);
   idle_put(pp);
   assert_int_equal(atomic_load(&mpgi_stw.stopwait), 1);
-  atomic_store(&mpgi_stw.waiting, 0);
+  mpgi_want_no_more(MPGI_WANT_STOP);
   atomic_store(&mpgi_stw.stopwait, 0);
 }
 
@@ -183,13 +183,13 @@ static void a_busy_one_beyond_is_retired_by_its_owner(void **state) {
   mpgi_p_acquire(&m, pp);
   mpgi_runq_put(pp, &g, true);
   resize(2);
-  assert_true(pp->retire);
+  assert_true(mpgi_p_retires(pp));
   assert_int_equal(status(3), MPGI_P_RUNNING);
   assert_true(mpgi_runq_empty(pp)); /* its work went at once */
   assert_ptr_equal(unit_global_pop(), &g);
   idle_put(mpgi_p_release(&m));
   assert_int_equal(status(3), MPGI_P_DEAD);
-  assert_false(pp->retire);
+  assert_false(mpgi_p_retires(pp));
   assert_int_equal(idle_listed(), 2);
 }
 
@@ -200,9 +200,9 @@ static void growing_again_cancels_a_retirement(void **state) {
   assert_true(mpgi_p_idle_take_locked(pp));
   unlock();
   resize(2);
-  assert_true(pp->retire);
+  assert_true(mpgi_p_retires(pp));
   resize(4);
-  assert_false(pp->retire);
+  assert_false(mpgi_p_retires(pp));
   assert_int_equal(status(3), MPGI_P_RUNNING);
   idle_put(pp);
   assert_int_equal(idle_listed(), 4);
@@ -253,7 +253,7 @@ static void those_of_attached_threads_make_way(void **state) {
   mine->attached = true;
   mpgi_p_resize_stw(2);
   assert_int_equal(atomic_load(&mine->status), MPGI_P_RUNNING);
-  assert_false(mine->retire);
+  assert_false(mpgi_p_retires(mine));
   resize(4);
   assert_true(mine->id >= 4);
   assert_ptr_equal(mpgi_sched.allp[mine->id], mine);

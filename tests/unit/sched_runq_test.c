@@ -265,6 +265,7 @@ static void woken_ones_wait_in_line_and_are_counted(void **state) {
   struct mpgi_gqueue woken = {0};
   atomic_store(&mpgi_sched.procs, 1);
   atomic_store(&mpgi_sched.runq_woken, 0);
+  atomic_store(&mpgi_sched.wants, 0);
   global_put(0);
   for (int i = 1; i < 4; i++) mpgi_gqueue_push(&woken, unit_g(i));
   mpgi_mutex_lock(&mpgi_sched.lock);
@@ -401,6 +402,7 @@ static void woken_ones_are_known_in_a_batch(void **state) {
   struct mpgi_gqueue woken = {0};
   atomic_store(&mpgi_sched.procs, 1);
   atomic_store(&mpgi_sched.runq_woken, 0);
+  atomic_store(&mpgi_sched.wants, 0);
   for (int i = 0; i < 4; i++) global_put(i);
   assert_int_equal(global_get(0), 0);
   assert_false(has_woken());
