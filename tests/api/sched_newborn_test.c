@@ -106,7 +106,7 @@ static void newborns_are_shared(void *arg) {
 
 /* ---- trees ---- */
 
-enum { CHILDREN = 10 };
+enum { CHILDREN = 10, LEAVES = CHECK_MANY_GOROUTINES < 10000 ? 100 : 10000 };
 static _Atomic int widest;
 static _Atomic long leaves_seen;
 
@@ -151,13 +151,12 @@ static void grow_a_tree(long leaves) {
 /* In breadth it would be some thousand. */
 static void a_tree_grows_in_depth(void *arg) {
   (void) arg;
-  enum { ROUNDS = 8, LEAVES = 10000, MOST = 400 };
+  enum { ROUNDS = 8, MOST = 400 };
   const char *debug = getenv("MPG_DEBUG");
   int wide = 0;
   mpg_gomaxprocs(1);
   for (int round = 0; round < ROUNDS; round++) {
     grow_a_tree(LEAVES);
-    if (getenv("CHECK_VERBOSE")) fprintf(stderr, "%d\n", widest);
     wide += atomic_load(&widest) > MOST;
   }
   if (!debug) CHECK_LE(wide, ROUNDS / 4);
@@ -166,7 +165,7 @@ static void a_tree_grows_in_depth(void *arg) {
 static void trees_grow_on_both(void *arg) {
   (void) arg;
   mpg_gomaxprocs(2);
-  for (int round = 0; round < 5; round++) grow_a_tree(10000);
+  for (int round = 0; round < 5; round++) grow_a_tree(LEAVES);
 }
 
 static const struct check_case cases[] = {
