@@ -494,6 +494,7 @@ struct mpgi_stw {
   /* [stw.turn]: tickets; next != now: an initiator is at work */
   _Atomic uint32_t turn_next, turn_now;
   _Atomic int32_t stopwait; /* Ps that have not stopped yet */
+  _Atomic uint32_t thaws;   /* initiator: so often [stw.thaw] */
   _Atomic uint32_t arrived; /* futex: bumped when stopwait reaches 0 */
   _Atomic uint32_t seq;     /* futex: bumped at start and when help is wanted */
   _Atomic int32_t tickets;  /* helpers wanted */

@@ -49,6 +49,14 @@
  * not helped: its thread stops in the scheduler, where there is nothing to go
  * on with.
  *
+ * [stw.thaw.slow] But mostly a stop takes long because others want every CPU
+ * and who hasn't arrived is waiting for one.  To let the others go on then
+ * makes it longer: they have to wait for a CPU once more.  So they go on when
+ * somebody who hasn't arrived sleeps in the kernel, for a lock that isn't the
+ * runtime's.  A sleeper that was just asked looks as if it ran, until it has
+ * taken the signal: so all the same after 16 times as long, and again each
+ * time that as much time as until then has passed.
+ *
  * Between stop and start the initiator takes no lock that a frozen thread may
  * hold: frozen threads are in user or foreign code, so every lock of the
  * runtime is safe, libc's and jemalloc's are not (mpgi_fixmem_forbid).
@@ -78,6 +86,8 @@ struct mpgi_stw mpgi_stw;
 #define THAW_AFTER_NS ((MPGI_TSAN ? 100 : 10) * 1000 * 1000)
 #define THAW_MIN_NS (500 * 1000)
 #endif
+#define THAW_SLOW_NS (16 * THAW_AFTER_NS)
+#define THAW_SLOW_FOR_NS (16 * 1000 * 1000)
 #define THAW_MAX_NS (64 * 1000 * 1000)
 #ifndef HERE_SPINS /* models have none */
 #define HERE_SPINS 200
@@ -254,6 +264,7 @@ static bool thaw(void) {
   }
   MPGI_CHAOS();
   if (!any) return false;
+  atomic_fetch_add_explicit(&mpgi_stw.thaws, 1, memory_order_relaxed);
   atomic_fetch_add(&mpgi_stw.seq, 1);
   mpgi_os_futex_wake(&mpgi_stw.seq, INT32_MAX);
   return true;
@@ -269,10 +280,11 @@ static bool any_thawing(void) {
 
 /* When to yield, to ask and to thaw; ns of the clock. */
 struct patience {
-  int64_t yield_at;
+  int64_t begin, yield_at;
   int64_t ask_at, back_off;
   int64_t thaw_at, thaw_for;
-  bool thawing; /* somebody was, and may not have left its handler yet */
+  int64_t slow_at; /* [stw.thaw.slow] */
+  bool thawing;    /* somebody was, and may not have left its handler yet */
 };
 
 /* Whoever was thawed goes on for all of thaw_for once it runs. */
@@ -288,8 +300,35 @@ static void ask_again(struct patience *w, int64_t now,
   if (w->back_off < RESEND_MAX_NS) w->back_off *= 2;
 }
 
+/* Waits in the kernel for a lock that isn't the runtime's: those are nobody's
+ * who is frozen. */
+static bool waits_abroad(struct mpg_m *mp) {
+  if (!mp || !mpgi_m_pin(mp)) return false;
+  bool waits = !(atomic_load(&mp->waits) & MPGI_WAITS_DEPTH) &&
+               mpgi_os_thread_asleep(mp->tid);
+  mpgi_m_unpin(mp);
+  return waits;
+}
+
+static bool some_wait_abroad(void) {
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    const struct mpg_p *pp = mpgi_sched.allp[i];
+    if (atomic_load(&pp->status) == MPGI_P_RUNNING && !can_thaw(pp) &&
+        waits_abroad(pp->m))
+      return true;
+  }
+  return false;
+}
+
+/* [stw.thaw.slow] */
 static void thaw_again(struct patience *w, int64_t now) {
+  bool helps = some_wait_abroad();
   w->thaw_at = now + THAW_AFTER_NS + 2 * w->thaw_for;
+  if (!helps && now < w->slow_at) return;
+  if (!helps) {
+    w->slow_at = now + (now - w->begin);
+    if (w->thaw_for < THAW_SLOW_FOR_NS) w->thaw_for = THAW_SLOW_FOR_NS;
+  }
   if (!thaw()) return;
   w->thawing = true;
   w->ask_at = now;
@@ -304,10 +343,12 @@ static bool all_may_run(void) {
 static void wait_arrivals(const struct mpg_p *own) {
   int64_t begin = mpgi_os_now();
   int64_t patient = all_may_run() ? FLIGHT_NS : YIELD_AFTER_NS;
-  struct patience w = {.yield_at = begin + patient,
+  struct patience w = {.begin = begin,
+                       .yield_at = begin + patient,
                        .ask_at = begin + RESEND_NS,
                        .back_off = RESEND_NS,
                        .thaw_at = begin + THAW_AFTER_NS,
+                       .slow_at = begin + THAW_SLOW_NS,
                        .thaw_for = THAW_MIN_NS};
   while (!all_stopped()) {
     uint32_t seen = atomic_load(&mpgi_stw.arrived);

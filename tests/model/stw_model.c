@@ -73,6 +73,10 @@ int64_t mpgi_os_now(void) {
 }
 void mpgi_os_yield(void) { explore_step("yield"); }
 int mpgi_os_ncpu(void) { return 2; }
+bool mpgi_os_thread_asleep(int tid) { /* the worst: thawed for nothing */
+  (void) tid;
+  return true;
+}
 int mpgi_os_tgkill(int tid, int sig) {
   (void) sig;
   explore_step("tgkill");
