@@ -222,6 +222,32 @@ static void garbage_brings_collections(void *arg) {
   CHECK_LE(s.heap_mapped, (uint64_t) 400 << 20);
 }
 
+/* What was allocated between the last collection and the one that is due. */
+static uint64_t growth(void) {
+  mpg_gc();
+  struct mpg_gc_stats s = stats();
+  return s.heap_goal - s.heap_live;
+}
+
+static void a_small_heap_grows_by_more(void *arg) {
+  (void) arg;
+  const uint64_t mib = 1 << 20;
+  mpg_gc_percent(100);
+  table = mpg_alloc(2560 * sizeof(*table));
+  for (int i = 0; i < 2560; i++) table[i] = mpg_alloc(4096);
+  CHECK_GE(growth(), 31 * mib); /* beside 10 MiB */
+#if !defined(MPG_SANITIZED)     /* whose own data are roots */
+  CHECK_LE(growth(), 33 * mib);
+#endif
+  mpg_gc_percent(25);
+  CHECK_GE(growth(), 7 * mib);
+#if !defined(MPG_SANITIZED)
+  CHECK_LE(growth(), 9 * mib);
+#endif
+  mpg_gc_percent(100);
+  table = NULL;
+}
+
 static void memory_limit_reports_and_collects(void *arg) {
   (void) arg;
   CHECK_EQ(mpg_memory_limit(-1), INT64_MAX);
@@ -323,6 +349,7 @@ static const struct check_case cases[] = {
     INSIDE(gc_is_finished_when_it_returns),
     INSIDE(percent_off_means_no_collection),
     INSIDE(garbage_brings_collections),
+    INSIDE(a_small_heap_grows_by_more),
     INSIDE(memory_limit_reports_and_collects),
     INSIDE(stats_want_their_size),
     INSIDE(stats_add_up),
