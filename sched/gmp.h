@@ -83,6 +83,8 @@ enum mpgi_wants {
   MPGI_WANT_STOP = 1,   /* the world stops (stw.c): everybody must */
   MPGI_WANT_TIMERS = 2, /* sysmon: some are overdue, look at every heap */
   MPGI_WANT_WOKEN = 4,  /* sched.lock: runq_woken isn't 0 */
+  MPGI_WANT_WATCH = 8,  /* a trace, lockcheck or stackmove: only for those who
+                           leave of their own accord (mpgi_yield_g0) */
 };
 enum mpgi_p_wants {
   MPGI_P_WANT_RETIRE = 1, /* stopper, sysmon: beyond gomaxprocs; the owner lets
@@ -641,6 +643,8 @@ MPGI_HIDDEN void mpgi_move_in(struct mpgi_movable *mg);
 
 /* proc.c: all on g0 */
 MPGI_HIDDEN _Noreturn void mpgi_schedule(struct mpg_m *mp);
+/* A trace begins or ends, the world stopped; or a run begins. */
+MPGI_HIDDEN void mpgi_watch(void);
 MPGI_HIDDEN _Noreturn void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp,
                                         bool inherit);
 /* Take the calling goroutine off its M: status waiting, context complete.

@@ -89,22 +89,35 @@ MPGI_HOT uint32_t mpgi_hot_runq_head(const struct mpg_p *pp,
 /* runq.c: the ring is full. */
 MPGI_HIDDEN void mpgi_runq_append_full(struct mpg_p *pp, struct mpg_g *gp);
 
-MPGI_HOT void mpgi_hot_runq_append(struct mpg_p *pp, struct mpg_g *gp) {
-  uint32_t head = mpgi_hot_runq_head(pp, memory_order_acquire);
-  uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
-  if (MPGI_UNLIKELY(tail - head >= MPGI_RUNQ_SLOTS)) {
+/* The ring as its owner saw it: since then thieves may have taken some. */
+struct mpgi_ring {
+  uint64_t head;
+  uint32_t tail;
+};
+MPGI_HOT struct mpgi_ring mpgi_hot_ring(const struct mpg_p *pp) {
+  return (struct mpgi_ring){
+      atomic_load_explicit(&pp->runq_head, memory_order_acquire),
+      atomic_load_explicit(&pp->runq_tail, memory_order_relaxed)};
+}
+MPGI_HOT uint32_t mpgi_hot_ring_n(struct mpgi_ring r) {
+  return r.tail - (uint32_t) r.head;
+}
+
+MPGI_HOT void mpgi_hot_runq_append(struct mpg_p *pp, struct mpgi_ring r,
+                                   struct mpg_g *gp) {
+  if (MPGI_UNLIKELY(mpgi_hot_ring_n(r) >= MPGI_RUNQ_SLOTS)) {
     mpgi_runq_append_full(pp, gp);
     return;
   }
-  atomic_store_explicit(&pp->runq[MPGI_RUNQ_SLOT(tail)], gp,
+  atomic_store_explicit(&pp->runq[MPGI_RUNQ_SLOT(r.tail)], gp,
                         memory_order_relaxed);
-  atomic_store_explicit(&pp->runq_tail, tail + 1, memory_order_release);
+  atomic_store_explicit(&pp->runq_tail, r.tail + 1, memory_order_release);
 }
 
 /* Not a newborn: nor is anybody before it treated as one any more. */
 MPGI_HOT void mpgi_hot_runq_put_tail(struct mpg_p *pp, struct mpg_g *gp) {
   pp->young = 0;
-  mpgi_hot_runq_append(pp, gp);
+  mpgi_hot_runq_append(pp, mpgi_hot_ring(pp), gp);
 }
 
 /* Those put last were woken [fair.woken]. */
@@ -123,13 +136,25 @@ MPGI_HOT bool mpgi_hot_runq_put_next(struct mpg_p *pp, struct mpg_g *gp,
   if (was != woken)
     atomic_store_explicit(&pp->woken, woken, memory_order_relaxed);
   if (!old) return false;
-  mpgi_hot_runq_append(pp, old);
+  mpgi_hot_runq_append(pp, mpgi_hot_ring(pp), old);
   pp->young++;
   if (was) {
     pp->young = 0;
     mpgi_hot_runq_mark_woken(pp);
   }
   return true;
+}
+
+/* Who is at *head, when the head is there still; NULL: *head is where it is
+ * now.  Somebody was there when *head was read. */
+MPGI_HOT struct mpg_g *mpgi_hot_runq_take_at(struct mpg_p *pp, uint64_t *head) {
+  struct mpg_g *gp = atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(*head)],
+                                          memory_order_relaxed);
+  return MPGI_LIKELY(atomic_compare_exchange_weak_explicit(
+             &pp->runq_head, head, *head + 1, memory_order_release,
+             memory_order_acquire))
+             ? gp
+             : NULL;
 }
 
 /* The oldest of the ring, taken by the owner or by anybody else, who may see
@@ -140,12 +165,8 @@ MPGI_HOT struct mpg_g *mpgi_hot_runq_take_head(struct mpg_p *pp, bool owner) {
     uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_acquire);
     uint32_t n = tail - (uint32_t) head;
     if (n == 0 || (!owner && (int32_t) n < 0)) return NULL;
-    struct mpg_g *gp = atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(head)],
-                                            memory_order_relaxed);
-    if (MPGI_LIKELY(atomic_compare_exchange_weak_explicit(
-            &pp->runq_head, &head, head + 1, memory_order_release,
-            memory_order_acquire)))
-      return gp;
+    struct mpg_g *gp = mpgi_hot_runq_take_at(pp, &head);
+    if (MPGI_LIKELY(gp != NULL)) return gp;
   }
 }
 

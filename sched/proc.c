@@ -274,13 +274,14 @@ static void new_slice(struct mpg_p *pp) {
 }
 
 /* gp is to run on mp. */
-MPGI_HOT void give_p(struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
-  MPG_ASSERT_INTERNAL(mp->p && mp->p->m == mp && !mp->curg && !mp->spinning);
+MPGI_HOT void give_p(struct mpg_m *mp, struct mpg_p *pp, struct mpg_g *gp,
+                     bool inherit) {
+  MPG_ASSERT_INTERNAL(mp->p == pp && pp->m == mp && !mp->curg && !mp->spinning);
   mpgi_hot_status_set(gp, MPGI_G_RUNNABLE, MPGI_G_RUNNING);
   mp->curg = gp;
   gp->m = mp;
   gp->wait_reason = MPGI_WAIT_NONE;
-  if (!inherit) new_slice(mp->p);
+  if (!inherit) new_slice(pp);
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
   gp->preempt_at = 0;
 }
@@ -309,11 +310,12 @@ static __attribute__((noinline)) _Noreturn void go_on_specially(
 }
 
 /* gp has no on_resume, or that of a select; the rest is mostly nothing, too
- * (last_tp 0: it never ran). */
-MPGI_HOT void get_ready_quick(struct mpg_m *mp, struct mpg_g *gp,
-                              bool inherit) {
-  give_p(mp, gp, inherit);
-  if (MPGI_UNLIKELY(mpgi_trace_is_on() || gp->tracked || gp->movable))
+ * (last_tp 0: it never ran).  watched: there may be a trace. */
+MPGI_HOT void get_ready_quick(struct mpg_m *mp, struct mpg_p *pp,
+                              struct mpg_g *gp, bool inherit, bool watched) {
+  give_p(mp, pp, gp, inherit);
+  if (MPGI_UNLIKELY((watched && mpgi_trace_is_on()) || gp->tracked ||
+                    gp->movable))
     go_on_specially(mp, gp, true);
   if (MPGI_UNLIKELY(gp->last_tp != mp->thread_pointer)) {
     if (gp->last_tp) go_on_specially(mp, gp, true);
@@ -324,14 +326,14 @@ MPGI_HOT void get_ready_quick(struct mpg_m *mp, struct mpg_g *gp,
 
 static MPGI_HOT_END __attribute__((noinline)) _Noreturn void execute_select(
     struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
-  get_ready_quick(mp, gp, inherit);
+  get_ready_quick(mp, mp->p, gp, inherit, true);
   gp->on_resume = NULL;
   mpgi_select_go_on(gp);
 }
 
 MPGI_HOT_END void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp,
                                bool inherit) {
-  give_p(mp, gp, inherit);
+  give_p(mp, mp->p, gp, inherit);
   go_on_specially(mp, gp, false);
 }
 
@@ -643,26 +645,22 @@ static void set_look(struct mpg_p *pp, uint32_t tick) {
   pp->look_at = at < global ? at : global;
 }
 
-MPGI_HOT bool is_quick(const struct mpg_m *mp, const struct mpg_p *pp) {
-  return MPGI_LIKELY(!(mpgi_wants() | mpgi_p_wants(pp)) && !mp->spinning &&
-                     !mp->move_wanted);
+MPGI_HOT bool is_wanted(const struct mpg_p *pp, uint32_t but) {
+  return MPGI_UNLIKELY(((mpgi_wants() & ~but) | mpgi_p_wants(pp)) != 0);
 }
 
-/* The next one when nothing else is due [quick]: no stop, no timer, no look at
- * the global queue or the network; NULL: look at everything.  Who is handed the
- * P by runnext goes on with the slice, so that only new ones are counted. */
-MPGI_HOT struct mpg_g *next_quick(struct mpg_p *pp, bool *inherit, bool young) {
-  bool family = mpgi_hot_has_next(pp) || (young && pp->young);
-  if (family && MPGI_LIKELY(!ring_has_turn(pp))) {
-    struct mpg_g *gp = take_family(pp, young);
-    *inherit = gp != NULL;
-    if (MPGI_LIKELY(gp != NULL)) return gp;
-  }
-  *inherit = false;
+/* The oldest of the ring, unless something else is due.  (Of a few all are in
+ * the cache.) */
+#define FEW 8
+MPGI_HOT struct mpg_g *next_of_ring(struct mpg_p *pp, struct mpgi_ring ring) {
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
-  if (MPGI_UNLIKELY((int32_t) (tick - pp->look_at) >= 0)) return NULL;
-  mpgi_hot_runq_prefetch(pp, mpgi_hot_runq_head(pp, memory_order_relaxed) + 1);
-  return mpgi_hot_runq_take_head(pp, true);
+  if (MPGI_UNLIKELY((int32_t) (tick - pp->look_at) >= 0 ||
+                    mpgi_hot_ring_n(ring) == 0))
+    return NULL;
+  if (mpgi_hot_ring_n(ring) > FEW)
+    mpgi_hot_runq_prefetch(pp, (uint32_t) ring.head + 1);
+  struct mpg_g *gp = mpgi_hot_runq_take_at(pp, &ring.head);
+  return MPGI_LIKELY(gp != NULL) ? gp : mpgi_hot_runq_take_head(pp, true);
 }
 
 static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
@@ -715,29 +713,50 @@ static MPGI_HOT_END void schedule_on_g0(void *arg) {
   mpgi_execute(mp, gp, inherit);
 }
 
-/* Mostly somebody is there to be run, and there is nothing to be done before:
- * no need to leave these frames then.  on_resume may park again, and who does
- * so from there must not grow the stack; a select's doesn't. */
-MPGI_HOT _Noreturn void schedule_quick(struct mpg_m *mp, bool young) {
-  bool inherit;
-  struct mpg_g *gp = next_quick(mp->p, &inherit, young);
+static __attribute__((noinline)) _Noreturn void schedule_specially(
+    struct mpg_m *mp, struct mpg_g *picked, bool inherits) {
+  mp->picked = picked;
+  mp->inherits = inherits;
+  mpgi_arch_g0_restart(mp->g0_sp, schedule_on_g0, mp);
+}
+
+/* Mostly there is nothing to be done before gp runs: no need to leave these
+ * frames then.  on_resume may park again, and who does so from there must not
+ * grow the stack; a select's doesn't. */
+MPGI_HOT _Noreturn void run_quick(struct mpg_m *mp, struct mpg_p *pp,
+                                  struct mpg_g *gp, bool inherit,
+                                  bool watched) {
   if (MPGI_LIKELY(gp && !gp->locked_m && !gp->ctx.xsave)) {
     if (MPGI_LIKELY(!gp->on_resume)) {
-      get_ready_quick(mp, gp, inherit);
+      get_ready_quick(mp, pp, gp, inherit, watched);
       mpgi_arch_resume(&gp->ctx);
     }
     if (gp->on_resume == mpgi_select_resumed) execute_select(mp, gp, inherit);
   }
-  mp->picked = gp;
-  mp->inherits = inherit;
-  mpgi_arch_g0_restart(mp->g0_sp, schedule_on_g0, mp);
+  schedule_specially(mp, gp, inherit);
+}
+
+/* [quick] Nothing is wanted: no stop, no timer, no look at the global queue or
+ * the network.  Who is handed the P by runnext goes on with the slice, so that
+ * only new ones are counted.  seen: the ring, NULL: look. */
+MPGI_HOT _Noreturn void schedule_quick(struct mpg_m *mp, struct mpg_p *pp,
+                                       bool young, const struct mpgi_ring *seen,
+                                       bool watched) {
+  bool family = mpgi_hot_has_next(pp) || (young && pp->young);
+  if (family && MPGI_LIKELY(!ring_has_turn(pp))) {
+    struct mpg_g *gp = take_family(pp, young);
+    if (MPGI_LIKELY(gp != NULL)) run_quick(mp, pp, gp, true, watched);
+  }
+  struct mpgi_ring ring = seen ? *seen : mpgi_hot_ring(pp);
+  run_quick(mp, pp, next_of_ring(pp, ring), false, watched);
 }
 
 MPGI_HOT _Noreturn void schedule(struct mpg_m *mp, bool young) {
-  if (MPGI_LIKELY(!mp->locked_g && is_quick(mp, mp->p)))
-    schedule_quick(mp, young);
-  mp->picked = NULL;
-  mpgi_arch_g0_restart(mp->g0_sp, schedule_on_g0, mp);
+  struct mpg_p *pp = mp->p;
+  if (MPGI_UNLIKELY(mp->locked_g || mp->spinning || mp->move_wanted ||
+                    is_wanted(pp, MPGI_WANT_WATCH)))
+    schedule_specially(mp, NULL, false);
+  schedule_quick(mp, pp, young, NULL, true);
 }
 
 MPGI_HOT_END void mpgi_schedule(struct mpg_m *mp) { schedule(mp, true); }
@@ -816,8 +835,16 @@ static inline bool nobody_waits(struct mpg_p *pp) {
          !has_timers(pp);
 }
 
-static __attribute__((noinline)) void yield_specially(struct mpg_m *mp) {
+void mpgi_watch(void) {
+  if (mpgi_trace_is_on() || mpgi_opt.lockcheck || mpgi_opt.stackmove)
+    mpgi_want(MPGI_WANT_WATCH);
+  else
+    mpgi_want_no_more(MPGI_WANT_WATCH);
+}
+
+static __attribute__((noinline)) void yield_specially(void) {
   struct mpg_g *gp = mpgi_current_g("mpg_yield");
+  struct mpg_m *mp = gp->m;
   if (mp->attached) {
     mpgi_os_yield();
     return;
@@ -829,24 +856,25 @@ static __attribute__((noinline)) void yield_specially(struct mpg_m *mp) {
 }
 
 /* What is wanted is looked at once, at first: on g0 nothing stops the thread,
- * and who wants something meanwhile finds it at the next switch. */
-MPGI_HOT_END void mpgi_yield_g0(struct mpgi_context *ctx) {
-  struct mpg_g *gp = ctx ? (struct mpg_g *) ctx : mpgi_current_g("mpg_yield");
-  struct mpg_m *mp = gp->m;
-  struct mpg_p *pp = mp->p;
-  if (MPGI_UNLIKELY(!ctx || !is_quick(mp, pp) || mp->locked_g ||
-                    mpgi_trace_is_on() || mpgi_opt.lockcheck ||
-                    mpgi_opt.stackmove)) {
-    yield_specially(mp);
+ * and who wants something meanwhile finds it at the next switch.  And so is the
+ * ring: gp goes to where its tail was, and the next one is at its head, if
+ * there was one and no thief comes between. */
+MPGI_HOT_END void mpgi_yield_g0(struct mpgi_context *ctx, struct mpg_m *mp) {
+  struct mpg_g *gp = (struct mpg_g *) ctx;
+  if (MPGI_UNLIKELY(!ctx || mp->locked_g || is_wanted(mp->p, 0))) {
+    yield_specially();
     return;
   }
-  if (nobody_waits(pp)) return;
+  struct mpg_p *pp = mp->p;
+  struct mpgi_ring ring = mpgi_hot_ring(pp);
+  if (mpgi_hot_ring_n(ring) == 0 && nobody_waits(pp)) return;
   ctx->pc = (uintptr_t) mpgi_resume_thunk;
   mpgi_arch_fpu_save(ctx);
   mpgi_hot_part(mp, gp);
   mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_RUNNABLE);
-  mpgi_hot_runq_put_tail(pp, gp);
-  schedule_quick(mp, false);
+  pp->young = 0;
+  mpgi_hot_runq_append(pp, ring, gp);
+  schedule_quick(mp, pp, false, &ring, false);
 }
 
 /* ---- preemption's arrivals (arch.h upcalls) ---- */

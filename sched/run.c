@@ -154,6 +154,7 @@ static void reset_state(void) {
   atomic_store(&s->idle_gc, NULL);
   atomic_store(&s->poll_until, INT64_MAX);
   atomic_store(&s->wants, 0);
+  mpgi_watch();
   atomic_store(&s->exiting, 0);
   atomic_store(&s->sysmon_wait, 0);
   atomic_store(&s->sysmon_until, 0);

@@ -249,7 +249,7 @@ static void make_room(struct mpg_p *pp) {
 
 void mpgi_runq_append_full(struct mpg_p *pp, struct mpg_g *gp) {
   make_room(pp);
-  mpgi_hot_runq_append(pp, gp);
+  mpgi_hot_runq_append(pp, mpgi_hot_ring(pp), gp);
 }
 
 void mpgi_runq_put(struct mpg_p *pp, struct mpg_g *gp, bool next) {

@@ -14,6 +14,8 @@
 
 #include <arch/arch.h>
 
+struct mpg_m;
+
 #undef mpg_run
 #undef mpg_go
 #undef mpg_go_with
@@ -27,7 +29,7 @@ MPGI_HIDDEN int mpgi_go_with_segmented_g0(const struct mpg_go_options *opt,
                                           mpg_func fn, void *arg);
 MPGI_HIDDEN int mpgi_go_with_fixed_g0(const struct mpg_go_options *opt,
                                       mpg_func fn, void *arg);
-MPGI_HIDDEN void mpgi_yield_g0(struct mpgi_context *ctx);
+MPGI_HIDDEN void mpgi_yield_g0(struct mpgi_context *ctx, struct mpg_m *mp);
 MPGI_HIDDEN _Noreturn void mpgi_goexit_misuse(void);
 MPGI_HIDDEN int mpgi_gomaxprocs_g0(int n);
 MPGI_HIDDEN int mpgi_set_max_threads_g0(int n);
@@ -116,7 +118,6 @@ MPGI_HIDDEN void *mpgi_thunk_local_get_slow(uint64_t id);
 MPGI_HIDDEN void mpgi_thunk_syscall_exit(void);
 MPGI_HIDDEN void mpgi_thunk_syscall_back(void);
 struct mpg_g;
-struct mpg_m;
 MPGI_HIDDEN unsigned mpgi_syscall_enter_here(struct mpg_g *gp,
                                              struct mpg_m *mp);
 /* A stub was called on a thread without a goroutine. */

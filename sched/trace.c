@@ -132,6 +132,7 @@ static bool switch_on(void) {
     mpgi_trace_emit(r, mpgi_trace_what(MPGI_TRACE_P_STOP, m, 0), 0, 0);
   }
   atomic_store(&mpgi_trace_on, 1);
+  mpgi_watch();
   return mpgi_tracing_move(MPGI_TRACING_OPENED, MPGI_TRACING_ON);
 }
 
@@ -139,6 +140,7 @@ static bool switch_on(void) {
 static bool switch_off(void) {
   if (atomic_load(&mpgi_tracing.state) != MPGI_TRACING_ON) return false;
   atomic_store(&mpgi_trace_on, 0);
+  mpgi_watch();
   MPGI_CHAOS();
   atomic_store(&mpgi_tracing.caller, caller_run());
   return mpgi_tracing_move(MPGI_TRACING_ON, MPGI_TRACING_STOPPING);

@@ -49,6 +49,7 @@
     mov %rax, %rbx
     .if \who == 3
     mov %rax, %rdi
+    mov %fs:TLS_M(%r11), %rsi
     .endif
     mov %fs:TLS_G0_SP(%r11), %rsp
     sanitizer_on_g0

@@ -173,8 +173,19 @@ static void newborns_in_turn(int n) {
   while (n--) {
     struct mpg_g *gp = mpgi_hot_runq_take_young(&p[0]);
     if (gp) came_out(gp);
-    mpgi_hot_runq_append(&p[0], next_g());
+    mpgi_hot_runq_append(&p[0], mpgi_hot_ring(&p[0]), next_g());
     p[0].young++;
+  }
+}
+/* proc.c: mpgi_yield_g0 and next_of_ring, which look at the ring once. */
+static void yields(int n) {
+  while (n--) {
+    struct mpgi_ring r = mpgi_hot_ring(&p[0]);
+    mpgi_hot_runq_append(&p[0], r, next_g());
+    struct mpg_g *gp =
+        mpgi_hot_ring_n(r) ? mpgi_hot_runq_take_at(&p[0], &r.head) : NULL;
+    if (!gp) gp = mpgi_hot_runq_take_head(&p[0], true);
+    if (gp) came_out(gp);
   }
 }
 static void owner_get(int n) { get(0, n); }
@@ -323,6 +334,10 @@ static const struct explore_config configs[] = {
      .setup = setup_4_newborns,
      .thread = {OWNER(get_then_overflow, 3), THIEF(thief_once, 1)},
      .at_end = all_came_out},
+    {.name = "runq.the_owner_yields_under_a_thief",
+     .setup = setup_2,
+     .thread = {OWNER(yields, 4), THIEF(thief_twice, 1)},
+     .at_end = all_came_out},
 };
 
 /* ---- what must be noticed ---- */
@@ -333,9 +348,7 @@ static const struct {
   struct explore_mutant mutant;
 } wrong[] = {
     {0, EXPLORE_SC, {"grab", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
-    {0,
-     EXPLORE_SC,
-     {"mpgi_hot_runq_take_head", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
+    {0, EXPLORE_SC, {"mpgi_hot_runq_take_at", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {2, EXPLORE_SC, {"make_room", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {4, EXPLORE_SC, {"take_next_of", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {4,
