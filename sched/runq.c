@@ -278,7 +278,8 @@ bool mpgi_runq_closed(struct mpg_p *pp) {
 
 bool mpgi_runq_empty(struct mpg_p *pp) {
   /* runnext may be kicked to the tail between the reads: read it twice around
-   * a stable tail. */
+   * a stable tail.  (A take from the tail may bring it back, but only while
+   * runnext is empty: then all of it was.) */
   for (;;) {
     uint32_t head = mpgi_hot_runq_head(pp, memory_order_acquire);
     uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_acquire);
