@@ -861,7 +861,7 @@ static __attribute__((noinline)) void yield_specially(void) {
  * there was one and no thief comes between. */
 MPGI_HOT_END void mpgi_yield_g0(struct mpgi_context *ctx, struct mpg_m *mp) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
-  if (MPGI_UNLIKELY(!ctx || mp->locked_g || is_wanted(mp->p, 0))) {
+  if (MPGI_UNLIKELY(!mp || mp->locked_g || is_wanted(mp->p, 0))) {
     yield_specially();
     return;
   }

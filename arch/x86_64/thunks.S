@@ -82,8 +82,9 @@
     lea 4f(%rip), %rdi
     jmp mpgi_not_attached
     .else
-    .if \who == 3
+    .if \who == 3 /* mov leaves the flags */
     mov $0, %edi
+    mov $0, %esi
     .endif
     je \impl
     .endif
