@@ -59,14 +59,19 @@ static struct outcome simulate(const struct load *l) {
   return out;
 }
 
+/* A minute of it, without a limit. */
+static struct load unlimited(uint64_t live, int percent) {
+  return (struct load){.live = live,
+                       .per_ms = MIB,
+                       .ns_per_mib = 300000,
+                       .percent = percent,
+                       .limit = INT64_MAX,
+                       .run_ms = 60000};
+}
+
 static void percent_bounds_heap_and_share(void **state) {
   (void) state;
-  struct load l = {.live = 100 * MIB,
-                   .per_ms = MIB,
-                   .ns_per_mib = 300000,
-                   .percent = 100,
-                   .limit = INT64_MAX,
-                   .run_ms = 60000};
+  struct load l = unlimited(100 * MIB, 100);
   struct outcome o = simulate(&l);
   assert_true(o.peak <= 201 * MIB);
   assert_true(o.share < 0.3); /* 30 ms of marking for 100 ms of allocating */
@@ -82,12 +87,7 @@ static void percent_bounds_heap_and_share(void **state) {
 static void small_heaps_are_collected_seldom(void **state) {
   (void) state;
   for (uint64_t live = MIB / 8; live <= 64 * MIB; live *= 2) {
-    struct load l = {.live = live,
-                     .per_ms = MIB,
-                     .ns_per_mib = 300000,
-                     .percent = 100,
-                     .limit = INT64_MAX,
-                     .run_ms = 60000};
+    struct load l = unlimited(live, 100);
     struct outcome o = simulate(&l);
     uint64_t grows = 8 * live < 32 * MIB ? 8 * live : 32 * MIB;
     if (grows < live) grows = live;
@@ -102,12 +102,8 @@ static void small_heaps_are_collected_seldom(void **state) {
 /* The spacing is no floor under what percent asks for, nor under a limit. */
 static void small_heaps_of_few_percent_stay_small(void **state) {
   (void) state;
-  struct load l = {.live = 16 * MIB,
-                   .per_ms = MIB,
-                   .ns_per_mib = 300000,
-                   .percent = 3,
-                   .limit = INT64_MAX,
-                   .run_ms = 10000};
+  struct load l = unlimited(16 * MIB, 3);
+  l.run_ms = 10000;
   assert_true(simulate(&l).peak <= 17 * MIB + MIB / 8);
   l.percent = 100;
   assert_true(simulate(&l).peak > 47 * MIB);
