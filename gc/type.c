@@ -22,8 +22,7 @@ static bool offsets_fit(size_t bytes, const size_t *offsets, size_t n) {
 
 void *mpgi_type_new_g0(size_t bytes, const size_t *offsets, size_t n) {
   if (n > 0 && offsets == NULL) return NULL;
-  if (n > bytes / sizeof(void *) || !offsets_fit(bytes, offsets, n))
-    return NULL;
+  if (!offsets_fit(bytes, offsets, n)) return NULL;
   struct mpgi_type *t =
       mpgi_fixmem_alloc(sizeof *t + n * sizeof t->offset[0], 0);
   if (t == NULL) return NULL;

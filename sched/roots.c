@@ -9,6 +9,8 @@
  *   g0's part, from the   (libc_call.S): arguments and locals of libc's are
  *   interrupted SP        there
  *   the SP at enter       in a system call: its thread goes on running
+ * What a blocked sender sends is scanned where it lies, in malloc memory even:
+ * the receiver will have it.
  * A thread frozen on g0 because it was abroad (mpgi_abroad) is scanned as one
  * that stopped there.
  */
@@ -16,9 +18,11 @@
 
 #include <sched/gmp.h>
 
+#include <sched/chan.h>
 #include <sched/dump.h>
 
 #define ROOT_GROUP 64
+#define ELEMENT_WORDS 64
 
 struct visit {
   mpgi_visit *fn;
@@ -95,6 +99,35 @@ static void scan_stack(const struct mpg_g *gp, struct visit *v) {
     mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, visit_words, v);
 }
 
+/* The element may be unaligned; in the channel its words won't be.  They don't
+ * move with a stack: whoever receives one may look at once. */
+MPGI_NO_SANITIZE static void scan_element(const struct mpgi_waiter *w,
+                                          struct visit *v) {
+  struct __attribute__((packed, may_alias)) unaligned {
+    uintptr_t word;
+  };
+  const struct mpg_chan *c = w->object;
+  const volatile struct unaligned *at = w->elem;
+  if (!c || !at) return;
+  for (size_t left = c->elem_bytes / sizeof *at; left > 0;) {
+    uintptr_t word[ELEMENT_WORDS];
+    size_t n = left < ELEMENT_WORDS ? left : ELEMENT_WORDS;
+    for (size_t i = 0; i < n; i++) word[i] = at++->word;
+    visit_words(v, word, word + n);
+    left -= n;
+  }
+}
+
+static void scan_sent(const struct mpg_g *gp, struct visit *v) {
+  const struct mpgi_select *s = gp->select;
+  if (mpgi_g_status(gp) != MPGI_G_WAITING) return;
+  if (gp->wait_reason == MPGI_WAIT_CHAN_SEND)
+    scan_element(&gp->wait, v);
+  else if (s)
+    for (uint32_t i = 0; i < s->n; i++)
+      if (s->cases[i].dir == MPG_SEND) scan_element(&s->waiter[i], v);
+}
+
 /* What moves with its stack (move.inv.words) is visited as the owner's. */
 static void scan_saved(const struct mpg_g *gp, struct visit *v) {
   v->owner = gp;
@@ -108,6 +141,7 @@ static void scan_saved(const struct mpg_g *gp, struct visit *v) {
   else
     scan_stack(gp, v);
   v->owner = NULL;
+  scan_sent(gp, v);
 }
 
 static void scan_locals(const struct mpgi_locals *t, struct visit *v) {

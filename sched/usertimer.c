@@ -73,7 +73,11 @@ static void start_goroutine(struct mpgi_timer *timer, int64_t now) {
   struct mpg_timer *t = (struct mpg_timer *) timer;
   int err = t->fixed ? mpgi_go_fixed_g0(t->fn, t->arg)
                      : mpgi_go_segmented_g0(t->fn, t->arg);
-  if (err == 0 || t->t.period) return;
+  if (t->t.period) return;
+  if (err == 0) {
+    t->arg = NULL; /* or the handle would keep it */
+    return;
+  }
   t->t.when = now + RETRY_NS;
   if (mpgi_timer_add(mpgi_tls_m()->p, &t->t) != 0)
     mpgi_fatal("out of memory: no room for a timer");
@@ -105,5 +109,7 @@ mpg_timer *mpgi_timer_start_fixed_g0(int64_t ns, int64_t period_ns, mpg_func fn,
 
 bool mpgi_timer_stop_g0(mpg_timer *t) {
   mpgi_current_g("mpg_timer_stop");
-  return t && mpgi_timer_del(&t->t);
+  if (!t || !mpgi_timer_del(&t->t)) return false;
+  if (!t->t.period) t->arg = NULL; /* an earlier tick may still have to read */
+  return true;
 }

@@ -29,13 +29,11 @@ MPG_BEGIN_DECLS
  * Context: goroutine.  May run a collection; doesn't park.
  * Since: 0.1.  Source: Go malloc.go (mallocgc).
  */
-MPG_API void *mpg_alloc(size_t bytes)
-    __attribute__((alloc_size(1), warn_unused_result));
+MPG_API void *mpg_alloc(size_t bytes);
 
 /* The same for memory that holds no pointers: it isn't scanned, and its
  * contents are unspecified. */
-MPG_API void *mpg_alloc_noscan(size_t bytes)
-    __attribute__((alloc_size(1), warn_unused_result));
+MPG_API void *mpg_alloc_noscan(size_t bytes);
 
 /* Describe an object whose words at certain offsets are its only pointers.
  *
@@ -60,8 +58,7 @@ MPG_API mpg_type *mpg_type_new(size_t bytes, const size_t *pointer_offsets,
  *
  * Returns, Owner, Context: as mpg_alloc.  Since: 0.1.
  */
-MPG_API void *mpg_alloc_typed(const mpg_type *type, size_t count)
-    __attribute__((warn_unused_result));
+MPG_API void *mpg_alloc_typed(const mpg_type *type, size_t count);
 
 /* As mpg_alloc, but at a multiple of alignment; mpg_realloc doesn't keep that.
  *
@@ -71,8 +68,7 @@ MPG_API void *mpg_alloc_typed(const mpg_type *type, size_t count)
  * Returns: as mpg_alloc; NULL for another alignment, too.
  * Owner, Context: as mpg_alloc.  Since: 0.1.
  */
-MPG_API void *mpg_alloc_aligned(size_t bytes, size_t alignment)
-    __attribute__((alloc_size(1), alloc_align(2), warn_unused_result));
+MPG_API void *mpg_alloc_aligned(size_t bytes, size_t alignment);
 
 /* As mpg_alloc, but the object is a root: it and what it refers to are kept
  * until it is freed by mpg_free.  It may be the only link to the heap from
@@ -82,8 +78,7 @@ MPG_API void *mpg_alloc_aligned(size_t bytes, size_t alignment)
  * Owner: the caller: mpg_free.  Since: 0.1.  Source: Boehm
  *   (GC_malloc_uncollectable).
  */
-MPG_API void *mpg_alloc_root(size_t bytes)
-    __attribute__((alloc_size(1), warn_unused_result));
+MPG_API void *mpg_alloc_root(size_t bytes) __attribute__((warn_unused_result));
 
 /* Resize an object, moving it where necessary; it keeps its kind, and the
  * tail of a scanned one is zeroed.
@@ -97,7 +92,7 @@ MPG_API void *mpg_alloc_root(size_t bytes)
  * Context: as mpg_alloc.  Since: 0.1.
  */
 MPG_API void *mpg_realloc(void *p, size_t bytes)
-    __attribute__((alloc_size(2), warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* Free an object at once.  Never necessary.
  *
@@ -114,7 +109,7 @@ MPG_API void mpg_free(void *p);
  *
  * Returns, Owner, Context: as mpg_alloc.  Since: 0.1.
  */
-MPG_API char *mpg_strdup(const char *s) __attribute__((warn_unused_result));
+MPG_API char *mpg_strdup(const char *s);
 
 /* The object that an address belongs to.
  *
@@ -231,8 +226,7 @@ MPG_API int mpg_finalizer_set(void *obj, void (*fn)(void *obj, void *arg),
  * Since: 0.1.  Source: Guile's guardians; Java's ReferenceQueue.
  */
 typedef struct mpg_cleanup_queue mpg_cleanup_queue;
-MPG_API mpg_cleanup_queue *mpg_cleanup_queue_new(void)
-    __attribute__((warn_unused_result));
+MPG_API mpg_cleanup_queue *mpg_cleanup_queue_new(void);
 
 /* Register obj: it goes to q once it is unreachable.
  *
@@ -296,7 +290,7 @@ MPG_API void mpg_cleanup_notify(mpg_cleanup_queue *q, void (*fn)(void *arg),
  *   object with a finalizer has none left when it is finalized.
  */
 typedef struct mpg_weak mpg_weak;
-MPG_API mpg_weak *mpg_weak_new(void *obj) __attribute__((warn_unused_result));
+MPG_API mpg_weak *mpg_weak_new(void *obj);
 
 /* The object that w refers to; from here on the result keeps it.
  *
@@ -324,7 +318,7 @@ MPG_API void *mpg_weak_get(mpg_weak *w);
  * Since: 0.1.  Source: ephemerons (Hayes 1997), as in Lua and Racket.
  */
 typedef struct mpg_weakmap mpg_weakmap;
-MPG_API mpg_weakmap *mpg_weakmap_new(void) __attribute__((warn_unused_result));
+MPG_API mpg_weakmap *mpg_weakmap_new(void);
 
 /* Is there an entry for key?  *value, unless value is NULL, gets its value, or
  * NULL when there is none.  key may be anything.  Fatal: m is no map. */

@@ -77,9 +77,10 @@ MPG_API int mpg_go_with(const struct mpg_go_options *opt, mpg_func fn,
                         void *arg);
 
 #if defined(MPG_SPLIT_STACK) && MPG_SPLIT_STACK
-#define mpg_run(fn, arg) mpg_run_segmented((fn), (arg))
-#define mpg_go(fn, arg) mpg_go_segmented((fn), (arg))
-#define mpg_go_with(opt, fn, arg) mpg_go_with_segmented((opt), (fn), (arg))
+/* Variadic: an argument may be a compound literal, with commas. */
+#define mpg_run(...) mpg_run_segmented(__VA_ARGS__)
+#define mpg_go(...) mpg_go_segmented(__VA_ARGS__)
+#define mpg_go_with(...) mpg_go_with_segmented(__VA_ARGS__)
 #endif
 
 /* Let others run; the caller goes to the back of its P's queue.  Those in the

@@ -76,8 +76,7 @@ MPG_API mpg_timer *mpg_timer_start_fixed(int64_t ns, int64_t period_ns,
 MPG_API mpg_timer *mpg_timer_start(int64_t ns, int64_t period_ns, mpg_func fn,
                                    void *arg);
 #if defined(MPG_SPLIT_STACK) && MPG_SPLIT_STACK
-#define mpg_timer_start(ns, period_ns, fn, arg) \
-  mpg_timer_start_segmented((ns), (period_ns), (fn), (arg))
+#define mpg_timer_start(...) mpg_timer_start_segmented(__VA_ARGS__)
 #endif
 
 /* Stop a timer.  It may be called any number of times, by anybody, while the

@@ -1,5 +1,7 @@
 /* gc_alloc_more_test.c - aligned and root objects, interior pointers switched
  * off, memory given back, memory limits. */
+#undef _FORTIFY_SOURCE /* see fortified_writes */
+#define _FORTIFY_SOURCE 2
 #include <errno.h>
 
 #include "../support/hide.h"
@@ -30,6 +32,23 @@ static void bad_alignments(void *arg) {
     CHECK_OPAQUE(align);
     CHECK(mpg_alloc_aligned(64, align) == NULL);
   }
+}
+
+/* The compiler is told no alignment that the function refuses. */
+static void bad_alignments_that_are_constants(void *arg) {
+  (void) arg;
+  CHECK(mpg_alloc_aligned(64, 0) == NULL);
+  CHECK(mpg_alloc_aligned(64, 24) == NULL);
+}
+
+/* All that mpg_alloc_size counts may be written, by checked functions too. */
+static void fortified_writes(void *arg) {
+  (void) arg;
+  char *p = mpg_alloc(100), *q = mpg_alloc_aligned(100, 64);
+  memset(p, 1, mpg_alloc_size(p));
+  memset(q, 1, mpg_alloc_size(q));
+  p = mpg_realloc(p, 5000);
+  memset(p, 1, mpg_alloc_size(p));
 }
 
 static void *kept[400];
@@ -269,6 +288,8 @@ static void an_impossible_limit_is_no_standstill(void *arg) {
 
 static const struct check_case cases[] = {
     INSIDE(bad_alignments),
+    INSIDE(bad_alignments_that_are_constants),
+    INSIDE(fortified_writes),
     INSIDE(aligned_objects),
     INSIDE(alignment_wastes_little),
     INSIDE(roots_live_until_freed),

@@ -291,6 +291,15 @@ static void wrong_types_give_null(void *arg) {
   CHECK(mpg_type_new(4, &o, 1) == NULL);
 }
 
+static void offsets_may_be_named_twice(void *arg) {
+  (void) arg;
+  size_t o[] = {8, 0, 8};
+  mpg_type *t = mpg_type_new(16, o, 3);
+  CHECK(t != NULL);
+  CHECK(mpg_alloc_typed(t, 3) != NULL);
+  mpg_gc();
+}
+
 static void typed_arrays_are_zeroed(void *arg) {
   (void) arg;
   size_t o[] = {offsetof(struct typed, next), offsetof(struct typed, other)};
@@ -359,6 +368,7 @@ static const struct check_case cases[] = {
     INSIDE(alloc_size_wants_the_start),
     INSIDE(powers_of_two_are_not_padded),
     INSIDE(wrong_types_give_null),
+    INSIDE(offsets_may_be_named_twice),
     INSIDE(typed_arrays_are_zeroed),
     INSIDE(named_words_of_typed_objects_are_followed),
 };

@@ -426,6 +426,48 @@ static PLAIN hidden send_object(mpg_chan *c, uintptr_t i) {
   return hide(p);
 }
 
+static mpg_timer *timer_handle;
+
+static void finished(void *arg) {
+  (void) arg;
+  mpg_waitgroup_done(&done);
+}
+
+static PLAIN hidden start_timer(uintptr_t i, int64_t ns) {
+  void *p = hide_object(i);
+  timer_handle = mpg_timer_start(ns, 0, finished, p);
+  CHECK(timer_handle != NULL);
+  return hide(p);
+}
+
+/* Stale words may keep one or the other. */
+static int alive_after_collecting(const hidden *h, int n) {
+  int alive = 0;
+  mpg_sleep(1000000);
+  for (int i = 0; i < 3; i++) hide_collect();
+  for (int i = 0; i < n; i++) alive += hide_alive(h[i], (uintptr_t) i);
+  return alive;
+}
+
+static void a_timer_that_is_over_keeps_nothing(void *arg) {
+  (void) arg;
+  enum { N = 20 };
+  static mpg_timer *handles[2 * N];
+  hidden fired[N], stopped[N];
+  for (int i = 0; i < N; i++) {
+    mpg_waitgroup_add(&done, 1);
+    fired[i] = start_timer((uintptr_t) i, 0);
+    handles[i] = timer_handle;
+    stopped[i] = start_timer((uintptr_t) i, (int64_t) 60e9);
+    handles[N + i] = timer_handle;
+    CHECK(mpg_timer_stop(timer_handle));
+  }
+  mpg_waitgroup_wait(&done);
+  CHECK_LE(alive_after_collecting(fired, N), N / 2);
+  CHECK_LE(alive_after_collecting(stopped, N), N / 2);
+  memset(handles, 0, sizeof handles);
+}
+
 static void channel_buffers_are_roots(void *arg) {
   (void) arg;
   mpg_chan *c = mpg_chan_new(sizeof(void *), 100);
@@ -460,6 +502,63 @@ static void elements_of_blocked_senders_are_roots(void *arg) {
   CHECK(mpg_chan_recv(c, &p));
   CHECK(p == unhide(sent));
   CHECK(hide_alive(sent, 77));
+}
+
+/* In malloc memory, which is no root; at an odd address, at worst. */
+static mpg_chan *unused;
+
+static void send_from(void *place) {
+  void *p = hide_object(78);
+  sent = hide(p);
+  memcpy(place, &p, sizeof p);
+}
+
+static PLAIN char *malloc_element(void) {
+  char *place = malloc(64);
+  CHECK(place != NULL);
+  memset(place, 0, 64);
+  send_from(place + 1);
+  return place;
+}
+
+static void send_malloc_and_wait(void *arg) {
+  char *place = malloc_element();
+  hide_scrub();
+  mpg_waitgroup_done(&done);
+  mpg_chan_send(arg, place + 1);
+  free(place);
+}
+
+static void select_malloc_and_wait(void *arg) {
+  char *place = malloc_element();
+  struct mpg_select_case *cases = calloc(3, sizeof *cases);
+  CHECK(cases != NULL);
+  cases[0] = (struct mpg_select_case){.chan = unused, .dir = MPG_RECV};
+  cases[2] =
+      (struct mpg_select_case){.chan = arg, .dir = MPG_SEND, .elem = place + 1};
+  hide_scrub();
+  mpg_waitgroup_done(&done);
+  CHECK_EQ(mpg_select(cases, 3), 2);
+  free(cases);
+  free(place);
+}
+
+static void elements_in_other_memory_are_roots(void *arg) {
+  (void) arg;
+  const mpg_func how[] = {send_malloc_and_wait, select_malloc_and_wait};
+  unused = mpg_chan_new(1, 0);
+  for (int i = 0; i < 2; i++) {
+    mpg_chan *c = mpg_chan_new(sizeof(void *), 0);
+    void *p;
+    mpg_waitgroup_add(&done, 1);
+    CHECK_GO(how[i], c);
+    mpg_waitgroup_wait(&done);
+    mpg_sleep(1000000); /* until it waits */
+    for (int k = 0; k < 5; k++) hide_collect();
+    CHECK(hide_alive(sent, 78));
+    CHECK(mpg_chan_recv(c, &p));
+    CHECK(p == unhide(sent));
+  }
 }
 
 /* The channel itself: only a parked receiver refers to it. */
@@ -549,8 +648,10 @@ static const struct check_case cases[] = {
     INSIDE(registers_of_preempted_goroutines_are_roots),
     INSIDE(registers_of_frozen_threads_are_roots),
     INSIDE(args_of_waiting_goroutines_are_roots),
+    INSIDE(a_timer_that_is_over_keeps_nothing),
     INSIDE(channel_buffers_are_roots),
     INSIDE(elements_of_blocked_senders_are_roots),
+    INSIDE(elements_in_other_memory_are_roots),
     INSIDE(channels_that_somebody_waits_on_are_kept),
     INSIDE(arg_of_blocking_is_a_root),
 };

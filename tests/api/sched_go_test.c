@@ -62,6 +62,18 @@ static void options_that_are_wrong(void *arg) {
   CHECK_EQ(mpg_num_goroutines(), 1);
 }
 
+static void options_written_in_the_call(void *arg) {
+  (void) arg;
+  atomic_store(&count, 0);
+  mpg_waitgroup_add(&done, 1);
+  CHECK_EQ(mpg_go_with(
+               &(struct mpg_go_options){.size = sizeof(struct mpg_go_options),
+                                        .name = "literal"},
+               count_and_finish, (int[]){1, 2}),
+           0);
+  mpg_waitgroup_wait(&done);
+}
+
 static void options_that_are_right(void *arg) {
   (void) arg;
   const size_t size = sizeof(struct mpg_go_options);
@@ -258,6 +270,7 @@ static const struct check_case cases[] = {
     INSIDE(go_refuses_null),
     INSIDE(go_as_a_function_pointer),
     INSIDE(options_that_are_wrong),
+    INSIDE(options_written_in_the_call),
     INSIDE(options_that_are_right),
     INSIDE(movable_is_accepted),
     INSIDE(absurd_stack_is_no_memory),

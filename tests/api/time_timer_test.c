@@ -11,7 +11,9 @@ static _Atomic int64_t first_at;
 
 static void fire(void *arg) {
   (void) arg;
-  if (atomic_fetch_add(&fired, 1) == 0) atomic_store(&first_at, mpg_now());
+  int64_t none = 0; /* before it counts: who waits for that reads the time */
+  atomic_compare_exchange_strong(&first_at, &none, mpg_now());
+  atomic_fetch_add(&fired, 1);
 }
 
 static void fresh(void) {
