@@ -53,6 +53,8 @@
  * attempt gets through an older one [seg.walked]. */
 #define FRAMES_MAX (2 * ((1 << 20) / 16) + 64)
 #define TOP_WORDS 2
+#define TSAN_FRAMES 16 /* of TSan's library, above who called it */
+#define TSAN_STACK (64 << 10)
 
 /* ---- are the frames below user code? ---- */
 
@@ -267,15 +269,36 @@ static bool is_ours(const siginfo_t *info) {
          mpgi_os_is_alarm(info);
 }
 
+/* Is this part of an access that mpg_rt_text makes?  The compiler makes it a
+ * call of TSan's library, through the linker's jump: that has no tables, and
+ * its caller is on top of the stack. */
+MPGI_NO_SANITIZE static bool accesses_for_rt(const struct mpgi_sigregs *r) {
+  struct mpgi_frame f = {.pc = r->pc, .sp = r->sp, .fp = r->fp};
+  enum mpgi_step step = MPGI_STEP_UP;
+  bool user = mpgi_text_is_user(f.pc);
+  for (int i = 0; i < TSAN_FRAMES && step == MPGI_STEP_UP; i++) {
+    step = mpgi_cfi_step(&f, r->sp, r->sp + TSAN_STACK);
+    if (mpgi_text_is_user(f.pc)) break;
+  }
+  if (!user) return mpgi_arch_pc_in_rt(f.pc);
+  return step == MPGI_STEP_UNKNOWN &&
+         mpgi_arch_pc_in_rt(*(const uintptr_t *) r->sp);
+}
+
 /* TSan's run-time library takes locks at any access, and this handler too, if
  * it goes on, makes accesses: not on top of one.  (This file is built without
- * TSan.)  Whoever sent the signal sends it again. */
-static bool in_sanitizer(const void *ucontext) {
+ * TSan.)  Where it waits in the kernel other foreign code may be frozen, but
+ * not amid an access of an entry stub's: a thread cut loose there would go on
+ * with an allocation from a cache that is somebody else's by then.  Whoever
+ * sent the signal sends it again. */
+static bool in_sanitizer(const struct mpg_m *mp, const void *ucontext) {
   if (!MPGI_TSAN) return false;
   struct mpgi_sigregs r;
   mpgi_arch_sigregs(ucontext, &r);
-  return !mpgi_text_is_user(r.pc) && !mpgi_arch_pc_in_rt(r.pc) &&
-         !mpgi_arch_in_syscall(ucontext);
+  bool on_g0 = r.sp >= mp->g0_lo && r.sp < mp->g0_hi;
+  if (mpgi_arch_pc_in_rt(r.pc)) return false;
+  if (!on_g0 && accesses_for_rt(&r)) return true;
+  return !mpgi_text_is_user(r.pc) && !mpgi_arch_in_syscall(ucontext);
 }
 
 static void on_sigurg(int sig, void *siginfo, void *ucontext) {
@@ -285,7 +308,7 @@ static void on_sigurg(int sig, void *siginfo, void *ucontext) {
     mpgi_os_signal_chain(sig, siginfo, ucontext);
     return;
   }
-  if (in_sanitizer(ucontext)) return;
+  if (in_sanitizer(mp, ucontext)) return;
   if (mpgi_os_is_alarm(siginfo) && !mpgi_stw_waiting())
     mpgi_os_yield(); /* to sysmon, which then asks us (alarm.c) */
   if (mpgi_dying_sig(mp, ucontext)) return;
