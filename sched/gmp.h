@@ -132,6 +132,20 @@ struct mpgi_locals {
   void *value[]; /* by key; roots */
 };
 
+/* What its next start has beside what each has. */
+enum mpgi_g_extra {
+  MPGI_EXTRA_LATENCY = 1, /* sched latency is sampled for this wake-up */
+  MPGI_EXTRA_CXX = 2,     /* amid C++ exceptions [cxx.swap] */
+};
+
+/* A thread's C++ exceptions, as the Itanium C++ ABI lays them out (Exception
+ * Handling, 2.2.2): those caught, newest first, and how many are in flight.
+ * They are the running goroutine's, who takes them along [cxx.swap]. */
+struct mpgi_cxx {
+  void *caught;
+  unsigned uncaught;
+};
+
 struct mpg_g {
   struct mpgi_context ctx; /* first: the assembler's view */
   _Atomic uint32_t status; /* enum mpgi_g_status; status.c */
@@ -148,7 +162,7 @@ struct mpg_g {
   /* -- third line: every start and every switch ends here */
   uint8_t attached;       /* an attached thread's (attach.c) */
   uint8_t movable;        /* constant: a record without a block (g.c) */
-  uint8_t tracked;        /* sched latency is sampled for this wake-up */
+  uint8_t extra;          /* owner: enum mpgi_g_extra */
   uint8_t growing;        /* itself: on g0 for __morestack's slow path */
   uint8_t leaked;         /* leak.c: as of the last look */
   uint8_t leak_said;      /* leak.c: it was printed */
@@ -179,9 +193,12 @@ struct mpg_g {
   /* -- fifth: waiting */
   struct mpgi_waiter wait;
   int32_t saved_errno; /* async preemption: errno is the goroutine's then */
+  /* itself: its C++ exceptions while it is switched out [cxx.swap] */
+  uint32_t cxx_uncaught;
+  void *cxx_caught;
   /* -- sixth: beginning and end */
   struct mpgi_segment seg0; /* record of the first segment */
-  int64_t ready_at;         /* when tracked: ns when made runnable */
+  int64_t ready_at;         /* MPGI_EXTRA_LATENCY: ns when made runnable */
   const void *pthread_lock; /* the last; NULL: reported */
   struct mpgi_timer timer;
 };
@@ -332,9 +349,10 @@ struct mpg_m {
   uintptr_t *guard; /* its guard word, for poisoning by others */
   uintptr_t g0_sp, g0_base, g0_lo, g0_hi;
   void *gsignal;
-  void *g0_mem;       /* attached threads: g0's stack; NULL otherwise */
-  struct mpg_g *curg; /* itself */
-  struct mpg_p *p;    /* itself; the stopper while it is stopped */
+  void *g0_mem;         /* attached threads: g0's stack; NULL otherwise */
+  struct mpg_g *curg;   /* itself */
+  struct mpgi_cxx *cxx; /* itself: its thread's; NULL in C programs */
+  struct mpg_p *p;      /* itself; the stopper while it is stopped */
   _Atomic(struct mpg_p *) next_p; /* whoever wakes it: the P to start with */
   struct mpg_p *old_p;            /* itself: P before the system call */
   int64_t handed_at;     /* itself: ns when it handed old_p off; 0: it didn't */

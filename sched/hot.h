@@ -278,11 +278,21 @@ MPGI_HOT struct mpg_p *mpgi_hot_p_release(struct mpg_m *mp) {
 
 /* ---- leaving (proc.c) ---- */
 
+/* [cxx.swap] */
+MPGI_HOT void mpgi_hot_cxx_leave(struct mpgi_cxx *cxx, struct mpg_g *gp) {
+  if (MPGI_LIKELY(!cxx->caught && !cxx->uncaught)) return;
+  gp->cxx_caught = cxx->caught;
+  gp->cxx_uncaught = cxx->uncaught;
+  gp->extra |= MPGI_EXTRA_CXX;
+  *cxx = (struct mpgi_cxx){0};
+}
+
 /* Without a look at stackmove. */
 MPGI_HOT void mpgi_hot_part(struct mpg_m *mp, struct mpg_g *gp) {
   MPG_ASSERT_INTERNAL(mp->curg == gp && gp->m == mp);
   MPG_ASSERT_INTERNAL(!mpgi_tls_libc());
   mpgi_san_leave();
+  if (MPGI_UNLIKELY(mp->cxx != NULL)) mpgi_hot_cxx_leave(mp->cxx, gp);
   mp->curg = NULL;
   gp->m = NULL;
 }
@@ -381,6 +391,7 @@ MPGI_HOT void mpgi_hot_g_reset(struct mpg_g *gp) {
   gp->finalizers = 0;
   gp->preempt_off = 0;
   gp->growing = 0;
+  gp->extra = 0;
   gp->leaked = gp->leak_said = 0;
   gp->on_resume = NULL;
   gp->m = NULL;

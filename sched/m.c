@@ -123,6 +123,9 @@ struct mpg_m *mpgi_m_make_attached(void) {
 
 /* ---- the thread ---- */
 
+/* The C++ library's, in programs that are linked with one. */
+extern struct mpgi_cxx *__cxa_get_globals(void) __attribute__((weak));
+
 static void m_thread_init(struct mpg_m *mp) {
   mp->tid = mpgi_os_tid();
   mp->cpu_clock = mpgi_os_thread_clock();
@@ -138,6 +141,7 @@ static void m_thread_init(struct mpg_m *mp) {
   MPG_VERIFY(err == 0);
   if (mpgi_opt.timerslack) mpgi_os_timer_slack_lower();
   mpgi_arch_guard_set(0);
+  if (__cxa_get_globals) mp->cxx = __cxa_get_globals();
   /* As the caller of mpg_run has it: what goroutines start inherits it. */
   mpgi_os_sigmask_set(mpgi_os_sigmask_open(mpgi_sched.sigmask));
   atomic_store(&mp->gone, MPGI_GONE_NOT); /* [m.pins] */

@@ -192,7 +192,7 @@ void mpgi_ready_specially(struct mpg_m *mp, struct mpg_g *gp) {
     return;
   }
   if (mp->fastrand % MPGI_LATENCY_EVERY == 0) {
-    gp->tracked = 1;
+    gp->extra |= MPGI_EXTRA_LATENCY;
     gp->ready_at = mpgi_os_now();
   }
   if (finds_next(mp))
@@ -264,7 +264,13 @@ static void spinning_end(struct mpg_m *mp) {
 
 static void record_latency(struct mpg_g *gp) {
   mpgi_metric_record(MPG_METRIC_SCHED_LATENCY, mpgi_os_now() - gp->ready_at);
-  gp->tracked = 0;
+}
+
+/* [cxx.swap] */
+static void cxx_return(struct mpg_m *mp, const struct mpg_g *gp) {
+  MPG_ASSERT(mp->cxx && !mp->cxx->caught && !mp->cxx->uncaught);
+  mp->cxx->caught = gp->cxx_caught;
+  mp->cxx->uncaught = gp->cxx_uncaught;
 }
 
 static void new_slice(struct mpg_p *pp) {
@@ -291,7 +297,9 @@ static __attribute__((noinline)) _Noreturn void go_on_specially(
     struct mpg_m *mp, struct mpg_g *gp, bool quick) {
   MPGI_TRACE_START(mp, gp, quick);
   gp->trace_wake = 0;
-  if (gp->tracked) record_latency(gp);
+  if (gp->extra & MPGI_EXTRA_LATENCY) record_latency(gp);
+  if (gp->extra & MPGI_EXTRA_CXX) cxx_return(mp, gp);
+  gp->extra = 0;
   if (gp->movable) mpgi_move_in(mpgi_movable_of(gp));
   if (gp->last_tp && gp->last_tp != mp->thread_pointer)
     mpgi_tls_migrate(gp, mp);
@@ -313,7 +321,7 @@ static __attribute__((noinline)) _Noreturn void go_on_specially(
 MPGI_HOT void get_ready_quick(struct mpg_m *mp, struct mpg_p *pp,
                               struct mpg_g *gp, bool inherit, bool watched) {
   give_p(mp, pp, gp, inherit);
-  if (MPGI_UNLIKELY((watched && mpgi_trace_is_on()) || gp->tracked ||
+  if (MPGI_UNLIKELY((watched && mpgi_trace_is_on()) || gp->extra ||
                     gp->movable))
     go_on_specially(mp, gp, true);
   if (MPGI_UNLIKELY(gp->last_tp != mp->thread_pointer)) {
