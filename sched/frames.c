@@ -3,6 +3,7 @@
  * Where a goroutine is depends on how it left its thread:
  *   in the runtime, parked     the entry thunk's frame at ctx.sp (thunks.S)
  *   in __morestack             its frame, above what it pushed at ctx.sp
+ *   getting alloca memory      as an entry thunk's
  *   async-preempted            the trampoline's, while it has an xsave buffer
  *   in a system call           what mpg_syscall_enter remembered
  *   frozen, or caught dying    its registers, in the signal's frame
@@ -86,8 +87,9 @@ static bool begins(const struct mpg_g *gp, struct mpgi_frame *f) {
   if (mp && atomic_load(&mp->stop) == MPGI_M_FROZEN && mp->frozen_uc &&
       at_registers(gp, mp->frozen_uc, f))
     return true;
+  if (gp->growing == MPGI_GROWING_CALL) return at_growth(gp, f);
+  if (gp->growing) return at_thunk(gp, f);
   if (s == MPGI_G_SYSCALL) return at_syscall(mp, f);
-  if (gp->growing) return at_growth(gp, f);
   return gp->ctx.xsave ? at_preemption(gp, f) : at_thunk(gp, f);
 }
 
@@ -114,7 +116,8 @@ static bool step_by_fp(const struct mpg_g *gp, struct mpgi_frame *f) {
 static bool step(const struct mpg_g *gp, struct mpgi_frame *f) {
   bool growth = f->is_return && mpgi_arch_pc_in_morestack(f->pc);
   /* at_growth: in the prologue that called __morestack. */
-  growth = growth || (gp->growing && f->fp == gp->ctx.sp + 120);
+  growth =
+      growth || (gp->growing == MPGI_GROWING_CALL && f->fp == gp->ctx.sp + 120);
   if (growth) return step_morestack(gp, f);
   /* The fault of a stack overflow is below its segment. */
   uintptr_t at = f->is_return ? f->sp - 8 : f->sp;

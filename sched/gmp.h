@@ -132,6 +132,9 @@ struct mpgi_locals {
   void *value[]; /* by key; roots */
 };
 
+/* What for; so, what it left at ctx.sp (morestack.S, frames.c). */
+enum mpgi_growing { MPGI_GROWING_CALL = 1, MPGI_GROWING_ALLOCA };
+
 /* What its next start has beside what each has. */
 enum mpgi_g_extra {
   MPGI_EXTRA_LATENCY = 1, /* sched latency is sampled for this wake-up */
@@ -163,7 +166,7 @@ struct mpg_g {
   uint8_t attached;       /* an attached thread's (attach.c) */
   uint8_t movable;        /* constant: a record without a block (g.c) */
   uint8_t extra;          /* owner: enum mpgi_g_extra */
-  uint8_t growing;        /* itself: on g0 for __morestack's slow path */
+  uint8_t growing;        /* itself: on g0 for more stack, enum mpgi_growing */
   uint8_t leaked;         /* leak.c: as of the last look */
   uint8_t leak_said;      /* leak.c: it was printed */
   uint8_t at_call;        /* itself: being preempted at a call (tier 1) */

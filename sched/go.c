@@ -104,7 +104,7 @@ void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args,
   if (mpgi_stack_home_open(ctx, stay, gp->stack_limit)) return;
   struct mpg_m *mp = mpgi_tls_m();
   int saved_errno = errno; /* a call must not change it by needing stack */
-  gp->growing = 1;
+  gp->growing = stay ? MPGI_GROWING_CALL : MPGI_GROWING_ALLOCA;
   int err = mpgi_stack_grow(mp && mp->p ? &mp->p->stacks : NULL, ctx,
                             frame + args, gp->stack_limit);
   if (err == -EOVERFLOW)

@@ -146,7 +146,7 @@ bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx, uintptr_t fp) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
   if (mp->attached) return false;
-  gp->growing = 1;
+  gp->growing = MPGI_GROWING_CALL;
   uint32_t why = take_preempt(mp, gp);
   gp->growing = 0;
   if (!(why & MPGI_PREEMPT_SLICE)) return false;
