@@ -31,7 +31,8 @@ foreach(sanitizer address thread)
   not_under(${sanitizer} unit.arch_libc_test
     "measures the C library's functions, not the sanitizer's stand-ins")
   foreach(test stackguard_prog stackguard_foreign_prog copystack_prog
-          stackmove_prog)
+          stackmove_prog stack_overflow_alloca_prog
+          stack_overflow_blocking_prog)
     not_under(${sanitizer} crash.${test}.fixed "is about segments")
   endforeach()
   not_under(${sanitizer} stress.stack_recursion_stress.fixed

@@ -244,15 +244,16 @@ FUNCTION(__morestack)
     inc %r10
     call *%r10
 .Lreturn_switched:
-    /* Live: rax rdx, vector registers 0 and 1, the x87 stack. */
+    /* Live: rax rdx, vector registers 0 and 1, the x87 stack; of a function
+     * with attribute ms_abi rsi rdi, too. */
     TLS_BASE(%rcx)
     mov %fs:TLS_G(%rcx), %rcx
-    mov CTX_SEG(%rcx), %rsi
-    mov SEG_PREV(%rsi), %rdi
+    mov CTX_SEG(%rcx), %r10
+    mov SEG_PREV(%r10), %r11
     cmpq $0, CTX_DYNAMIC(%rcx)
     jne .Lreturn_dynamic
-    mov SEG_GUARD(%rdi), %r9
-    mov %rdi, CTX_SEG(%rcx)
+    mov SEG_GUARD(%r11), %r9
+    mov %r11, CTX_SEG(%rcx)
     mov %r9, CTX_GUARD(%rcx)
     mov %r9, %fs:GUARD_OFFSET
     cmpl $0, CTX_PREEMPT(%rcx)
@@ -381,19 +382,19 @@ FUNCTION(__morestack)
     mov %r10, %rax
     jmp .Lenter_switched
 
-/* The body returned with alloca memory live, rcx = context, rsi = segment,
- * rdi = the older one.  What this segment owns is dead: hand it to the older
+/* The body returned with alloca memory live, rcx = context, r10 = segment,
+ * r11 = the older one.  What this segment owns is dead: hand it to the older
  * one (rule 2). */
 .Lreturn_dynamic:
     mov CTX_DYNAMIC(%rcx), %r8
-1:  cmp %rsi, SEG_PREV(%r8)
+1:  cmp %r10, SEG_PREV(%r8)
     jne 2f
-    mov %rdi, SEG_PREV(%r8)
+    mov %r11, SEG_PREV(%r8)
     movq $0, SEG_PREV_SP(%r8)
     mov SEG_NEXT(%r8), %r8
     test %r8, %r8
     jnz 1b
-2:  mov %rdi, CTX_SEG(%rcx)
+2:  mov %r11, CTX_SEG(%rcx)
     jmp .Lleave
 
 /* slow: in C, on g0.  r11 = context.  All that a stack scan must see of the
@@ -635,7 +636,7 @@ restore_vectors:
 /* void *__morestack_allocate_stack_space(size_t bytes): alloca beyond the
  * guard.  May return with a lower SP: the caller's own way of getting the
  * memory lowers it by any amount, so it can't mind (stack/dynamic.c). */
-    .set OFF_STACK_ARGS, 1024
+    .set OFF_STACK_ARGS_MAX, 4096
 FUNCTION(__morestack_allocate_stack_space)
     .cfi_startproc
     push_rbp
@@ -673,14 +674,23 @@ FUNCTION(__morestack_allocate_stack_space)
     ret
     /* Not on a goroutine's stack: take it from the stack in use, below the
      * memory room for the caller's outgoing arguments, which it expects at
-     * its SP. */
+     * its SP: no more than lies between that and its rbp, where earlier alloca
+     * memory lies, too. */
     .cfi_def_cfa %rbp, 16
     .cfi_offset %rbp, -16
     .cfi_offset %rip, -8
-1:  lea 16-OFF_STACK_ARGS(%rbp), %rdx
+1:  lea 16(%rbp), %rdx
+    mov (%rbp), %rax
+    sub %rdx, %rax
+    mov $OFF_STACK_ARGS_MAX, %ecx
+    cmp %rcx, %rax
+    cmova %rcx, %rax
+    add $63, %rax
+    and $-64, %rax
+    sub %rax, %rdx
     sub %rdi, %rdx
     and $-64, %rdx
-    lea OFF_STACK_ARGS(%rdx), %rax
+    add %rdx, %rax
     jmp 2b
     .cfi_endproc
 END_FUNCTION(__morestack_allocate_stack_space)
@@ -708,5 +718,14 @@ FUNCTION(__morestack_make_guard)
     ret
     .cfi_endproc
 END_FUNCTION(__morestack_make_guard)
+
+/* What GCC calls with -mstack-arg-probe before it lowers SP by rax bytes for
+ * an alloca.  That option is among mpg's flags for another effect of it
+ * (docs/design/stacks.md); there is nothing to probe.  All registers live. */
+FUNCTION(___chkstk_ms)
+    .cfi_startproc
+    ret
+    .cfi_endproc
+END_FUNCTION(___chkstk_ms)
 
 OBJECT_NOTES

@@ -19,7 +19,8 @@ case $2 in
     ;;
   *)
     cxx=g++
-    own=(-maccumulate-outgoing-args)
+    own=(-mstack-arg-probe -fstack-clash-protection
+      --param=stack-clash-protection-probe-interval=16)
     ;;
 esac
 command -v $cxx > /dev/null || exit 77

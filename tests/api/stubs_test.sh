@@ -19,7 +19,8 @@ own_flags() { # own_flags <compiler>
   if "$1" --version | grep -q clang; then
     echo -mllvm -no-x86-call-frame-opt
   else
-    echo -maccumulate-outgoing-args
+    echo -mstack-arg-probe -fstack-clash-protection \
+      --param=stack-clash-protection-probe-interval=16
   fi
 }
 stubs=(-L"$build/libc" -lmpg_libc)

@@ -1,6 +1,7 @@
 // cxx_program.cpp - C++ exceptions in goroutines that are switched out amid
 // them: between catch and its end, while destructors of an unwinding run, at
-// any instruction (MPG_DEBUG=preemptall=1).  api/cxx_test.sh builds and runs it.
+// any instruction (MPG_DEBUG=preemptall=1).  api/cxx_test.sh builds and runs
+// it.
 #include <mpg.h>
 #include <stdio.h>
 

@@ -45,7 +45,7 @@ function(mpg_abi_test name compiler source library)
   endforeach()
 endfunction()
 
-foreach(level 0 2 3)
+foreach(level 0 2 3 s)
   mpg_abi_test(gcc${level} gcc stack_abi_user.c "" -std=gnu11 -O${level}
     ${mpg_user_flags_gnu})
 endforeach()

@@ -1,9 +1,9 @@
 /* stack_abi_user.c - every kind of call, compiled with -fsplit-stack.
  *
- * Built several times: GCC at -O0 -O2 -O3 and Clang at -O2 (stack_abi_harness.c
- * runs it).  Every case mixes what it received into a hash, so a lost or
- * swapped argument shows.  pad() makes callees that can't be inlined and have
- * a frame of their own.
+ * Built several times: GCC at -O0 -O2 -O3 -Os and Clang at -O2
+ * (stack_abi_harness.c runs it).  Every case mixes what it received into a
+ * hash, so a lost or swapped argument shows.  pad() makes callees that can't be
+ * inlined and have a frame of their own.
  */
 #include <alloca.h>
 #include <complex.h>
@@ -22,9 +22,11 @@
 #ifdef __clang__
 #define HAVE_VARARGS 0
 #define HAVE_NESTED 0
+#define HAVE_VLA_STRUCT 0 /* docs/design/stacks.md */
 #else
 #define HAVE_VARARGS 1
 #define HAVE_NESTED 1
+#define HAVE_VLA_STRUCT 1
 #endif
 
 static inline uint64_t mix(uint64_t h, uint64_t v) {
@@ -108,6 +110,28 @@ static uint64_t case_mixed20(uint64_t s) {
                            d + 7, v + 8, d + 8, v + 9, d + 9));
 }
 
+/* Microsoft's convention: other registers, and rsi, rdi, xmm6 to 15 live. */
+static NOINLINE __attribute__((ms_abi)) uint64_t ms_callee(uint64_t a, double b,
+                                                           uint64_t c,
+                                                           uint64_t d, double e,
+                                                           uint64_t f) {
+  return mix(mixd(mix(mixd(pad(a), b), c), e), mix(d, f));
+}
+static NOINLINE __attribute__((ms_abi)) uint64_t ms_caller(uint64_t s,
+                                                           double d) {
+  uint64_t x = s * 3, y = s ^ 5, z = s + 7, sum = 0;
+  double u = d * 2, v = d - 1;
+  for (uint64_t i = 0; i < 3; i++) {
+    sum += ms_callee(s, d, i, x, u, y);
+    sum = mix(mixd(mix(sum, x), u), mix(y, z));
+    sum = mixd(sum, v);
+  }
+  return sum;
+}
+static uint64_t case_ms_abi(uint64_t s) {
+  return ms_caller(s, (double) (s & 0xffff));
+}
+
 /* ---- structures by value ---- */
 
 #define STRUCT_CASE(name, n)                                               \
@@ -132,6 +156,33 @@ STRUCT_CASE(struct200, 25)
 STRUCT_CASE(struct264, 33)
 STRUCT_CASE(struct512, 64)
 STRUCT_CASE(struct3200, 400)
+
+/* GCC makes cold functions small, with arguments pushed if it may. */
+static NOINLINE __attribute__((cold)) uint64_t pass_coldly(
+    const struct struct3200 *p, uint64_t x) {
+  return take_struct3200(*p, x) + take_struct3200(*p, x + 1);
+}
+static uint64_t case_cold(uint64_t s) {
+  static _Thread_local struct struct3200 v;
+  for (size_t i = 0; i < 400; i++) v.a[i] = s - i * i;
+  return pass_coldly(&v, s);
+}
+
+#if HAVE_VLA_STRUCT
+static NOINLINE uint64_t pass_below(const struct struct3200 *p, size_t n) {
+  volatile unsigned char memory[n];
+  memory[0] = (unsigned char) n;
+  memory[n - 1]++;
+  memory[n - 1] = (unsigned char) (n >> 8);
+  uint64_t h = take_struct3200(*p, n);
+  return mix(h, memory[0] + memory[n - 1]);
+}
+static uint64_t case_vla_struct(uint64_t s) {
+  static _Thread_local struct struct3200 v;
+  for (size_t i = 0; i < 400; i++) v.a[i] = s + 3 * i;
+  return pass_below(&v, 20 + s % 1500);
+}
+#endif
 
 struct overaligned {
   _Alignas(64) uint64_t a[8];
@@ -594,7 +645,10 @@ const struct abi_case abi_cases[] = {
     CASE(struct264),    CASE(struct512),      CASE(struct3200),
     CASE(overaligned),  CASE(results),        CASE(x87),
     CASE(wide),         CASE(complex),        CASE(m256),
-    CASE(m512),
+    CASE(m512),         CASE(ms_abi),         CASE(cold),
+#if HAVE_VLA_STRUCT
+    CASE(vla_struct),
+#endif
 #if HAVE_VARARGS
     CASE(varargs),      CASE(varargs_named),  CASE(foreign_varargs),
 #endif
