@@ -12,7 +12,8 @@
  *   fib       fib(n), two goroutines and a channel each call: ms
  *   park      n goroutines parked: bytes each, ms to create, ms to wake; with
  *             movable=1 their stacks are swapped out by collections first
- *   mutex     tasks goroutines take a lock n times altogether: ns each
+ *   mutex     tasks goroutines take a lock n times altogether: ns each; floor:
+ *             the two locked operations in line
  *   sort      quicksort of n numbers, a goroutine for each half: ms
  *
  * Twin: peers/go/tasks.go.
@@ -324,6 +325,23 @@ static void locker(void *arg) {
   mpg_waitgroup_done(&done);
 }
 
+/* The floor: both locked operations in line, with nothing around them. */
+static double floor_ns(long n) {
+  static uint32_t word;
+  int64_t start = work_now();
+  for (long i = 0; i < n; i++) {
+    uint32_t is = 0;
+    while (!__atomic_compare_exchange_n(&word, &is, 1, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
+      is = 0;
+    counter++;
+    for (is = 1; !__atomic_compare_exchange_n(
+             &word, &is, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);)
+      is = 1;
+  }
+  return ms_since(start) * 1e6 / (double) n;
+}
+
 static void mutex_work(void) {
   long tasks = work_arg("tasks", 8), n = work_arg("n", 8000000);
   locks_each = n / tasks;
@@ -333,6 +351,7 @@ static void mutex_work(void) {
   mpg_waitgroup_wait(&done);
   work_print("ns", ms_since(start) * 1e6 / (double) counter);
   work_check(counter);
+  work_print("floor_ns", floor_ns(n / 2));
 }
 
 /* ---- quicksort ---- */

@@ -258,7 +258,7 @@ struct mpg_p {
   bool asked;              /* owner: it did; not judged yet */
   uint32_t asked_at;       /* owner: runs then */
   uint32_t brief;          /* owner: so many runs are not worth waking; 0 */
-  uint32_t busy_base;      /* owner: runs when its ring was last seen empty */
+  int32_t brief_left;      /* owner: of these, since its ring was last empty */
   bool global_ran; /* owner: the last from there has not made up for it */
   bool attached;   /* sched.lock: belongs to an attached thread (attach.c) */
 
@@ -299,6 +299,8 @@ struct mpg_p {
   int64_t mon_asked; /* when it was last asked to yield; 0: not in this slice */
   uint32_t mon_runs; /* runs when that last changed, at mon_runswhen */
   int64_t mon_runswhen;
+  /* [lazy.pace]: the pace, and when it is looked at next */
+  int64_t mon_lazy_ns, mon_lazy_at;
   struct mpgi_alarm mon_alarm; /* alarm.c */
 };
 

@@ -60,6 +60,17 @@ MPGI_HOT void mpgi_hot_status_set(struct mpg_g *gp, enum mpgi_g_status from,
   atomic_store_explicit(&gp->status, to, memory_order_release);
 }
 
+/* ---- what is mostly zero ----
+ *
+ * A switch has a locked instruction or two, and each of these waits for all
+ * stores before it, which go to the cache one by one; loads are cheap. */
+MPGI_HOT void mpgi_hot_preempt_clear(struct mpg_g *gp) {
+  if (MPGI_UNLIKELY(
+          atomic_load_explicit(&gp->ctx.preempt, memory_order_relaxed) != 0))
+    atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
+  if (MPGI_UNLIKELY(gp->preempt_at != 0)) gp->preempt_at = 0;
+}
+
 /* ---- cache lines ----
  *
  * Records lie 2 KiB apart, so that those of some dozen goroutines don't fit in
@@ -103,15 +114,21 @@ MPGI_HOT uint32_t mpgi_hot_ring_n(struct mpgi_ring r) {
   return r.tail - (uint32_t) r.head;
 }
 
+/* There is room. */
+MPGI_HOT void mpgi_hot_runq_store(struct mpg_p *pp, struct mpgi_ring r,
+                                  struct mpg_g *gp) {
+  atomic_store_explicit(&pp->runq[MPGI_RUNQ_SLOT(r.tail)], gp,
+                        memory_order_relaxed);
+  atomic_store_explicit(&pp->runq_tail, r.tail + 1, memory_order_release);
+}
+
 MPGI_HOT void mpgi_hot_runq_append(struct mpg_p *pp, struct mpgi_ring r,
                                    struct mpg_g *gp) {
   if (MPGI_UNLIKELY(mpgi_hot_ring_n(r) >= MPGI_RUNQ_SLOTS)) {
     mpgi_runq_append_full(pp, gp);
     return;
   }
-  atomic_store_explicit(&pp->runq[MPGI_RUNQ_SLOT(r.tail)], gp,
-                        memory_order_relaxed);
-  atomic_store_explicit(&pp->runq_tail, r.tail + 1, memory_order_release);
+  mpgi_hot_runq_store(pp, r, gp);
 }
 
 /* Not a newborn: nor is anybody before it treated as one any more. */
@@ -148,13 +165,15 @@ MPGI_HOT bool mpgi_hot_runq_put_next(struct mpg_p *pp, struct mpg_g *gp,
 /* Who is at *head, when the head is there still; NULL: *head is where it is
  * now.  Somebody was there when *head was read. */
 MPGI_HOT struct mpg_g *mpgi_hot_runq_take_at(struct mpg_p *pp, uint64_t *head) {
-  struct mpg_g *gp = atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(*head)],
-                                          memory_order_relaxed);
-  return MPGI_LIKELY(atomic_compare_exchange_weak_explicit(
-             &pp->runq_head, head, *head + 1, memory_order_release,
-             memory_order_acquire))
-             ? gp
-             : NULL;
+  uint64_t at = *head; /* in a register: for the CAS *head would be memory */
+  struct mpg_g *gp =
+      atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(at)], memory_order_relaxed);
+  if (MPGI_LIKELY(atomic_compare_exchange_weak_explicit(
+          &pp->runq_head, &at, at + 1, memory_order_release,
+          memory_order_acquire)))
+    return gp;
+  *head = at;
+  return NULL;
 }
 
 /* The oldest of the ring, taken by the owner or by anybody else, who may see
@@ -232,13 +251,26 @@ MPGI_HOT bool mpgi_hot_runq_empty(struct mpg_p *pp) {
 
 /* ---- waking (proc.c, [wake.fence]) ---- */
 
+/* [wake.lazy] pp is lazy, and somebody more waits.  That P goes on to be lazy:
+ * for who is in runnext as long as nobody else waits, and for some that are
+ * brief.  kicked: to the ring, whose others were there before. */
+MPGI_HOT bool mpgi_hot_stays_lazy(struct mpg_p *pp, bool kicked) {
+  if (!atomic_load_explicit(&pp->lazy, memory_order_relaxed)) return false;
+  uint32_t waiting = mpgi_hot_ring_n(mpgi_hot_ring(pp));
+  if (waiting <= kicked) pp->brief_left = (int32_t) pp->brief;
+  if (waiting == 0) return true;
+  pp->next_base = atomic_load_explicit(&pp->next_taken, memory_order_relaxed);
+  return --pp->brief_left > 0;
+}
+
 /* Into runnext, which is somebody's whom gp's waker wants to run soon. */
 MPGI_HOT void mpgi_hot_put_next_and_wake(struct mpg_p *pp, struct mpg_g *gp,
                                          bool woken) {
   bool kicked = mpgi_hot_runq_put_next(pp, gp, woken);
   if (kicked) atomic_thread_fence(memory_order_seq_cst);
-  if (MPGI_UNLIKELY(
-          atomic_load_explicit(&mpgi_sched.npidle, memory_order_relaxed) != 0))
+  if (MPGI_UNLIKELY(atomic_load_explicit(&mpgi_sched.npidle,
+                                         memory_order_relaxed) != 0) &&
+      !mpgi_hot_stays_lazy(pp, kicked))
     mpgi_wake_for_next(pp, kicked);
 }
 
@@ -378,9 +410,7 @@ MPGI_HOT void mpgi_hot_g_begin(struct mpg_g *gp, mpg_func fn, void *arg) {
   mpgi_arch_context_init(&gp->ctx, gp->ctx.seg, fn, arg);
   gp->fn = fn;
   gp->goid = 0;
-  gp->wait_reason = MPGI_WAIT_NONE;
   gp->last_tp = 0;
-  atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
 }
 
 /* As a dead one's are; what is freed apart is gone. */

@@ -37,9 +37,10 @@
  *     nothing; on two Ps they would mostly wait for cache lines.
  * A thief that sees a short ring move on makes a P lazy, too [steal.short].
  * Nobody is forgotten: the owner runs them when its goroutine waits or ends its
- * slice; and sysmon, which looks every 100 us while some P is lazy, ends it
- * when runnext has waited that long, or when somebody waits in the ring and the
- * owner has not run many meanwhile:
+ * slice; and sysmon, which looks every 100 us while some P is lazy, or less
+ * often while that P runs many [lazy.pace], ends it when runnext has waited
+ * that long, or when somebody waits in the ring and the owner has not run many
+ * meanwhile:
  *   sysmon      1. late = 1, lazy = 0
  *               2., 3. as a submitter
  *   owner       starts to count anew
@@ -95,41 +96,42 @@ void mpgi_wakep(void) {
 }
 
 /* Somebody was woken for pp.  In vain, when nobody looks any more and nothing
- * was taken: how many goroutines were run until then? */
-static void judge_wake(struct mpg_p *pp, uint32_t runs) {
+ * was taken: how many goroutines were run until then?  waiting: in the ring. */
+static void judge_wake(struct mpg_p *pp, uint32_t waiting) {
   if (atomic_load_explicit(&mpgi_sched.nmspinning, memory_order_relaxed))
     return;
   pp->asked = false;
-  pp->brief = runs - pp->asked_at < LAZY_AFTER ? 0 : MPGI_BRIEF_RUNS;
+  pp->brief = mpgi_p_runs(pp) - pp->asked_at < LAZY_AFTER ? 0 : MPGI_BRIEF_RUNS;
+  pp->brief_left = (int32_t) (pp->brief - waiting);
 }
 
-/* [wake.lazy] waiting: in the ring. */
-static bool may_be_lazy(struct mpg_p *pp, uint32_t runs, uint32_t waiting) {
+/* [wake.lazy] */
+static bool may_be_lazy(struct mpg_p *pp, bool kicked) {
   uint32_t taken = atomic_load_explicit(&pp->next_taken, memory_order_relaxed);
+  uint32_t waiting = mpgi_runq_size(pp);
   bool late = atomic_load_explicit(&pp->late, memory_order_relaxed);
   if (late) {
     atomic_store_explicit(&pp->late, 0, memory_order_relaxed);
     pp->asked = false;
     pp->brief = 0;
+    pp->brief_left = 0;
   } else if (pp->asked) {
-    judge_wake(pp, runs);
+    judge_wake(pp, waiting);
   }
   if (late || waiting) pp->next_base = taken;
-  return taken - pp->next_base >= LAZY_AFTER ||
-         runs - pp->busy_base + waiting < pp->brief;
+  if (waiting <= kicked) pp->brief_left = (int32_t) pp->brief;
+  return taken - pp->next_base >= LAZY_AFTER || pp->brief_left > 0;
 }
 
 void mpgi_wake_for_next(struct mpg_p *pp, bool kicked) {
-  uint32_t runs = mpgi_p_runs(pp), waiting = mpgi_runq_size(pp);
-  if (waiting <= kicked) pp->busy_base = runs;
-  bool lazy = may_be_lazy(pp, runs, waiting);
+  bool lazy = may_be_lazy(pp, kicked);
   bool was = atomic_load_explicit(&pp->lazy, memory_order_relaxed);
   if (was != lazy) atomic_store_explicit(&pp->lazy, lazy, memory_order_relaxed);
   if (lazy) {
     if (!was) mpgi_sysmon_lazy();
     return;
   }
-  if (!pp->asked) pp->asked_at = runs;
+  if (!pp->asked) pp->asked_at = mpgi_p_runs(pp);
   pp->asked = true;
   SET_WAKING(pp, 1);
   mpgi_wakep();
@@ -287,8 +289,7 @@ MPGI_HOT void give_p(struct mpg_m *mp, struct mpg_p *pp, struct mpg_g *gp,
   gp->m = mp;
   gp->wait_reason = MPGI_WAIT_NONE;
   if (!inherit) new_slice(pp);
-  atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
-  gp->preempt_at = 0;
+  mpgi_hot_preempt_clear(gp);
 }
 
 /* What may be to be done before it goes on; it has the P.  quick: as
@@ -328,7 +329,7 @@ MPGI_HOT void get_ready_quick(struct mpg_m *mp, struct mpg_p *pp,
     if (gp->last_tp) go_on_specially(mp, gp, true);
     gp->last_tp = mp->thread_pointer;
   }
-  gp->trace_wake = 0;
+  if (MPGI_UNLIKELY(gp->trace_wake)) gp->trace_wake = 0;
 }
 
 static MPGI_HOT_END __attribute__((noinline)) _Noreturn void execute_select(
@@ -875,12 +876,16 @@ MPGI_HOT_END void mpgi_yield_g0(struct mpgi_context *ctx, struct mpg_m *mp) {
   struct mpg_p *pp = mp->p;
   struct mpgi_ring ring = mpgi_hot_ring(pp);
   if (mpgi_hot_ring_n(ring) == 0 && nobody_waits(pp)) return;
+  if (MPGI_UNLIKELY(mpgi_hot_ring_n(ring) >= MPGI_RUNQ_SLOTS)) {
+    yield_specially();
+    return;
+  }
   ctx->pc = (uintptr_t) mpgi_resume_thunk;
   mpgi_arch_fpu_save(ctx);
   mpgi_hot_part(mp, gp);
   mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_RUNNABLE);
-  pp->young = 0;
-  mpgi_hot_runq_append(pp, ring, gp);
+  if (MPGI_UNLIKELY(pp->young)) pp->young = 0;
+  mpgi_hot_runq_store(pp, ring, gp);
   schedule_quick(mp, pp, false, &ring, false);
 }
 

@@ -57,7 +57,6 @@
 struct sysmon {
   int64_t now, delay;
   int64_t looked, before; /* this look at every P, and the one before */
-  bool lazy;              /* somebody waits for a P that is [wake.lazy] */
   bool fast;              /* some P began FAST_SLICES since the look before */
   bool brief;             /* its slices are KERNEL_SLICE_NS */
   bool alarms;            /* may be set */
@@ -99,15 +98,19 @@ void mpgi_sysmon_lazy(void) {
   mpgi_sysmon_due(mpgi_os_now() + MPGI_LAZY_NS);
 }
 
-static bool some_lazy(void) {
+/* When a lazy P must be looked at.  INT64_MAX: there is none. */
+static int64_t look_at_lazy(int64_t now) {
+  int64_t first = INT64_MAX;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
-    struct mpg_p *pp = mpgi_sched.allp[i];
-    if (atomic_load_explicit(&pp->lazy, memory_order_relaxed) &&
-        atomic_load_explicit(&pp->status, memory_order_relaxed) ==
+    const struct mpg_p *pp = mpgi_sched.allp[i];
+    if (!atomic_load_explicit(&pp->lazy, memory_order_relaxed) ||
+        atomic_load_explicit(&pp->status, memory_order_relaxed) !=
             MPGI_P_RUNNING)
-      return true;
+      continue;
+    int64_t when = pp->mon_lazy_at > now ? pp->mon_lazy_at : now + MPGI_LAZY_NS;
+    if (when < first) first = when;
   }
-  return false;
+  return first;
 }
 
 void mpgi_sysmon_rouse(void) {
@@ -184,7 +187,8 @@ static void sleep_until(struct sysmon *s, int64_t when, bool urgent) {
   atomic_store(&mpgi_sched.sysmon_until, when);
   int64_t first = first_timer();
   int64_t now = mpgi_os_now();
-  if (when - now > MPGI_LAZY_NS && some_lazy()) when = now + MPGI_LAZY_NS;
+  int64_t lazy = look_at_lazy(now);
+  if (lazy < when) when = lazy;
   /* One that is due already has been seen to by now, as far as may be. */
   int64_t soonest = now + (first <= now ? ASK_MIN_NS : TICK_MIN_NS);
   if (first < when) when = first > soonest ? first : soonest;
@@ -282,7 +286,6 @@ static void sleep_tick(struct sysmon *s) {
   if (s->full > FULL_LOOKS) slices_brief(s, true);
   bool urgent = full && somebody_soon(now);
   if (delay > LOOK_NS && urgent) delay = LOOK_NS;
-  if (delay > MPGI_LAZY_NS && s->lazy) delay = MPGI_LAZY_NS;
   int64_t until = now + delay;
   if (s->look_next > now && s->look_next < until) until = s->look_next;
   if (s->next_trace < until) until = s->next_trace;
@@ -405,27 +408,40 @@ static void look_near(struct sysmon *s, struct mpg_p *pp) {
   if (fair < s->preempt_at) s->preempt_at = fair;
 }
 
+/* [lazy.pace] The next look at pp, which is lazy: later and later while it runs
+ * some that are brief.  Whoever waits when that ends waits for as long as it
+ * lasted at most, and for a fair while: two looks. */
+static void pace_lazy(struct sysmon *s, struct mpg_p *pp, bool brief) {
+  if (brief && s->now < pp->mon_lazy_at) return;
+  int64_t ns = brief ? 2 * pp->mon_lazy_ns : MPGI_LAZY_NS;
+  if (ns < MPGI_LAZY_NS) ns = MPGI_LAZY_NS;
+  if (ns > MPGI_FAIR_NS / 2) ns = MPGI_FAIR_NS / 2;
+  pp->mon_lazy_ns = ns;
+  pp->mon_lazy_at = s->now + ns;
+}
+
 /* [wake.lazy] Is pp's queue still for its owner only? */
 static bool stays_lazy(struct sysmon *s, struct mpg_p *pp) {
   int64_t passed = s->now - pp->mon_runswhen;
   if (passed < MPGI_LAZY_NS / 2) return true;
   uint32_t runs = mpgi_p_runs(pp), ran = runs - pp->mon_runs;
+  bool brief = passed < ran * LAZY_BRIEF_NS;
   if (ran) {
     pp->mon_runs = runs;
     pp->mon_runswhen = s->now;
   }
+  pace_lazy(s, pp, brief);
   uint32_t waiting = mpgi_runq_size(pp);
-  if (waiting) return passed < ran * LAZY_BRIEF_NS && waiting < MPGI_BRIEF_RUNS;
+  if (waiting) return brief && waiting < MPGI_BRIEF_RUNS;
   bool next = atomic_load_explicit(&pp->runnext, memory_order_relaxed);
   return ran || passed < (next ? MPGI_LAZY_NS : LAZY_END_NS);
 }
 
 static void watch_lazy(struct sysmon *s, struct mpg_p *pp) {
-  if (!atomic_load_explicit(&pp->lazy, memory_order_relaxed)) return;
-  if (stays_lazy(s, pp)) {
-    s->lazy = true;
-    return;
-  }
+  bool lazy = atomic_load_explicit(&pp->lazy, memory_order_relaxed);
+  if (lazy && stays_lazy(s, pp)) return;
+  pp->mon_lazy_at = pp->mon_lazy_ns = 0;
+  if (!lazy) return;
   if (!mpgi_runq_empty(pp))
     atomic_store_explicit(&pp->late, 1, memory_order_relaxed);
   atomic_store_explicit(&pp->lazy, 0, memory_order_relaxed);
@@ -485,7 +501,7 @@ static bool retake(struct sysmon *s) {
   bool any = false;
   int stuck = 0;
   s->look_next = s->preempt_at = INT64_MAX;
-  s->lazy = s->fast = false;
+  s->fast = false;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     if (pp->attached) continue;

@@ -359,7 +359,7 @@ static const struct {
      {"mpgi_hot_runq_take_next", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
     {1,
      EXPLORE_PSO,
-     {"mpgi_hot_runq_append", EXPLORE_STORE, EXPLORE_RELAX, NULL}},
+     {"mpgi_hot_runq_store", EXPLORE_STORE, EXPLORE_RELAX, NULL}},
     {10,
      EXPLORE_PSO,
      {"mpgi_hot_runq_take_next", EXPLORE_RMW, EXPLORE_RELAX, NULL}},
