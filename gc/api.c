@@ -32,8 +32,7 @@ size_t mpgi_alloc_size_g0(const void *p) {
 void mpgi_free_g0(void *p) {
   struct mpgi_cell cell;
   if (p == NULL) return;
-  if (!mpgi_cell_start(p, &cell))
-    mpgi_fatal("mpg_free of a pointer that is not the start of a live object");
+  if (!mpgi_cell_start(p, &cell)) mpgi_cell_refuse(p, "mpg_free");
   if (MPGI_UNLIKELY(mpgi_special_maybe(&cell))) mpgi_special_drop(&cell);
   struct mpgi_span *s = cell.span;
   uint64_t bytes = mpgi_span_cell_bytes(s);

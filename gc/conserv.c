@@ -53,6 +53,17 @@ bool mpgi_cell_start(const void *p, struct mpgi_cell *out) {
          mpgi_cell_is_live(out);
 }
 
+void mpgi_cell_refuse(const void *p, const char *what) {
+  struct mpgi_cell cell;
+  const char *why = "it is not in the heap";
+  if ((uintptr_t) p - mpgi_heap.lo < mpgi_heap_used())
+    why = "that memory is free; was it freed twice?";
+  if (mpgi_cell_find((uintptr_t) p, &cell) && mpgi_cell_is_live(&cell))
+    why = "it points into one";
+  mpgi_fatal("%s of a pointer that is not the start of a live object: %s", what,
+             why);
+}
+
 size_t mpgi_cell_usable(const struct mpgi_cell *c) {
   const struct mpgi_span *s = c->span;
   uint64_t bytes = mpgi_span_cell_bytes(s);

@@ -285,6 +285,8 @@ MPGI_HIDDEN bool mpgi_cell_find(uintptr_t addr, struct mpgi_cell *out);
 MPGI_HIDDEN bool mpgi_cell_is_live(const struct mpgi_cell *c);
 /* The live object that starts at p; false: none does. */
 MPGI_HIDDEN bool mpgi_cell_start(const void *p, struct mpgi_cell *out);
+/* Fatal: none does, and says why; what was called. */
+MPGI_HIDDEN _Noreturn void mpgi_cell_refuse(const void *p, const char *what);
 /* Usable bytes of the object. */
 MPGI_HIDDEN size_t mpgi_cell_usable(const struct mpgi_cell *c);
 

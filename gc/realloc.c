@@ -162,9 +162,7 @@ static void *move(const struct mpgi_cell *cell, size_t bytes) {
 void *mpgi_realloc_g0(void *p, size_t bytes) {
   struct mpgi_cell cell;
   if (p == NULL) return mpgi_alloc_object(bytes, MPGI_KIND_SCAN);
-  if (!mpgi_cell_start(p, &cell))
-    mpgi_fatal(
-        "mpg_realloc of a pointer that is not the start of a live object");
+  if (!mpgi_cell_start(p, &cell)) mpgi_cell_refuse(p, "mpg_realloc");
   if (zone_bytes() != 0) mpgi_redzone_check(&cell, "mpg_realloc");
   bool small = cell.span->class != MPGI_CLASS_LARGE;
   size_t usable = mpgi_cell_usable(&cell);

@@ -18,8 +18,8 @@
  *
  * When nothing was queued although some are dead, they reach each other in a
  * cycle; they are never finalized, and kept.  That is what Boehm and Go do;
- * MPG_DEBUG=finalizercycles=1 reports it.  A pointer of an object into itself
- * makes no cycle (Go: it does).
+ * it is reported, as Boehm's does, when there are twice as many of them as the
+ * last time.  A pointer of an object into itself makes no cycle (Go: it does).
  *
  * Weak references are cleared in 1, so an object that a finalizer brings back
  * has none any more, and neither has what only finalizers reach.
@@ -275,11 +275,11 @@ void mpgi_special_report(void) {
   mpgi_cleanup_deliver();
   bool stuck = last.waiting > 0 && last.cycle;
   uint32_t n = stuck ? last.waiting : 0;
-  if (mpgi_opt.finalizercycles != 0 && n > 0 && n != last.reported)
-    mpgi_print(2,
-               "mpg: %u objects with finalizers reach each other and are "
-               "never finalized (one's finalizer: %p)\n",
-               n, (void *) (uintptr_t) last.fn);
+  if (mpgi_opt.finalizercycles == 0 || n == 0 || n / 2 < last.reported) return;
+  mpgi_print(2,
+             "mpg: %u objects with finalizers reach each other and are "
+             "never finalized (one's finalizer: %p)\n",
+             n, (void *) (uintptr_t) last.fn);
   last.reported = n;
 }
 

@@ -187,9 +187,10 @@ MPG_API int mpg_root_remove(const void *lo);
  * may make obj reachable again.  When A refers to B, directly or not, B's
  * finalizer is called by a later collection, after A's has returned.  Objects
  * that refer to each other in a cycle that contains one with a finalizer are
- * never finalized and never freed (MPG_DEBUG=finalizercycles=1 reports them);
- * pointers of an object into itself don't count.  Finalizers that haven't been
- * called when mpg_run returns are called in the next run, or never.
+ * never finalized and never freed; that is reported on stderr, unless
+ * MPG_DEBUG=finalizercycles=0 is set.  Pointers of an object into itself don't
+ * count.  Finalizers that haven't been called when mpg_run returns are called
+ * in the next run, or never.
  *
  * obj  start of an object of any kind
  * fn   replaces an earlier one; NULL clears it
@@ -200,8 +201,8 @@ MPG_API int mpg_root_remove(const void *lo);
  * Owner: mpg_free of obj clears the finalizer, mpg_realloc takes it along.
  * Context: goroutine.  Doesn't park.
  * Callbacks: fn, on a fixed stack of 1 MiB; it may block and use the whole
- *   API, but the others wait for it (MPG_DEBUG=slowfinalizer=N reports one
- *   that takes longer than N ms).
+ *   API, but the others wait for it: one that takes longer than 10 s is
+ *   reported on stderr (MPG_DEBUG=slowfinalizer=N: N ms; 0: never).
  * Since: 0.1.  Source: Go mfinal.go (SetFinalizer).
  */
 MPG_API int mpg_finalizer_set(void *obj, void (*fn)(void *obj, void *arg),
@@ -449,9 +450,9 @@ struct mpg_gc_stats {
 };
 /* Read the statistics.
  *
- * s  s->size says how much of the structure the caller knows
+ * s  with s->size set by the caller
  *
- * Returns: 0; -EINVAL (s NULL, or size not set).
+ * Returns: 0; -EINVAL (s NULL, or s->size isn't sizeof(*s)).
  * Context: any thread.
  * Since: 0.1.  Source: Go mstats.go.
  */

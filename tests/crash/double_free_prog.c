@@ -1,5 +1,5 @@
 // EXPECT-EXIT: 2
-// EXPECT-STDERR: ^fatal: .*free
+// EXPECT-STDERR: ^fatal: mpg_free of .*: that memory is free; was it freed twice
 // EXPECT-STDERR: ^goroutine 1 \[running\]:
 #include <mpg.h>
 

@@ -1,5 +1,5 @@
 // EXPECT-EXIT: 2
-// EXPECT-STDERR: ^fatal: .*free
+// EXPECT-STDERR: ^fatal: mpg_free of .*: it is not in the heap
 #include <mpg.h>
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 // EXPECT-EXIT: 2
-// EXPECT-STDERR: ^fatal: .*free
+// EXPECT-STDERR: ^fatal: mpg_free of .*: it points into one
 #include <mpg.h>
 
 static void start(void *arg) {
