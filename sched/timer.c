@@ -229,7 +229,7 @@ void mpgi_timer_arm(struct mpg_p *pp, struct mpg_g *gp, int64_t when,
   gp->timer.g = gp;
   gp->timer.claim = claim;
   if (mpgi_timer_add(pp, &gp->timer) != 0)
-    mpgi_fatal("out of memory: no room for %u timers", pp->ntimers);
+    mpgi_fatal("out of memory: no room for %u timers", pp->ntimers + 1);
 }
 
 static void sleep_until(struct mpg_g *gp, int64_t when) {

@@ -6,15 +6,16 @@
  *
  *   slab   32 MiB, aligned, one mapping:
  *          header page | ... | slot | slot | ...       (slots at the top end)
- *   slot   guard 16 KiB | usable stack, record of the segment at the high end
+ *   slot   guard 64 KiB | usable stack, record of the segment at the high end
  *
  * A slot's guard is installed at its first use and stays.  Freed stacks wait
  * in the P's cache with their memory; beyond CACHE_MAX they go back to their
  * slab and their memory to the system, so an idle slot costs nothing but
  * addresses.
  *
- * The guard is 16 KiB, not a page: a C function may have locals larger than a
- * page and touch their far end first.
+ * The guard is 64 KiB, not a page: a C function may have locals larger than a
+ * page and touch their far end first, which on the other side is the next
+ * slot.  Larger ones are for the compiler (-fstack-clash-protection).
  *
  * Invariants: [stack.fixed.free] a slab is in the list exactly when it has a
  * free slot (slab_pop, slab_push).
@@ -28,7 +29,7 @@
 
 #include <stack/arena.h>
 
-#define GUARD_BYTES ((size_t) 16 << 10)
+#define GUARD_BYTES ((size_t) 64 << 10)
 #define SLAB_BYTES ((size_t) 32 << 20)
 /* One page more than the guard and the default, for the record. */
 #define SLOT_BYTES (GUARD_BYTES + MPGI_STACK_FIXED_DEFAULT + 4096)
