@@ -52,26 +52,19 @@ static bool add_one(void) {
   return pp != NULL;
 }
 
-/* A signal would end a raw sleep: sysmon asks when it sees the thread run. */
-static bool is_asleep(const struct mpg_p *pp) {
-  const struct mpg_m *mp = pp->m;
-  return mp && mpgi_os_thread_asleep(mp->tid);
-}
-
+/* One that runs isn't signalled here: its thread may be about to block in the
+ * kernel, or may have been woken there and wait for a CPU, and a poll that
+ * finds a signal says EINTR although its time is over.  Sysmon asks once it has
+ * seen the thread burn its CPU (sysmon.c, slice_is_over). */
 static void remove_one(void) {
-  struct mpg_p *running = NULL;
   mpgi_mutex_lock(&mpgi_sched.lock);
   for (int32_t i = mpgi_sched.nallp; !mpgi_stw_waiting() && i-- > 0;) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     if (!is_extra(pp)) continue;
     mpgi_p_shrink_locked(pp);
-    if (mpgi_p_retires(pp)) running = pp;
     break;
   }
   mpgi_mutex_unlock(&mpgi_sched.lock);
-  MPGI_CHAOS();
-  if (running && !is_asleep(running))
-    mpgi_preempt_one(running, MPGI_PREEMPT_SLICE);
 }
 
 void mpgi_compensate(int stuck) {

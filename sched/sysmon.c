@@ -58,6 +58,7 @@ struct sysmon {
   int64_t now, delay;
   int64_t looked, before; /* this look at every P, and the one before */
   bool fast;              /* some P began FAST_SLICES since the look before */
+  bool stuck;             /* some P is, or was at the last look */
   bool brief;             /* its slices are KERNEL_SLICE_NS */
   bool alarms;            /* may be set */
   bool ahead;             /* it starts threads [m.ahead] */
@@ -321,7 +322,9 @@ static bool retake_syscall(struct sysmon *s, struct mpg_p *pp) {
 static bool slice_is_over(const struct sysmon *s, struct mpg_p *pp) {
   int64_t ran = s->now - pp->mon_schedwhen;
   if (ran >= MPGI_SLICE_NS) return true;
-  if (ran < MPGI_FAIR_NS || !nobody_free()) return false;
+  if (ran < MPGI_FAIR_NS) return false;
+  if (mpgi_p_retires(pp)) return true;
+  if (!nobody_free()) return false;
   return mpgi_runq_has_woken(pp) || atomic_load(&pp->timer_first) <= s->now ||
          mpgi_timers_overdue() || atomic_load(&mpgi_sched.runq_woken);
 }
@@ -335,10 +338,19 @@ static bool somebody_waits(const struct sysmon *s, struct mpg_p *pp) {
          atomic_load(&pp->timer_first) <= s->now || mpgi_timers_overdue();
 }
 
-/* Its slice is over, but whether it burns CPU isn't known yet. */
+/* Who is blocked is taken for stuck at the end of its slice.  But
+ * goroutines that block often come in crowds, each of which would hold up the
+ * rest for that long.  So while some are stuck and others wait, two readings of
+ * the CPU clock in any slice will do. */
+static bool may_be_stuck(const struct sysmon *s, struct mpg_p *pp) {
+  if (slice_is_over(s, pp)) return true;
+  return s->stuck && nobody_free() && somebody_waits(s, pp);
+}
+
+/* It may be stuck, but whether it burns CPU isn't known yet. */
 static bool in_doubt(const struct sysmon *s, struct mpg_p *pp) {
   return pp->mon_cpu >= 0 && !pp->mon_burns && !pp->mon_stuck &&
-         slice_is_over(s, pp);
+         may_be_stuck(s, pp);
 }
 
 /* In the kernel, and not in the runtime: who waits for a lock of ours, or for
@@ -357,7 +369,8 @@ static void watch_cpu(struct sysmon *s, struct mpg_p *pp) {
   struct mpg_m *mp = pp->m;
   /* For the first time at once, unless slices may be that short. */
   bool first =
-      pp->mon_cpu < 0 && s->now - s->before >= CPU_DOUBT_NS && !pp->mon_fast;
+      pp->mon_cpu < 0 && !pp->mon_fast &&
+      (s->now - s->before >= CPU_DOUBT_NS || (s->stuck && may_be_stuck(s, pp)));
   int64_t since = pp->mon_cpu < 0 ? pp->mon_schedwhen : pp->mon_cpuwhen;
   int64_t every = in_doubt(s, pp) ? CPU_DOUBT_NS : CPU_EVERY_NS;
   if (!mp || (!first && s->now - since < every)) return;
@@ -365,8 +378,10 @@ static void watch_cpu(struct sysmon *s, struct mpg_p *pp) {
   if (pp->mon_cpu >= 0) {
     /* our own signals cost it some per cent */
     pp->mon_burns = cpu - pp->mon_cpu > (s->now - pp->mon_cpuwhen) / 8;
-    pp->mon_stuck = !pp->mon_burns && (pp->mon_stuck || slice_is_over(s, pp)) &&
-                    is_blocked(mp);
+    bool still = pp->mon_stuck && cpu == pp->mon_cpu;
+    pp->mon_stuck =
+        still || (!pp->mon_burns && (pp->mon_stuck || may_be_stuck(s, pp)) &&
+                  is_blocked(mp));
   }
   pp->mon_cpu = cpu;
   pp->mon_cpuwhen = s->now;
@@ -479,6 +494,7 @@ static void ask(struct sysmon *s, struct mpg_p *pp) {
 }
 
 static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
+  bool was_stuck = pp->mon_stuck;
   slice_look(s, pp);
   MPGI_CHAOS();
   watch_lazy(s, pp);
@@ -494,7 +510,7 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
       !blocked_since(pp))
     ask(s, pp);
   look_near(s, pp);
-  return pp->mon_stuck;
+  return pp->mon_stuck != was_stuck;
 }
 
 static bool retake(struct sysmon *s) {
@@ -517,6 +533,7 @@ static bool retake(struct sysmon *s) {
   }
   atomic_store_explicit(&mpgi_sched.preempt_at, s->preempt_at,
                         memory_order_relaxed);
+  s->stuck = stuck > 0;
   mpgi_compensate(stuck);
   return any;
 }

@@ -253,6 +253,47 @@ static void somebody_is_started_after_it(void *arg) {
   mpg_yield();
 }
 
+/* A hundred, of which each must be found blocked before the next can start:
+ * quickly, once some are.  (4 to 8 ms each it was, and signals for those that
+ * woke up ended their sleep.) */
+enum { CROWD = 100, CROWD_ROUNDS = 10 };
+
+static int64_t crowd_ns(void) {
+  int64_t start = check_now();
+  mpg_waitgroup_add(&done, CROWD);
+  for (int i = 0; i < CROWD; i++) CHECK_GO(sleep_raw, NULL);
+  mpg_waitgroup_wait(&done);
+  return check_now() - start;
+}
+
+static void a_crowd_holds_nobody_up_for_long(void *arg) {
+  int rounds = 0;
+  (void) arg;
+  mpg_gomaxprocs(1);
+  disturbed = 0;
+  while (rounds++ < CROWD_ROUNDS && crowd_ns() > 200 * 1000000) {
+  }
+  CHECK_LE(rounds, CROWD_ROUNDS);
+  CHECK_LE(disturbed, rounds * CROWD / 50);
+}
+
+/* Nobody watches it all the time, when nobody waits. */
+static void who_is_stuck_costs_no_cpu(void *arg) {
+  struct timespec before, after;
+  (void) arg;
+  open_pipe();
+  go_on_beside(read_raw);
+  mpg_sleep(100 * 1000 * 1000);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+  mpg_sleep(500 * 1000 * 1000);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+  int64_t ns = (after.tv_sec - before.tv_sec) * INT64_C(1000000000) +
+               after.tv_nsec - before.tv_nsec;
+  CHECK_LE(ns, 30 * 1000 * 1000);
+  release(1);
+  close_pipe();
+}
+
 static const struct check_case cases[] = {
     INSIDE(one_stuck_on_one_p),
     INSIDE(more_stuck_than_ps),
@@ -262,5 +303,7 @@ static const struct check_case cases[] = {
     INSIDE(asleep_on_one_p),
     INSIDE(waiting_for_a_child_on_one_p),
     INSIDE(somebody_is_started_after_it),
+    INSIDE(a_crowd_holds_nobody_up_for_long),
+    INSIDE(who_is_stuck_costs_no_cpu),
 };
 CHECK_MAIN(cases, 20)
