@@ -30,6 +30,12 @@ static bool thread_may_attach(void) {
   return n < 0 || n > 1;
 }
 
+/* An M that ends may have a P in its hands still. */
+static bool some_run_locked(void) {
+  const struct mpgi_sched *s = &mpgi_sched;
+  return s->nm + s->nm_ending - s->nmidle - s->nmidle_locked > 0;
+}
+
 /* Will something outside the Ms make a goroutine runnable? */
 static bool help_may_come(void) {
   if (mpgi_timers_first() != INT64_MAX || mpgi_stw_waiting()) return true;
@@ -40,7 +46,7 @@ void mpgi_checkdead_locked(void) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
   atomic_store(&mpgi_sched.deadlock_suspected, 0);
   if (atomic_load(&mpgi_sched.exiting)) return;
-  if (mpgi_sched.nm - mpgi_sched.nmidle - mpgi_sched.nmidle_locked > 0) return;
+  if (some_run_locked()) return;
   if (help_may_come()) return;
   if (mpgi_globq_n_locked()) return; /* sysmon finds a thread for it */
   if (thread_may_attach()) {

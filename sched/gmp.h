@@ -441,6 +441,7 @@ struct mpgi_sched {
   int32_t nm;                 /* lock: threads that exist as Ms */
   int32_t max_m;              /* lock */
   int32_t nm_ahead;           /* lock: of nm, started ahead, not idle yet */
+  int32_t nm_ending;          /* lock: no more of nm, but may have a P */
   int32_t misses;             /* lock: starts that found no idle M, in a row */
   int64_t missed_at;          /* lock: ns, the last of them */
   int64_t next_mid;           /* lock */

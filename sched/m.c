@@ -230,10 +230,12 @@ void mpgi_m_end(struct mpg_m *mp) {
   mpgi_mutex_lock(&mpgi_sched.lock);
   mpgi_m_unlist_locked(mp);
   mpgi_sched.nm--;
+  mpgi_sched.nm_ending++; /* until another has the P */
   mpgi_mutex_unlock(&mpgi_sched.lock);
   MPGI_CHAOS();
   mpgi_m_handoff(mpgi_p_release(mp));
   mpgi_mutex_lock(&mpgi_sched.lock);
+  mpgi_sched.nm_ending--;
   mpgi_checkdead_locked();
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_arch_g0_leave(mp->g0_base);

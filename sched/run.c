@@ -139,7 +139,7 @@ static void reset_state(void) {
   s->idle_m = s->all_m = NULL;
   atomic_store(&s->npidle, 0);
   s->nmidle = s->nm = 0;
-  s->nmidle_locked = s->nm_ahead = s->misses = 0;
+  s->nmidle_locked = s->nm_ahead = s->nm_ending = s->misses = 0;
   atomic_store(&s->deadlock_suspected, 0);
   atomic_store(&s->nattached, 0);
   s->nallp = 0;
