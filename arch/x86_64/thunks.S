@@ -9,9 +9,13 @@
  * callee-saved registers.
  *
  * Order that a signal handler of the application relies on (it may call
- * mpg_now on its own stack): tls.g is cleared before ctx.sp is written and set
- * again after SP was loaded from it, so ctx.sp is never overwritten by a
- * nested thunk while it is needed.
+ * mpg_now): tls.g is cleared before ctx.sp is written and set again after SP
+ * was loaded from it, so ctx.sp is never overwritten by a nested thunk while it
+ * is needed.
+ *
+ * MPGI_THUNK_IN_HANDLERS: off the goroutine's stack, that is, in a handler on
+ * the signal stack, it stays there.  On g0 a second signal would find nobody on
+ * the signal stack, and start at its top, over the first one's frames.
  *
  * MPGI_THUNK_ATTACHED: on a thread that mpg doesn't know it is a fatal misuse.
  * (Where the g0 side asks for the calling goroutine, that says so.)
@@ -40,6 +44,11 @@
     test %rax, %rax
     .if \who == 1
     jz \impl
+    mov CTX_SEG(%rax), %r10
+    cmp SEG_LO(%r10), %rsp
+    jb \impl
+    cmp SEG_HI(%r10), %rsp
+    jae \impl
     .else
     jz 3f
     .endif

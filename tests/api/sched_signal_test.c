@@ -208,6 +208,33 @@ static void a_profiler_interrupts(void *arg) {
   beside_a_loop(switch_and_collect);
 }
 
+/* A handler that asks for the time is interrupted by another: that one's frame
+ * goes below the first one's. */
+static void ask_the_time(int sig) {
+  volatile unsigned char mine[2000];
+  for (size_t i = 0; i < sizeof mine; i++) mine[i] = (unsigned char) i;
+  int until = atomic_load(&ticks) + 50;
+  while (atomic_load(&ticks) < until) CHECK_GT(mpg_now(), 0);
+  for (size_t i = 0; i < sizeof mine; i++) CHECK_EQ(mine[i], (unsigned char) i);
+  got = sig;
+}
+
+static void handlers_nest(void *arg) {
+  (void) arg;
+  struct itimerval every = {{0, 500}, {0, 500}}, off = {0};
+  struct sigaction sa = {.sa_sigaction = tick, .sa_flags = SA_SIGINFO};
+  struct sigaction outer = {.sa_handler = ask_the_time};
+  CHECK_EQ(sigaction(SIGPROF, &sa, NULL), 0);
+  CHECK_EQ(sigaction(SIGUSR1, &outer, NULL), 0);
+  CHECK_EQ(setitimer(ITIMER_PROF, &every, NULL), 0);
+  for (int i = 0; i < 3; i++) {
+    got = 0;
+    CHECK_EQ(raise(SIGUSR1), 0);
+    CHECK_EQ(got, SIGUSR1);
+  }
+  CHECK_EQ(setitimer(ITIMER_PROF, &off, NULL), 0);
+}
+
 static const struct check_case cases[] = {
     INSIDE(handlers_set_in_a_run),
     OUTSIDE(handlers_set_before_the_run),
@@ -216,5 +243,6 @@ static const struct check_case cases[] = {
     INSIDE(signals_blocked_in_a_goroutine),
     OUTSIDE(goroutines_have_the_callers_mask),
     INSIDE(a_profiler_interrupts),
+    INSIDE(handlers_nest),
 };
 CHECK_MAIN(cases, 30)
