@@ -233,14 +233,15 @@ static enum attempt attempt(struct mpgi_io *io) {
 
 /* ---- with the P handed off ---- */
 
+/* Of nothing, too: whether fd can be written the kernel knows. */
 static long write_all(struct mpgi_io *io) {
-  while (io->done < io->n) {
-    long r = mpgi_os_fd_write(io->fd, (const char *) io->buf + io->done,
-                              io->n - io->done);
+  long r;
+  do {
+    r = mpgi_os_fd_write(io->fd, (const char *) io->buf + io->done,
+                         io->n - io->done);
     if (r < 0) return io->done ? (long) io->done : r;
-    if (r == 0) break;
     io->done += (size_t) r;
-  }
+  } while (r > 0 && io->done < io->n);
   return (long) io->done;
 }
 

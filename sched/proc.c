@@ -899,6 +899,7 @@ MPGI_HOT_END void mpgi_goexit_g0(struct mpgi_context *ctx) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
+  if (MPGI_UNLIKELY(!mp)) mpgi_not_attached("mpg_goexit"); /* in a child */
   if (gp->attached) mpgi_goexit_misuse();
   if (MPGI_UNLIKELY(gp->once != NULL)) mpgi_once_goexit(gp);
   MPGI_TRACE(mp, G_END, gp, 0, 0);

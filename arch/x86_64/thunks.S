@@ -151,6 +151,8 @@ FUNCTION(mpg_syscall_enter)
     test %rdi, %rdi
     jz mpgi_thunk_syscall_enter
     mov %fs:TLS_M(%r11), %rsi
+    test %rsi, %rsi
+    jz mpgi_thunk_syscall_enter /* in a forked child */
     mov (%rsp), %rax
     lea 8(%rsp), %rcx
     mov %r15, M_SYSCALL_REGS(%rsi)

@@ -103,12 +103,16 @@ static void in_child_run(void) { mpg_run(in_child_nothing, NULL); }
 static void in_child_gc(void) { mpg_gc(); }
 static void in_child_attach(void) { mpg_thread_attach(); }
 static void in_child_recv(void) { mpg_chan_recv(NULL, NULL); }
+static void in_child_goexit(void) { mpg_goexit(); }
+static void in_child_enter(void) { mpg_syscall_enter(); }
+static void in_child_block(void) { mpg_blocking(in_child_nothing, NULL); }
 
 static void mpg_is_fatal_there(void *arg) {
   (void) arg;
   static void (*const fn[])(void) = {
       in_child_alloc, in_child_yield,  in_child_go,   in_child_run,
-      in_child_gc,    in_child_attach, in_child_recv,
+      in_child_gc,    in_child_attach, in_child_recv, in_child_goexit,
+      in_child_enter, in_child_block,
   };
   for (size_t i = 0; i < sizeof(fn) / sizeof(*fn); i++)
     CHECK(strstr(message_of(fn[i]), "in the child of a fork"));
