@@ -85,7 +85,11 @@ MPGI_RT_TEXT static void run_main(void *arg) {
   mpgi_thunk_main_done();
 }
 
-void mpgi_main_done_g0(void) { mpgi_run_finish(mpgi_tls_m()); }
+void mpgi_main_done_g0(void) {
+  struct mpg_m *mp = mpgi_tls_m();
+  if (!mp) mpgi_not_attached("return from mpg_run's function"); /* in a child */
+  mpgi_run_finish(mp);
+}
 
 /* ---- the goroutine that collects when sysmon says so ----
  *

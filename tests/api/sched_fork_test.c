@@ -107,6 +107,28 @@ static void in_child_goexit(void) { mpg_goexit(); }
 static void in_child_enter(void) { mpg_syscall_enter(); }
 static void in_child_block(void) { mpg_blocking(in_child_nothing, NULL); }
 
+/* A child that forgets to _exit. */
+static void fork_and_return(void *arg) {
+  int *fd = arg;
+  pid_t child = fork();
+  if (child == 0) {
+    dup2(fd[1], 2);
+    return;
+  }
+  CHECK_EQ(exit_of(child), 2);
+}
+
+static void returning_is_fatal_there(void) {
+  char text[1000] = "";
+  int fd[2];
+  CHECK_EQ(pipe(fd), 0);
+  CHECK_EQ(mpg_run(fork_and_return, fd), 0);
+  CHECK_GT(read(fd[0], text, sizeof text - 1), 0);
+  CHECK(strstr(text, "in the child of a fork"));
+  close(fd[0]);
+  close(fd[1]);
+}
+
 static void mpg_is_fatal_there(void *arg) {
   (void) arg;
   static void (*const fn[])(void) = {
@@ -180,12 +202,9 @@ static void a_child_may_run_mpg_outside(void *arg) {
 }
 
 static const struct check_case cases[] = {
-    OUTSIDE(a_child_may_run_mpg_outside),
-    INSIDE(a_child_execs),
-    INSIDE(the_stack_grows_in_the_child),
-    INSIDE(mpg_is_fatal_there),
-    INSIDE(they_start_others),
-    INSIDE(children_take_signals),
-    OUTSIDE(a_child_may_run_mpg_outside),
+    OUTSIDE(a_child_may_run_mpg_outside), INSIDE(a_child_execs),
+    INSIDE(the_stack_grows_in_the_child), INSIDE(mpg_is_fatal_there),
+    OUTSIDE(returning_is_fatal_there),    INSIDE(they_start_others),
+    INSIDE(children_take_signals),        OUTSIDE(a_child_may_run_mpg_outside),
 };
 CHECK_MAIN(cases, 30)
