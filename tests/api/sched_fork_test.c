@@ -118,7 +118,8 @@ static void fork_and_return(void *arg) {
   CHECK_EQ(exit_of(child), 2);
 }
 
-static void returning_is_fatal_there(void) {
+static void returning_is_fatal_there(void *arg) {
+  (void) arg;
   char text[1000] = "";
   int fd[2];
   CHECK_EQ(pipe(fd), 0);
