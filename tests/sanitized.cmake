@@ -35,6 +35,8 @@ foreach(sanitizer address thread)
           stack_overflow_blocking_prog)
     not_under(${sanitizer} crash.${test}.fixed "is about segments")
   endforeach()
+  not_under(${sanitizer} crash.stack_overflow_step_prog.fixed
+    "looks for an address that can't be read by reading")
   not_under(${sanitizer} stress.stack_recursion_stress.fixed
     "recurses deeper than a fixed stack is")
   not_under(${sanitizer} crash.segv_prog.fixed

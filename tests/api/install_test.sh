@@ -150,6 +150,12 @@ if command -v pkg-config > /dev/null; then
     "$cc" -O2 "${cflags[@]}" "$program" -o "$scratch/one_shared" "${libs[@]}"
     run_it "$scratch/one_shared"
     stays_small "$scratch/one_shared"
+    # A program that opens a library which uses mpg, too.
+    "$cc" -O2 "${cflags[@]}" -DPLUGIN -fPIC -shared "$here/plugin_outside.c" \
+      -o "$scratch/plugin.so" "${libs[@]}"
+    "$cc" -O2 "${cflags[@]}" "$here/plugin_outside.c" -o "$scratch/opens" \
+      "${libs[@]}"
+    says_ok "$scratch/opens" "$scratch/plugin.so"
   fi
 else
   fail "pkg-config is not installed"
