@@ -723,6 +723,7 @@ static MPGI_HOT_END void schedule_on_g0(void *arg) {
 
 static __attribute__((noinline)) _Noreturn void schedule_specially(
     struct mpg_m *mp, struct mpg_g *picked, bool inherits) {
+  MPG_ASSERT(!mp->picked);
   mp->picked = picked;
   mp->inherits = inherits;
   mpgi_arch_g0_restart(mp->g0_sp, schedule_on_g0, mp);
@@ -813,8 +814,9 @@ MPGI_HOT _Noreturn void requeue(struct mpg_m *mp, struct mpg_g *gp,
   schedule(mp, global);
 }
 
-/* Whoever comes next has a slice of its own; after a whole
- * slice that is somebody from the global queue, before gp itself is there. */
+/* Whoever comes next has a slice of its own; after a whole slice that is
+ * somebody from the global queue, before gp itself is there.  (A locked gp's
+ * thread gives the P away: that turn is taken by whoever gets it.) */
 void mpgi_requeue_spent(struct mpg_m *mp, struct mpg_g *gp) {
   struct mpg_p *pp = mp->p;
   make_way(mp, gp);
@@ -822,7 +824,8 @@ void mpgi_requeue_spent(struct mpg_m *mp, struct mpg_g *gp) {
   pp->young = 0; /* [fair.family] */
   MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
-  if (took_turn(pp)) mp->picked = mpgi_globq_get_locked(pp, MPGI_GLOBQ_TURN);
+  if (!mp->locked_g && took_turn(pp))
+    mp->picked = mpgi_globq_get_locked(pp, MPGI_GLOBQ_TURN);
   mpgi_globq_put_spent_locked(gp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_wakep();

@@ -169,6 +169,37 @@ static void threads_end_beside_everything(void *arg) {
 
 /* ---- together with the rest ---- */
 
+/* A bound one uses up slices: whoever has the turn then runs, and is not left
+ * to the thread that waits for the bound one. */
+enum { BOUND = 2, FREE = 4 };
+static _Atomic long turns[FREE];
+
+static void burn_bound(void *arg) {
+  mpg_lock_thread();
+  burn(arg);
+}
+
+static void take_turns(void *arg) {
+  while (!atomic_load(&stop)) atomic_fetch_add((_Atomic long *) arg, 1);
+  mpg_waitgroup_done(&done);
+}
+
+static void nobodys_turn_is_lost(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(1);
+  atomic_store(&stop, false);
+  mpg_waitgroup_add(&done, BOUND + FREE);
+  for (int i = 0; i < BOUND; i++) CHECK_GO(burn_bound, NULL);
+  for (int i = 0; i < FREE; i++) CHECK_GO(take_turns, (void *) &turns[i]);
+  mpg_sleep(INT64_C(500) * 1000 * 1000); /* nobody who is woken ends slices */
+  for (int i = 0; i < FREE; i++) {
+    long before = atomic_load(&turns[i]);
+    CHECK_EVENTUALLY(atomic_load(&turns[i]) != before);
+  }
+  atomic_store(&stop, true);
+  mpg_waitgroup_wait(&done);
+}
+
 static void change_procs(void *arg) {
   (void) arg;
   for (int i = 0; i < 100; i++) {
@@ -215,6 +246,7 @@ static const struct check_case cases[] = {
     INSIDE(locks_nest),
     INSIDE(one_that_ends_bound_ends_its_thread),
     INSIDE(threads_end_beside_everything),
+    INSIDE(nobodys_turn_is_lost),
     INSIDE(the_number_of_ps_changes),
     INSIDE(the_run_ends_with_bound_ones),
     INSIDE(the_main_goroutine_may_end_bound),
