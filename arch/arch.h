@@ -218,10 +218,18 @@ static inline void mpgi_arch_prefetch_write(const volatile void *p) {
  * (x86_64/ticks.c).  Signal-safe. */
 MPGI_HIDDEN extern _Atomic bool mpgi_arch_ticks_tsc; /* known to be steady */
 MPGI_HIDDEN uint64_t mpgi_arch_ticks_slow(void);
+/* Known to be one instruction: then read it so, without a call that might be
+ * needed. */
+static inline bool mpgi_arch_ticks_are_quick(void) {
+  return __builtin_expect(
+      atomic_load_explicit(&mpgi_arch_ticks_tsc, memory_order_relaxed), 1);
+}
+static inline uint64_t mpgi_arch_ticks_quick(void) {
+  return __builtin_ia32_rdtsc();
+}
 static inline uint64_t mpgi_arch_ticks(void) {
-  bool tsc = atomic_load_explicit(&mpgi_arch_ticks_tsc, memory_order_relaxed);
-  return __builtin_expect(tsc, 1) ? __builtin_ia32_rdtsc()
-                                  : mpgi_arch_ticks_slow();
+  return mpgi_arch_ticks_are_quick() ? mpgi_arch_ticks_quick()
+                                     : mpgi_arch_ticks_slow();
 }
 
 /* ---- interrupted code (x86_64/sigctx.c), ucontext is ucontext_t * ---- */

@@ -281,11 +281,12 @@ MPGI_HIDDEN void mpgi_ready_specially(struct mpg_m *mp, struct mpg_g *gp);
 /* mpgi_ready by a thread amid a goroutine. */
 MPGI_HOT void mpgi_hot_ready(struct mpg_m *mp, struct mpg_g *gp) {
   if (MPGI_UNLIKELY(++mp->fastrand % MPGI_LATENCY_EVERY == 0 || !mp->p ||
-                    mp->attached || gp->attached || mpgi_trace_is_on())) {
+                    mp->attached || gp->attached)) {
     mpgi_ready_specially(mp, gp);
     return;
   }
   mpgi_hot_status_set(gp, MPGI_G_WAITING, MPGI_G_RUNNABLE);
+  MPGI_TRACE_READY(mp, G_WAKE, gp);
   mpgi_hot_put_next_and_wake(mp->p, gp, true);
 }
 

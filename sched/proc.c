@@ -292,11 +292,10 @@ MPGI_HOT void give_p(struct mpg_m *mp, struct mpg_p *pp, struct mpg_g *gp,
   mpgi_hot_preempt_clear(gp);
 }
 
-/* What may be to be done before it goes on; it has the P.  quick: as
- * schedule. */
+/* What may be to be done before it goes on; it has the P, and its start was
+ * traced.  quick: as schedule. */
 static __attribute__((noinline)) _Noreturn void go_on_specially(
     struct mpg_m *mp, struct mpg_g *gp, bool quick) {
-  MPGI_TRACE_START(mp, gp, quick);
   gp->trace_wake = 0;
   if (gp->extra & MPGI_EXTRA_LATENCY) record_latency(gp);
   if (gp->extra & MPGI_EXTRA_CXX) cxx_return(mp, gp);
@@ -317,14 +316,24 @@ static __attribute__((noinline)) _Noreturn void go_on_specially(
   mpgi_arch_resume(&gp->ctx);
 }
 
+/* [trace.switch] As get_ready_quick, with a trace on; and gp goes on. */
+static __attribute__((noinline)) _Noreturn void go_on_traced(struct mpg_m *mp,
+                                                             struct mpg_g *gp) {
+  mpgi_trace_start(mp, gp, true);
+  if (gp->extra || gp->movable || gp->last_tp != mp->thread_pointer ||
+      gp->on_resume)
+    go_on_specially(mp, gp, true);
+  gp->trace_wake = 0;
+  mpgi_arch_resume(&gp->ctx);
+}
+
 /* gp has no on_resume, or that of a select; the rest is mostly nothing, too
  * (last_tp 0: it never ran).  watched: there may be a trace. */
 MPGI_HOT void get_ready_quick(struct mpg_m *mp, struct mpg_p *pp,
                               struct mpg_g *gp, bool inherit, bool watched) {
   give_p(mp, pp, gp, inherit);
-  if (MPGI_UNLIKELY((watched && mpgi_trace_is_on()) || gp->extra ||
-                    gp->movable))
-    go_on_specially(mp, gp, true);
+  if (watched && MPGI_UNLIKELY(mpgi_trace_is_on())) go_on_traced(mp, gp);
+  if (MPGI_UNLIKELY(gp->extra || gp->movable)) go_on_specially(mp, gp, true);
   if (MPGI_UNLIKELY(gp->last_tp != mp->thread_pointer)) {
     if (gp->last_tp) go_on_specially(mp, gp, true);
     gp->last_tp = mp->thread_pointer;
@@ -342,6 +351,7 @@ static MPGI_HOT_END __attribute__((noinline)) _Noreturn void execute_select(
 MPGI_HOT_END void mpgi_execute(struct mpg_m *mp, struct mpg_g *gp,
                                bool inherit) {
   give_p(mp, mp->p, gp, inherit);
+  MPGI_TRACE_START(mp, gp, false);
   go_on_specially(mp, gp, false);
 }
 

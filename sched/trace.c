@@ -39,27 +39,29 @@ static struct mpgi_trace_ring *ring_of(const struct mpg_m *mp) {
   return mp && mp->p ? ring_of_p(mp->p) : NULL;
 }
 
-static uint64_t emit(struct mpg_m *mp, uint64_t what, uint64_t a, uint64_t b) {
-  struct mpgi_trace_ring *r = ring_of(mp);
-  return r ? mpgi_trace_emit(r, what, a, b)
-           : mpgi_trace_emit_shared(what, a, b);
+/* [trace.switch] What a switch and a wake-up record is in line, once in each of
+ * three functions.  ticks as mpgi_trace_emit_at has it. */
+static inline __attribute__((always_inline)) uint64_t emit_at(
+    struct mpgi_trace_ring *r, uint64_t ticks, uint64_t what, uint64_t a,
+    uint64_t b) {
+  return MPGI_LIKELY(r != NULL) ? mpgi_trace_emit_at(r, ticks, what, a, b)
+                                : mpgi_trace_emit_shared(what, a, b);
 }
 
 void mpgi_trace_m(struct mpg_m *mp, enum mpgi_trace_event e,
                   const struct mpg_g *gp, uint64_t a, uint64_t b) {
-  emit(mp, mpgi_trace_what(e, m_id(mp), gp ? gp->goid : 0), a, b);
+  uint64_t what = mpgi_trace_what(e, m_id(mp), gp ? gp->goid : 0);
   if (mp) mp->trace_left = is_leave(e);
+  emit_at(ring_of(mp), 0, what, a, b);
 }
 
 void mpgi_trace_start(struct mpg_m *mp, struct mpg_g *gp, bool quick) {
   struct mpgi_trace_ring *r = ring_of(mp);
   uint64_t what = mpgi_trace_what(MPGI_TRACE_G_START, m_id(mp), gp->goid);
-  uint64_t fn = (uint64_t) (uintptr_t) gp->fn;
-  if (r && quick && mp->trace_left)
-    mpgi_trace_emit_next(r, what, gp->trace_wake, fn);
-  else
-    emit(mp, what, gp->trace_wake, fn);
+  bool follows = r && quick && mp->trace_left && mpgi_trace_follows(r);
   mp->trace_left = false;
+  emit_at(r, follows ? MPGI_TRACE_AS_LAST : 0, what, gp->trace_wake,
+          (uint64_t) (uintptr_t) gp->fn);
 }
 
 void mpgi_trace_p(struct mpg_p *pp, enum mpgi_trace_event e, uint64_t a) {
@@ -77,10 +79,7 @@ void mpgi_trace_retake(struct mpg_p *pp, uint64_t ticks, uint64_t by) {
 void mpgi_trace_back(struct mpg_m *mp, const struct mpg_g *gp, uint64_t ticks) {
   struct mpgi_trace_ring *r = ring_of(mp);
   uint64_t what = mpgi_trace_what(MPGI_TRACE_SYSCALL_EXIT, m_id(mp), gp->goid);
-  if (r && ticks)
-    mpgi_trace_emit_at(r, ticks, what, 0, 0);
-  else
-    emit(mp, what, 0, 0);
+  emit_at(r, ticks, what, 0, 0);
 }
 
 void mpgi_trace_ready(struct mpg_m *mp, enum mpgi_trace_event e,
@@ -88,8 +87,9 @@ void mpgi_trace_ready(struct mpg_m *mp, enum mpgi_trace_event e,
   const struct mpg_g *by = mp ? mp->curg : NULL;
   uint64_t a = e == MPGI_TRACE_G_CREATE ? (uint64_t) (uintptr_t) gp->fn
                                         : gp->wait_reason;
-  gp->trace_wake = emit(mp, mpgi_trace_what(e, m_id(mp), gp->goid), a,
-                        by && by != gp ? by->goid : 0);
+  gp->trace_wake =
+      emit_at(ring_of(mp), 0, mpgi_trace_what(e, m_id(mp), gp->goid), a,
+              by && by != gp ? by->goid : 0);
 }
 
 /* ---- rings ---- */

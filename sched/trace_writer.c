@@ -112,11 +112,21 @@ static void put_str(struct writer *w, const char *s) { put(w, s, strlen(s)); }
 /* String literals. */
 #define PUT(w, s) put((w), "" s, sizeof(s) - 1)
 
+/* Two digits at a time: half of a trace is numbers. */
 static void put_u64(struct writer *w, uint64_t v) {
+  static const char pairs[] =
+      "0001020304050607080910111213141516171819"
+      "2021222324252627282930313233343536373839"
+      "4041424344454647484950515253545556575859"
+      "6061626364656667686970717273747576777879"
+      "8081828384858687888990919293949596979899";
   char digits[20];
   size_t n = sizeof digits;
-  do digits[--n] = (char) ('0' + v % 10);
-  while (v /= 10);
+  for (; v >= 10; v /= 100) {
+    n -= 2;
+    memcpy(digits + n, pairs + v % 100 * 2, 2);
+  }
+  if (v || n == sizeof digits) digits[--n] = (char) ('0' + v);
   put(w, digits + n, sizeof digits - n);
 }
 

@@ -108,22 +108,22 @@ static inline __attribute__((always_inline)) uint64_t mpgi_trace_emit_at(
     struct mpgi_trace_ring *r, uint64_t ticks, uint64_t what, uint64_t a,
     uint64_t b) {
   uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
-  if (__builtin_expect(r->lost || tail - r->head_seen >= MPGI_TRACE_SLOTS, 0))
+  if (__builtin_expect(r->lost || tail - r->head_seen >= MPGI_TRACE_SLOTS ||
+                           !(ticks || mpgi_arch_ticks_are_quick()),
+                       0))
     return mpgi_trace_emit_slow(r, ticks, what, a, b);
-  mpgi_trace_put(r, tail, ticks ? ticks : mpgi_arch_ticks(), what, a, b);
+  mpgi_trace_put(r, tail, ticks ? ticks : mpgi_arch_ticks_quick(), what, a, b);
   return mpgi_trace_record_id(r, tail);
 }
 static inline uint64_t mpgi_trace_emit(struct mpgi_trace_ring *r, uint64_t what,
                                        uint64_t a, uint64_t b) {
   return mpgi_trace_emit_at(r, 0, what, a, b);
 }
-/* The same of an event that follows the last one in the ring within some
- * nanoseconds: it has the same time, and reads no clock. */
-static inline uint64_t mpgi_trace_emit_next(struct mpgi_trace_ring *r,
-                                            uint64_t what, uint64_t a,
-                                            uint64_t b) {
-  bool follows = r->last && !r->lost; /* then 1 is before the last record */
-  return mpgi_trace_emit_at(r, follows ? 1 : 0, what, a, b);
+/* An event that follows the last one in the ring within some nanoseconds may
+ * have its time, and reads no clock. */
+#define MPGI_TRACE_AS_LAST UINT64_C(1) /* ticks: before any record */
+static inline bool mpgi_trace_follows(const struct mpgi_trace_ring *r) {
+  return r->last && !r->lost;
 }
 /* The same in the shared ring; takes a leaf lock. */
 MPGI_HIDDEN uint64_t mpgi_trace_emit_shared(uint64_t what, uint64_t a,

@@ -34,8 +34,9 @@ static void produce(int n) {
     explore_lock(&owner);
     uint64_t number = (uint64_t) emitted + 1;
     uint64_t tail = ring.tail;
-    uint64_t id = mpgi_trace_emit(
-        &ring, mpgi_trace_what(MPGI_TRACE_G_YIELD, 7, number), number, ~number);
+    uint64_t id = mpgi_trace_emit_at(
+        &ring, 1, mpgi_trace_what(MPGI_TRACE_G_YIELD, 7, number), number,
+        ~number);
     explore_require(id == 0 || id > mpgi_trace_record_id(&ring, tail) - 1);
     emitted++;
     explore_unlock(&owner);

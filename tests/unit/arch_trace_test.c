@@ -19,6 +19,12 @@ static size_t take(struct mpgi_trace_ring *r, size_t max) {
   return mpgi_trace_take(r, out, max, UINT64_MAX, &first);
 }
 
+/* As a start emits that follows another's leaving. */
+static uint64_t emit_next(struct mpgi_trace_ring *r, uint64_t what) {
+  uint64_t ticks = mpgi_trace_follows(r) ? MPGI_TRACE_AS_LAST : 0;
+  return mpgi_trace_emit_at(r, ticks, what, 0, 0);
+}
+
 static void an_event_has_its_time(void **state) {
   (void) state;
   struct mpgi_trace_ring *r = ring_new();
@@ -37,10 +43,10 @@ static void the_next_one_has_the_same(void **state) {
   (void) state;
   struct mpgi_trace_ring *r = ring_new();
   mpgi_trace_emit(r, WHAT(1), 0, 0);
-  mpgi_trace_emit_next(r, WHAT(2), 0, 0);
+  emit_next(r, WHAT(2));
   assert_int_equal(take(r, 8), 2);
   assert_int_equal(out[1].ticks, out[0].ticks);
-  mpgi_trace_emit_next(r, WHAT(3), 0, 0); /* it was taken meanwhile */
+  emit_next(r, WHAT(3)); /* it was taken meanwhile */
   assert_int_equal(take(r, 8), 1);
   assert_int_equal(out[0].ticks, out[1].ticks);
 }
@@ -49,7 +55,7 @@ static void the_first_one_has_its_own(void **state) {
   (void) state;
   struct mpgi_trace_ring *r = ring_new();
   uint64_t before = mpgi_arch_ticks();
-  mpgi_trace_emit_next(r, WHAT(1), 0, 0);
+  emit_next(r, WHAT(1));
   assert_int_equal(take(r, 8), 1);
   assert_true(out[0].ticks >= before);
 }
@@ -63,7 +69,7 @@ static void after_a_loss_it_has_its_own(void **state) {
   assert_int_equal(mpgi_trace_emit(r, WHAT(2), 0, 0), 0);
   assert_int_equal(take(r, 2), 2);
   uint64_t before = mpgi_arch_ticks();
-  assert_true(mpgi_trace_emit_next(r, WHAT(3), 0, 0) != 0);
+  assert_true(emit_next(r, WHAT(3)) != 0);
   /* LOST, and the last one, both after the loss */
   size_t n, last = 0;
   while ((n = take(r, 8))) last = n - 1;
