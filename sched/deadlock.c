@@ -8,6 +8,12 @@
  * help (help_may_come).  sysmon puts goroutines into the global queue, which
  * is therefore looked at last.
  *
+ * [deadlock.poller] The one that sleeps for a timer, or in epoll, may sleep for
+ * what is there no more: a timer that was stopped, a descriptor that was
+ * closed. So when it is the only one it is woken to look again, and comes here:
+ *   here    timers and descriptors: none; under sched.lock: poller? wake it
+ *   poller  poller = itself; timers and descriptors: none? it doesn't sleep
+ *
  * Threads.  An attached one may wake anybody at any time.  So may one that is
  * about to attach: a goroutine that starts such a thread and waits for it must
  * not be reported.  If the program can attach threads at all
@@ -31,9 +37,9 @@ static bool thread_may_attach(void) {
 }
 
 /* An M that ends may have a P in its hands still. */
-static bool some_run_locked(void) {
+static int32_t running_locked(void) {
   const struct mpgi_sched *s = &mpgi_sched;
-  return s->nm + s->nm_ending - s->nmidle - s->nmidle_locked > 0;
+  return s->nm + s->nm_ending - s->nmidle - s->nmidle_locked;
 }
 
 /* Will something outside the Ms make a goroutine runnable? */
@@ -46,8 +52,12 @@ void mpgi_checkdead_locked(void) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
   atomic_store(&mpgi_sched.deadlock_suspected, 0);
   if (atomic_load(&mpgi_sched.exiting)) return;
-  if (some_run_locked()) return;
-  if (help_may_come()) return;
+  int32_t running = running_locked();
+  if (running > 1 || help_may_come()) return;
+  if (running == 1) { /* [deadlock.poller] */
+    mpgi_poller_doubt();
+    return;
+  }
   if (mpgi_globq_n_locked()) return; /* sysmon finds a thread for it */
   if (thread_may_attach()) {
     atomic_store(&mpgi_sched.deadlock_suspected, 1);

@@ -886,6 +886,7 @@ MPGI_HIDDEN void mpgi_timer_arm(struct mpg_p *pp, struct mpg_g *gp,
 MPGI_HIDDEN void mpgi_timer_announce(int64_t when);
 /* The caller goes on running: if an M is idle, one should wait for timers. */
 MPGI_HIDDEN void mpgi_poller_want(void);
+MPGI_HIDDEN void mpgi_poller_doubt(void); /* [deadlock.poller] */
 /* Fire pp's due timers, on an M with a P; returns the next when, INT64_MAX
  * when none.  now 0: read the clock if needed. */
 MPGI_HIDDEN int64_t mpgi_timers_run(struct mpg_p *pp, int64_t now);

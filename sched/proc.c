@@ -475,9 +475,11 @@ static bool poll_idle(struct mpg_m *mp) {
   /* Never later than published, even when the second look finds no timer:
    * who adds one after it hurries us only if it is before poll_until. */
   int64_t again = mpgi_timers_first();
+  bool nothing = again == INT64_MAX && !mpgi_netpoll_waiting();
   if (again > first) again = first;
   int64_t wait = again == INT64_MAX ? -1 : again - mpgi_os_now();
-  if ((wait > 0 || again == INT64_MAX) && !atomic_load(&mpgi_sched.exiting))
+  if (!nothing && (wait > 0 || again == INT64_MAX) &&
+      !atomic_load(&mpgi_sched.exiting))
     poll_sleep(mp, wait, &ready);
   MPGI_CHAOS();
   atomic_store(&mpgi_sched.poll_until, INT64_MAX);

@@ -131,17 +131,26 @@ bool mpgi_timer_del(struct mpgi_timer *t) {
   return ours;
 }
 
+static void poller_wake(struct mpg_m *mp) {
+  mpgi_note_wake(&mp->park); /* wherever it sleeps */
+  mpgi_netpoll_break();
+}
+
 static void poller_hurry(int64_t when) {
   struct mpg_m *mp = atomic_load(&mpgi_sched.poller);
   if (!mp || when >= atomic_load(&mpgi_sched.poll_until)) return;
   MPGI_CHAOS();
-  mpgi_note_wake(&mp->park); /* wherever it sleeps */
-  mpgi_netpoll_break();
+  poller_wake(mp);
 }
 
 void mpgi_timer_announce(int64_t when) {
   poller_hurry(when);
   mpgi_sysmon_due(when);
+}
+
+void mpgi_poller_doubt(void) {
+  struct mpg_m *mp = atomic_load(&mpgi_sched.poller);
+  if (mp) poller_wake(mp);
 }
 
 void mpgi_poller_want(void) {
