@@ -146,7 +146,7 @@ enum mpgi_g_extra {
  * They are the running goroutine's, who takes them along [cxx.swap]. */
 struct mpgi_cxx {
   void *caught;
-  unsigned uncaught;
+  uint64_t uncaught; /* an unsigned and padding, which is 0 */
 };
 
 struct mpg_g {
@@ -356,7 +356,7 @@ struct mpg_m {
   void *gsignal;
   void *g0_mem;         /* attached threads: g0's stack; NULL otherwise */
   struct mpg_g *curg;   /* itself */
-  struct mpgi_cxx *cxx; /* itself: its thread's; NULL in C programs */
+  struct mpgi_cxx *cxx; /* itself: its thread's; NULL without the library */
   struct mpg_p *p;      /* itself; the stopper while it is stopped */
   _Atomic(struct mpg_p *) next_p; /* whoever wakes it: the P to start with */
   struct mpg_p *old_p;            /* itself: P before the system call */

@@ -311,13 +311,10 @@ MPGI_HOT struct mpg_p *mpgi_hot_p_release(struct mpg_m *mp) {
 
 /* ---- leaving (proc.c) ---- */
 
-/* [cxx.swap] */
-MPGI_HOT void mpgi_hot_cxx_leave(struct mpgi_cxx *cxx, struct mpg_g *gp) {
-  if (MPGI_LIKELY(!cxx->caught && !cxx->uncaught)) return;
-  gp->cxx_caught = cxx->caught;
-  gp->cxx_uncaught = cxx->uncaught;
-  gp->extra |= MPGI_EXTRA_CXX;
-  *cxx = (struct mpgi_cxx){0};
+/* proc.c: gp takes its C++ exceptions along [cxx.swap]. */
+MPGI_HIDDEN void mpgi_cxx_leave(struct mpgi_cxx *cxx, struct mpg_g *gp);
+MPGI_HOT bool mpgi_hot_amid_cxx(const struct mpgi_cxx *cxx) {
+  return MPGI_UNLIKELY(cxx && ((uintptr_t) cxx->caught | cxx->uncaught) != 0);
 }
 
 /* Without a look at stackmove. */
@@ -325,7 +322,7 @@ MPGI_HOT void mpgi_hot_part(struct mpg_m *mp, struct mpg_g *gp) {
   MPG_ASSERT_INTERNAL(mp->curg == gp && gp->m == mp);
   MPG_ASSERT_INTERNAL(!mpgi_tls_libc());
   mpgi_san_leave();
-  if (MPGI_UNLIKELY(mp->cxx != NULL)) mpgi_hot_cxx_leave(mp->cxx, gp);
+  if (mpgi_hot_amid_cxx(mp->cxx)) mpgi_cxx_leave(mp->cxx, gp);
   mp->curg = NULL;
   gp->m = NULL;
 }

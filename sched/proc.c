@@ -269,6 +269,13 @@ static void record_latency(struct mpg_g *gp) {
 }
 
 /* [cxx.swap] */
+void mpgi_cxx_leave(struct mpgi_cxx *cxx, struct mpg_g *gp) {
+  gp->cxx_caught = cxx->caught;
+  gp->cxx_uncaught = (uint32_t) cxx->uncaught;
+  gp->extra |= MPGI_EXTRA_CXX;
+  *cxx = (struct mpgi_cxx){0};
+}
+
 static void cxx_return(struct mpg_m *mp, const struct mpg_g *gp) {
   MPG_ASSERT(mp->cxx && !mp->cxx->caught && !mp->cxx->uncaught);
   mp->cxx->caught = gp->cxx_caught;
