@@ -218,6 +218,11 @@ static void differ(const struct mpgi_span *s, uint32_t i, bool marked) {
 static void compare(void *arg, struct mpgi_span *s) {
   const struct mpgi_pair *pair = mpgi_span_pairs(s);
   for (uint32_t i = 0; i < s->objects; i++) {
+    if (i % 64 == 0 && !mpgi_load(&pair[i / 64].alloc) &&
+        !mpgi_load(&pair[i / 64].mark)) {
+      i += 63; /* no objects, so none was seen */
+      continue;
+    }
     bool marked = mpgi_load(&pair[i / 64].mark) >> i % 64 & 1;
     if (mpgi_opt.redzone != 0 && mpgi_load(&pair[i / 64].alloc) >> i % 64 & 1)
       mpgi_redzone_check(&(struct mpgi_cell){s, i, mpgi_span_cell(s, i)},

@@ -1,8 +1,10 @@
 /* gc_idle_test.c - a program that only sleeps is collected now and then.
  *
- * MPG_DEBUG=gcperiod shortens the two minutes.  The collection must happen
- * while every P is idle and sysmon sleeps deeply.
+ * MPG_DEBUG=gcperiod, behind what else is set, shortens the two minutes.  The
+ * collection must happen while every P is idle and sysmon sleeps deeply.
  */
+#include <stdio.h>
+
 #include "../support/check.h"
 
 static uint64_t cycles(void) {
@@ -33,6 +35,10 @@ static const struct check_case cases[] = {
 };
 
 int main(int argc, char **argv) {
-  setenv("MPG_DEBUG", "gcperiod=20", 0); /* read by the first mpg_run */
+  const char *given = getenv("MPG_DEBUG");
+  char debug[256];
+  snprintf(debug, sizeof debug, "%s%sgcperiod=20", given ? given : "",
+           given ? "," : "");
+  setenv("MPG_DEBUG", debug, 1); /* read by the first mpg_run */
   return check_cases(cases, sizeof(cases) / sizeof(cases[0]), argc, argv, 20);
 }
