@@ -27,6 +27,8 @@
 typedef struct Dwfl Dwfl;
 typedef struct Dwfl_Module Dwfl_Module;
 typedef struct Dwfl_Line Dwfl_Line;
+typedef struct Dwarf_Die Dwarf_Die;
+typedef struct Dwarf_Line Dwarf_Line;
 typedef int find_debuginfo(Dwfl_Module *, void **, const char *, uint64_t,
                            const char *, const char *, uint32_t, char **);
 struct callbacks {
@@ -53,6 +55,11 @@ static struct {
   Dwfl_Line *(*getsrc)(Dwfl_Module *, uint64_t);
   const char *(*lineinfo)(Dwfl_Line *, uint64_t *, int *, int *, uint64_t *,
                           uint64_t *);
+  Dwarf_Die *(*nextcu)(Dwfl_Module *, Dwarf_Die *, uint64_t *);
+  int (*haspc)(Dwarf_Die *, uint64_t);
+  Dwarf_Line *(*getsrc_die)(Dwarf_Die *, uint64_t);
+  const char *(*linesrc)(Dwarf_Line *, uint64_t *, uint64_t *);
+  int (*lineno)(Dwarf_Line *, int *);
   find_debuginfo *standard;
   struct callbacks callbacks;
 } dw;
@@ -81,6 +88,11 @@ static bool open_library(void) {
       {"dwfl_module_addrinfo", (void **) &dw.addrinfo},
       {"dwfl_module_getsrc", (void **) &dw.getsrc},
       {"dwfl_lineinfo", (void **) &dw.lineinfo},
+      {"dwfl_module_nextcu", (void **) &dw.nextcu},
+      {"dwarf_haspc", (void **) &dw.haspc},
+      {"dwarf_getsrc_die", (void **) &dw.getsrc_die},
+      {"dwarf_linesrc", (void **) &dw.linesrc},
+      {"dwarf_lineno", (void **) &dw.lineno},
       {"dwfl_standard_find_debuginfo", (void **) &dw.standard},
       {"dwfl_linux_proc_find_elf", &dw.callbacks.find_elf},
   };
@@ -125,6 +137,19 @@ void mpgi_symbols_end(struct mpgi_symbols *s) {
   mpgi_symtab_close(&s->symtab);
 }
 
+/* Clang lists no address ranges apart from its units (.debug_aranges), and
+ * getsrc looks nowhere else. */
+static const char *line_by_unit(Dwfl_Module *m, uintptr_t pc, int *number) {
+  uint64_t bias = 0;
+  for (Dwarf_Die *unit = NULL; (unit = dw.nextcu(m, unit, &bias));) {
+    if (dw.haspc(unit, pc - bias) != 1) continue;
+    Dwarf_Line *line = dw.getsrc_die(unit, pc - bias);
+    if (!line || dw.lineno(line, number) != 0) return NULL;
+    return dw.linesrc(line, NULL, NULL);
+  }
+  return NULL;
+}
+
 static bool by_library(struct mpgi_symbols *s, uintptr_t pc,
                        struct mpgi_symbol *out) {
   Dwfl_Module *m = dw.addrmodule(s->dwfl, pc);
@@ -135,8 +160,9 @@ static bool by_library(struct mpgi_symbols *s, uintptr_t pc,
   mpgi_format(out->name, sizeof out->name, "%s", name);
   out->offset = offset;
   Dwfl_Line *line = dw.getsrc(m, pc);
-  const char *file =
-      line ? dw.lineinfo(line, NULL, &out->line, NULL, NULL, NULL) : NULL;
+  const char *file = line
+                         ? dw.lineinfo(line, NULL, &out->line, NULL, NULL, NULL)
+                         : line_by_unit(m, pc, &out->line);
   if (file) mpgi_format(out->file, sizeof out->file, "%s", file);
   return true;
 }

@@ -141,6 +141,15 @@ if command -v pkg-config > /dev/null; then
   "$cc" -O2 "${cflags[@]}" -D_GNU_SOURCE "$here/stubs_outside.c" \
     -o "$scratch/stubs" "${libs[@]}"
   says_ok "$scratch/stubs" large
+  # Clang's debug information has lines, too.
+  if command -v clang > /dev/null && ldconfig -p | grep -q 'libdw\.so\.1'; then
+    clang -g -O2 -Wno-unused-command-line-argument "${cflags[@]}" \
+      "$here/../crash/stack_overflow_prog.c" -o "$scratch/lines" \
+      $(pkg-config --libs mpg)
+    MPG_DEBUG=maxstack=100000 "$scratch/lines" 2> "$scratch/log" || true
+    grep -q 'stack_overflow_prog\.c:[0-9]' "$scratch/log" ||
+      fail "Clang: no lines: $(head -5 "$scratch/log")"
+  fi
   if [ $shared = yes ]; then
     read -r -a libs <<< "$(pkg-config --libs mpg-shared)"
     libs+=("-Wl,-rpath,$lib_dir")
