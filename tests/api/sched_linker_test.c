@@ -55,8 +55,11 @@ static void look_for_text(void *arg) {
   mpg_waitgroup_done(&done);
 }
 
+static _Atomic int attached;
+
 static void *attached_collect(void *arg) {
   CHECK_EQ(mpg_thread_attach(), 0);
+  atomic_store(&attached, 1);
   collect(arg);
   CHECK_EQ(mpg_thread_detach(), 0);
   return NULL;
@@ -224,8 +227,10 @@ static void a_run_ends_while_others_wait(void *arg) {
   CHECK_GO(collect, NULL);
   CHECK_GO(allocate, NULL);
   CHECK_GO(look_for_text, NULL);
+  atomic_store(&attached, 0);
   CHECK_EQ(pthread_create(&thread, NULL, attached_collect, NULL), 0);
   CHECK_EQ(pthread_detach(thread), 0);
+  CHECK_EVENTUALLY(atomic_load(&attached)); /* not to a run that is over */
   mpg_sleep(10 * 1000000); /* most likely they wait for the lock now */
 }
 
