@@ -183,10 +183,13 @@ static bool async_safe_point(const struct mpg_m *mp, const struct mpg_g *gp,
 
 /* ---- the handler ---- */
 
+static bool on_g0(const struct mpg_m *mp, const struct mpgi_sigregs *r) {
+  return r->sp >= mp->g0_lo && r->sp < mp->g0_hi;
+}
+
 static bool in_runtime(const struct mpg_m *mp, const struct mpgi_sigregs *r) {
   if (mpgi_arch_pc_in_rt(r->pc)) return true;
-  if (r->sp >= mp->g0_lo && r->sp < mp->g0_hi)
-    return !mpgi_tls_libc() && !mp->abroad;
+  if (on_g0(mp, r)) return !mpgi_tls_libc() && !mp->abroad;
   return mpgi_m_on_gsignal(mp, r->sp) && !mpgi_tls_g();
 }
 
@@ -295,9 +298,8 @@ static bool in_sanitizer(const struct mpg_m *mp, const void *ucontext) {
   if (!MPGI_TSAN) return false;
   struct mpgi_sigregs r;
   mpgi_arch_sigregs(ucontext, &r);
-  bool on_g0 = r.sp >= mp->g0_lo && r.sp < mp->g0_hi;
   if (mpgi_arch_pc_in_rt(r.pc)) return false;
-  if (!on_g0 && accesses_for_rt(&r)) return true;
+  if (!on_g0(mp, &r) && accesses_for_rt(&r)) return true;
   return !mpgi_text_is_user(r.pc) && !mpgi_arch_in_syscall(ucontext);
 }
 
