@@ -4,15 +4,7 @@
 // EXPECT-STDERR: ^recurse\(\.\.\.\)
 #include <mpg.h>
 
-static volatile int never_enough = 1;
-
-static __attribute__((noinline)) int recurse(int depth) {
-  volatile char frame[100];
-  frame[depth % 100] = 1;
-  return never_enough ? recurse(depth + 1) + frame[depth % 100] : 0;
-}
-
-static void overflow(void *arg) { *(int *) arg = recurse(0); }
+#include "../support/recurse.h"
 
 static void start(void *arg) {
   struct mpg_go_options o = {.size = sizeof(o), .flags = MPG_GO_FIXED_STACK};
