@@ -19,6 +19,7 @@
  * Twin: peers/go/tasks.go.
  */
 #include "bench.h"
+#include "sort_work.h"
 
 static mpg_waitgroup done;
 
@@ -362,33 +363,10 @@ struct part {
   uint32_t *lo, *hi;
 };
 
-/* Hoare's partition around the middle number: where the upper part starts. */
-static uint32_t *split(uint32_t *lo, uint32_t *hi) {
-  uint32_t pivot = lo[(hi - lo - 1) / 2], *i = lo - 1, *j = hi;
-  for (;;) {
-    do i++;
-    while (*i < pivot);
-    do j--;
-    while (*j > pivot);
-    if (i >= j) return j + 1;
-    uint32_t t = *i;
-    *i = *j;
-    *j = t;
-  }
-}
-
-static void sort_alone(uint32_t *lo, uint32_t *hi) {
-  while (hi - lo > 1) {
-    uint32_t *middle = split(lo, hi);
-    sort_alone(middle, hi);
-    hi = middle;
-  }
-}
-
 static void sort_part(void *arg) {
   struct part part = *(struct part *) arg;
   while (part.hi - part.lo > SORT_ALONE) {
-    uint32_t *middle = split(part.lo, part.hi);
+    uint32_t *middle = sort_split(part.lo, part.hi);
     struct part *upper = mpg_alloc(sizeof *upper);
     *upper = (struct part){middle, part.hi};
     part.hi = middle;
@@ -403,15 +381,14 @@ static void sort_part(void *arg) {
 static double sort(long n, uint64_t *sum) {
   uint32_t *v = mpg_alloc_noscan((size_t) n * sizeof *v);
   if (!v) work_fail("out of memory");
-  uint64_t seed = 1;
-  for (long i = 0; i < n; i++) v[i] = work_random(&seed);
+  sort_fill(v, n);
   struct part all = {v, v + n};
   int64_t start = work_now();
   mpg_waitgroup_add(&done, 1);
   sort_part(&all);
   mpg_waitgroup_wait(&done);
   double ms = ms_since(start);
-  for (long i = 0; i < n; i++) *sum = *sum * 31 + v[i];
+  for (long i = 0; i < n; i++) sort_sum(sum, v[i]);
   return ms;
 }
 

@@ -1,20 +1,27 @@
-/* roof_sched_tasks.c - what the memory costs that parked goroutines need: as
- * much as mpg's stack arena maps for them, in the same way (a reserved range
- * with huge pages advised, made accessible in steps of one), of which each
- * 2 KiB block's lowest and highest line are written, in order, as a goroutine's
- * record and its stack are.
+/* roof_sched_tasks.c - what the machine lets parked goroutines and a parallel
+ * sort have.
+ *
+ * park: what the memory costs that parked goroutines need, as much as mpg's
+ * stack arena maps for them, in the same way (a reserved range with huge pages
+ * advised, made accessible in steps of one), of which each 2 KiB block's lowest
+ * and highest line are written, in order, as a goroutine's record and its stack
+ * are.
  *
  * On a virtual machine whose free memory is reported to the host (docs/
  * benchmarks.md, "Fresh memory") who comes soon after another finds memory that
  * the host still holds, at a tenth of the price.  So the program rests for
  * rest_s seconds before, and after it has given its memory back.
+ *
+ * sort: two threads each sort one half of the numbers, and never meet.  Sorting
+ * the whole by a quicksort takes one thread's partition more.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
 
 #include <unistd.h>
 
-#include "../work.h"
+#include "../sort_work.h"
+#include "../threads.h"
 
 #define HUGE_BYTES ((size_t) 2 << 20)
 #define BLOCK_BYTES 2048
@@ -51,6 +58,51 @@ static void park_work(void) {
   sleep(rest);
 }
 
-static const struct work works[] = {{"park", park_work}};
+/* ---- sort ---- */
+
+struct half {
+  uint32_t *lo, *hi;
+  _Atomic int *left; /* halves that aren't sorted yet */
+  int64_t end;
+};
+
+static void sort_half(void *arg) {
+  struct half *h = arg;
+  sort_alone(h->lo, h->hi);
+  h->end = work_now();
+  atomic_fetch_sub_explicit(h->left, 1, memory_order_release);
+}
+
+static uint64_t merged_sum(struct half a, struct half b) {
+  uint64_t sum = 0;
+  while (a.lo < a.hi || b.lo < b.hi)
+    if (b.lo == b.hi || (a.lo < a.hi && *a.lo < *b.lo))
+      sort_sum(&sum, *a.lo++);
+    else
+      sort_sum(&sum, *b.lo++);
+  return sum;
+}
+
+static void sort_work(void) {
+  long n = work_arg("n", 10000000);
+  size_t bytes = (size_t) n * sizeof(uint32_t);
+  uint32_t *v =
+      aligned_alloc(HUGE_BYTES, (bytes + HUGE_BYTES - 1) & -HUGE_BYTES);
+  if (!v) work_fail("out of memory");
+  madvise(v, bytes, MADV_HUGEPAGE);
+  sort_fill(v, n);
+  _Atomic int left = 2;
+  struct half lower = {v, v + n / 2, &left, 0};
+  struct half upper = {v + n / 2, v + n, &left, 0};
+  int64_t start = work_now();
+  thread_start(sort_half, &upper);
+  sort_half(&lower);
+  while (atomic_load_explicit(&left, memory_order_acquire) > 0) usleep(100);
+  int64_t end = lower.end > upper.end ? lower.end : upper.end;
+  work_print("ms", (double) (end - start) / 1e6);
+  work_check(merged_sum(lower, upper));
+}
+
+static const struct work works[] = {{"park", park_work}, {"sort", sort_work}};
 
 WORK_MAIN(works)
