@@ -132,8 +132,8 @@ static int set_up(struct mpg_m *mp) {
   mp->cpu_clock = mpgi_os_thread_clock();
   mp->thread_pointer = mpgi_os_thread_pointer();
   mp->guard = mpgi_arch_guard_addr();
-  err = mpgi_os_sigaltstack_swap((char *) mp->gsignal + mpgi_os_page_bytes,
-                                 MPGI_GSIGNAL_BYTES, &mp->altstack);
+  err =
+      mpgi_os_sigaltstack_swap(mp->gsignal, MPGI_GSIGNAL_BYTES, &mp->altstack);
   if (err) return err; /* -EPERM: running on it */
   err = arm_thread_exit(mp);
   if (err) mpgi_os_sigaltstack_restore(&mp->altstack);

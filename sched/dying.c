@@ -127,15 +127,10 @@ static bool ask_sysmon(int fd, struct mpg_m *mp, bool quit) {
 
 /* ---- fatal errors ---- */
 
-static bool in_handler(const struct mpg_m *mp) {
-  uintptr_t sp = mpgi_arch_sp(), lo = (uintptr_t) mp->gsignal;
-  return sp - lo < MPGI_GSIGNAL_BYTES + mpgi_os_page_bytes;
-}
-
 void mpgi_fatal_dump(int fd) {
   struct mpg_m *mp = mpgi_tls_m();
   if (mpgi_opt.traceback == MPGI_TRACEBACK_NONE) return;
-  bool handler = mp && in_handler(mp);
+  bool handler = mp && mpgi_m_on_gsignal(mp, mpgi_arch_sp());
   if (handler && !mpgi_tls_g()) note_frames(mp, NULL);
   if (handler && ask_sysmon(fd, mp, false)) return;
   catch_others(mp);

@@ -6,7 +6,9 @@
  * MPG_DEBUG=stackguard=1 segments have guard regions, too: code that takes more
  * of one than it was given (a function called through a pointer that no linker
  * sees, code built without the flags or linked by bfd) is reported before it
- * has overwritten anything.  Anything else is the application's: its handler is
+ * has overwritten anything.  A handler that is too large for the signal stack
+ * is reported, too: that stack is used once more, from its top, by this one,
+ * because SP is below it.  Anything else is the application's: its handler is
  * called, or the default action restored, so that the instruction faults
  * again and the process dies as it would have without us.
  */
@@ -18,31 +20,59 @@
 
 #include <sched/dump.h>
 
+/* How far below its stack an SP is taken for one that left it. */
+#define BELOW_BYTES ((uintptr_t) 64 << 20)
+
 static bool application_handles(int sig) { return mpgi_os_signal_has_old(sig); }
 
-static void guard_hit(struct mpg_m *mp, const struct mpg_g *gp,
-                      const struct mpgi_segment *seg, const void *ucontext) {
-  struct mpgi_sigregs r;
+static void note_fault(struct mpg_m *mp, const struct mpgi_sigregs *r) {
+  mp->fault_sp = r->sp;
+  mp->fault_fp = r->fp;
+  mp->fault_pc = r->pc;
+}
+
+struct where {
+  const char *name, *path; /* of the function, and its file */
+  struct mpgi_symbol sym;
+};
+
+/* Not by dladdr: this thread may be what the linker's lock waits for. */
+static void find(struct where *w, uintptr_t pc) {
   struct mpgi_symtab tab = {0};
-  struct mpgi_symbol sym = {0};
-  const char *path = "of no known file";
   uintptr_t bias;
-  mpgi_arch_sigregs(ucontext, &r);
-  mp->fault_pc = r.pc;
-  mp->fault_fp = r.fp;
-  /* Not by dladdr: this thread may be what the linker's lock waits for. */
-  bool known = mpgi_symtab_lookup(&tab, r.pc, &sym);
-  mpgi_text_object(r.pc, &path, &bias);
+  w->path = "of no known file";
+  w->name = mpgi_symtab_lookup(&tab, pc, &w->sym) ? w->sym.name : "a function";
+  mpgi_text_object(pc, &w->path, &bias);
+}
+
+static void guard_hit(struct mpg_m *mp, const struct mpg_g *gp,
+                      const struct mpgi_segment *seg,
+                      const struct mpgi_sigregs *r) {
+  struct where w;
+  find(&w, r->pc);
+  note_fault(mp, r);
   mpgi_fatal(
       "stack guard: goroutine %lu ran off a stack segment of %zu bytes in "
       "%s (%s), which was not promised that much: call it through "
       "mpg_foreign_call",
-      (unsigned long) gp->goid, (size_t) (seg->hi - seg->lo),
-      known ? sym.name : "a function", path);
+      (unsigned long) gp->goid, (size_t) (seg->hi - seg->lo), w.name, w.path);
 }
 
-/* How far below its stack an SP is taken for one that left it. */
-#define BELOW_BYTES ((uintptr_t) 64 << 20)
+static bool is_signal_overflow(const struct mpg_m *mp, uintptr_t addr,
+                               uintptr_t sp) {
+  uintptr_t lo = (uintptr_t) mp->gsignal;
+  return lo - addr - 1 < MPGI_M_GUARD_BYTES && lo - sp < BELOW_BYTES;
+}
+
+static void signal_overflow(struct mpg_m *mp, const struct mpgi_sigregs *r) {
+  struct where w;
+  find(&w, r->pc);
+  note_fault(mp, r);
+  mpgi_fatal(
+      "signal stack overflow: %s (%s) is called by a signal handler, for "
+      "whose frames there are %d bytes",
+      w.name, w.path, MPGI_GSIGNAL_BYTES);
+}
 
 /* Not an attached thread's, which is the kernel's. */
 static bool is_overflow(const struct mpg_m *mp, const struct mpg_g *gp,
@@ -54,9 +84,7 @@ static bool is_overflow(const struct mpg_m *mp, const struct mpg_g *gp,
 
 static void overflow(struct mpg_m *mp, const struct mpg_g *gp,
                      const struct mpgi_sigregs *r) {
-  mp->fault_sp = r->sp;
-  mp->fault_fp = r->fp;
-  mp->fault_pc = r->pc;
+  note_fault(mp, r);
   mpgi_fatal(
       "stack overflow: goroutine %lu exceeds its fixed stack of "
       "%zu bytes",
@@ -70,10 +98,11 @@ static void on_fault(int sig, void *siginfo, void *ucontext) {
   uintptr_t addr = (uintptr_t) info->si_addr;
   struct mpgi_sigregs r;
   mpgi_arch_sigregs(ucontext, &r);
+  if (mp && is_signal_overflow(mp, addr, r.sp)) signal_overflow(mp, &r);
   if (gp && gp->fixed && is_overflow(mp, gp, addr, r.sp)) overflow(mp, gp, &r);
   const struct mpgi_segment *seg =
       gp ? mpgi_stack_guard_of(&gp->ctx, addr) : NULL;
-  if (seg) guard_hit(mp, gp, seg, ucontext);
+  if (seg) guard_hit(mp, gp, seg, &r);
   if (application_handles(sig))
     mpgi_os_signal_chain(sig, siginfo, ucontext);
   else

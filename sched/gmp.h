@@ -93,6 +93,8 @@ enum {
 #define MPGI_GSIGNAL_BYTES (64 << 10)
 /* TSan leaves 130 KiB of these to a thread; libdw wants 170. */
 #define MPGI_G0_BYTES (MPGI_TSAN ? 2 << 20 : 512 << 10)
+/* Below either; handlers may have large frames. */
+#define MPGI_M_GUARD_BYTES (64 << 10)
 
 /* A goroutine waiting in a channel's or semaphore's queue: one in the G for a
  * single object, several in a struct mpgi_select.  Guarded by the queue's
@@ -353,8 +355,8 @@ struct mpg_m {
   uintptr_t thread_pointer;
   uintptr_t *guard; /* its guard word, for poisoning by others */
   uintptr_t g0_sp, g0_base, g0_lo, g0_hi;
-  void *gsignal;
-  void *g0_mem;         /* attached threads: g0's stack; NULL otherwise */
+  char *gsignal;        /* lowest address, above its guard region */
+  char *g0_mem;         /* attached threads: as gsignal; NULL otherwise */
   struct mpg_g *curg;   /* itself */
   struct mpgi_cxx *cxx; /* itself: its thread's; NULL without the library */
   struct mpg_p *p;      /* itself; the stopper while it is stopped */
@@ -405,8 +407,7 @@ struct mpg_m {
   _Atomic uint32_t gone; /* enum mpgi_m_gone: itself; NOT once it is set up */
 };
 static inline bool mpgi_m_on_gsignal(const struct mpg_m *mp, uintptr_t sp) {
-  return sp - (uintptr_t) mp->gsignal <
-         MPGI_GSIGNAL_BYTES + (uintptr_t) mpgi_os_page_bytes;
+  return sp - (uintptr_t) mp->gsignal < MPGI_GSIGNAL_BYTES;
 }
 _Static_assert(offsetof(struct mpg_m, xsave_free) == 0, "M_XSAVE_FREE");
 _Static_assert(offsetof(struct mpg_m, syscall.regs) == 8, "M_SYSCALL_REGS");

@@ -33,13 +33,19 @@
 
 /* ---- resources of an M ---- */
 
-/* A stack above a page whose access faults. */
-static void *stack_map(size_t bytes) {
-  size_t guard = mpgi_os_page_bytes;
-  void *mem = mpgi_os_mem_map(bytes + guard, guard);
-  if (!mem || mpgi_os_mem_guard(mem, guard) == 0) return mem;
-  mpgi_os_mem_unmap(mem, bytes + guard);
+/* A stack above a region whose access faults. */
+static char *stack_map(size_t bytes) {
+  size_t guard = MPGI_M_GUARD_BYTES;
+  char *mem = mpgi_os_mem_map(guard + bytes, mpgi_os_page_bytes);
+  if (!mem) return NULL;
+  if (mpgi_os_mem_guard(mem, guard) == 0) return mem + guard;
+  mpgi_os_mem_unmap(mem, guard + bytes);
   return NULL;
+}
+
+static void stack_unmap(char *stack, size_t bytes) {
+  size_t guard = MPGI_M_GUARD_BYTES;
+  if (stack) mpgi_os_mem_unmap(stack - guard, guard + bytes);
 }
 
 static bool m_resources(struct mpg_m *mp) {
@@ -62,10 +68,8 @@ void mpgi_m_free(struct mpg_m *mp) {
     mp->xsave_free = x->next;
     mpgi_fixmem_free(x, mpgi_arch_xsave_bytes(), 64);
   }
-  if (mp->gsignal)
-    mpgi_os_mem_unmap(mp->gsignal, MPGI_GSIGNAL_BYTES + mpgi_os_page_bytes);
-  if (mp->g0_mem)
-    mpgi_os_mem_unmap(mp->g0_mem, MPGI_G0_BYTES + mpgi_os_page_bytes);
+  stack_unmap(mp->gsignal, MPGI_GSIGNAL_BYTES);
+  stack_unmap(mp->g0_mem, MPGI_G0_BYTES);
   mpgi_fixmem_free(mp, sizeof *mp, MPGI_CACHE_LINE_BYTES);
 }
 
@@ -77,7 +81,7 @@ static struct mpg_m *m_reuse(void) {
   mpgi_mutex_unlock(&mpgi_sched.lock);
   if (!mp) return NULL;
   struct mpgi_xsave *xsave = mp->xsave_free;
-  void *gsignal = mp->gsignal, *g0_mem = mp->g0_mem;
+  char *gsignal = mp->gsignal, *g0_mem = mp->g0_mem;
   memset((void *) mp, 0, offsetof(struct mpg_m, pins));
   mp->xsave_free = xsave;
   mp->gsignal = gsignal;
@@ -115,7 +119,7 @@ struct mpg_m *mpgi_m_make_attached(void) {
     mpgi_m_recycle(mp);
     return NULL;
   }
-  mp->g0_lo = (uintptr_t) mp->g0_mem + mpgi_os_page_bytes;
+  mp->g0_lo = (uintptr_t) mp->g0_mem;
   mp->g0_hi = mp->g0_lo + MPGI_G0_BYTES;
   mp->g0_sp = mp->g0_hi - MPGI_CACHE_LINE_BYTES;
   return mp;
@@ -136,8 +140,7 @@ static void m_thread_init(struct mpg_m *mp) {
   int err = mpgi_os_stack_bounds(&mp->g0_lo, &mp->g0_hi);
   MPG_VERIFY(err == 0);
   mpgi_san_thread(mp->g0_lo, mp->g0_hi);
-  err = mpgi_os_sigaltstack((char *) mp->gsignal + mpgi_os_page_bytes,
-                            MPGI_GSIGNAL_BYTES);
+  err = mpgi_os_sigaltstack(mp->gsignal, MPGI_GSIGNAL_BYTES);
   MPG_VERIFY(err == 0);
   if (mpgi_opt.timerslack) mpgi_os_timer_slack_lower();
   mpgi_arch_guard_set(0);

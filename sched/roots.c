@@ -69,9 +69,8 @@ static void scan_frozen(const struct mpg_g *gp, const struct mpg_m *mp,
     /* On another stack (a handler of the application's): all of ours, and
      * what that handler interrupted. */
     if (mpgi_m_on_gsignal(mp, r.sp))
-      visit_words(
-          v, (const void *) (sp & ~(uintptr_t) 7),
-          (const char *) mp->gsignal + mpgi_os_page_bytes + MPGI_GSIGNAL_BYTES);
+      visit_words(v, (const void *) (sp & ~(uintptr_t) 7),
+                  mp->gsignal + MPGI_GSIGNAL_BYTES);
     sp = gp->ctx.seg->lo;
   }
   mpgi_stack_ranges(&gp->ctx, sp, visit_words, v);

@@ -227,6 +227,7 @@ static void files_work_too(void *arg) {
   CHECK_EQ(mpg_close(fd), 0);
   fd = open("/", O_RDONLY | O_CLOEXEC);
   CHECK_EQ(mpg_read(fd, buf, sizeof(buf)), -EISDIR);
+  CHECK_EQ(mpg_write(fd, buf, 0), -EBADF); /* of nothing, for reading only */
   CHECK_EQ(mpg_close(fd), 0);
 }
 
