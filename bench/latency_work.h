@@ -30,16 +30,21 @@ static void start_loops(long n) {
   while (atomic_load(&loops_started) < n) TASK_SLEEP(100000);
 }
 
-static void sleep_work(void) {
-  int64_t length = work_arg("us", 1000) * 1000;
-  long n = work_arg("n", 200);
-  struct work_samples late = {0};
-  start_loops(work_arg("loops", 2));
+static void sleep_often(struct work_samples *late, int64_t length, long n) {
   for (long i = 0; i < n; i++) {
     int64_t due = work_now() + length;
     TASK_SLEEP(length);
-    work_add(&late, (double) (work_now() - due));
+    work_add(late, (double) (work_now() - due));
   }
+}
+
+#define SLEEP_NS (work_arg("us", 1000) * 1000)
+
+WORK_UNUSED static void sleep_work(void) {
+  long n = work_arg("n", 200);
+  struct work_samples late = {0};
+  start_loops(work_arg("loops", 2));
+  sleep_often(&late, SLEEP_NS, n);
   work_print_samples("late", &late, 1e3);
   work_check((uint64_t) n);
 }

@@ -127,7 +127,7 @@ static int set_up(struct mpg_m *mp) {
   int err = mpgi_os_stack_bounds(&mp->stack.lo, &mp->stack.hi);
   if (err) return err;
   mp->nowhere.prev = &mp->stack;
-  mp->attached = true;
+  mp->attached = mp->calls_by_g0 = true;
   mp->tid = mpgi_os_tid();
   mp->cpu_clock = mpgi_os_thread_clock();
   mp->thread_pointer = mpgi_os_thread_pointer();

@@ -362,9 +362,10 @@ struct mpg_m {
   struct mpg_p *p;      /* itself; the stopper while it is stopped */
   _Atomic(struct mpg_p *) next_p; /* whoever wakes it: the P to start with */
   struct mpg_p *old_p;            /* itself: P before the system call */
-  int64_t handed_at;     /* itself: ns when it handed old_p off; 0: it didn't */
-  struct mpgi_note park; /* idle */
-  struct mpg_m *link;    /* sched.lock: idle list */
+  struct mpg_p *handed_off;       /* itself: that instead, at handed_at ns */
+  int64_t handed_at;
+  struct mpgi_note park;  /* idle */
+  struct mpg_m *link;     /* sched.lock: idle list */
   struct mpg_m *all_link; /* sched.lock: every M */
   struct mpg_g *picked;   /* itself: to be run next (mpgi_schedule) */
   bool inherits;          /* picked: goes on with the slice */
@@ -384,6 +385,7 @@ struct mpg_m {
   bool ended;             /* itself: the thread ends before the run does */
   /* of an attached thread (attach.c); itself */
   bool attached;
+  bool calls_by_g0;    /* itself: attached, or chaos is on [syscall.here] */
   bool at_edge;        /* its call is done: it may return when the run ends */
   struct mpg_p *own_p; /* its P, also while it is loose */
   struct mpgi_segment stack; /* the thread's own stack */

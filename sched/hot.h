@@ -292,12 +292,17 @@ MPGI_HOT void mpgi_hot_ready(struct mpg_m *mp, struct mpg_g *gp) {
 
 /* ---- Ps come and go (p.c) ---- */
 
-MPGI_HOT void mpgi_hot_p_acquire(struct mpg_m *mp, struct mpg_p *pp) {
+/* pp was not idle since mp had it, or another had it since then. */
+MPGI_HOT void mpgi_hot_p_own(struct mpg_m *mp, struct mpg_p *pp) {
   MPG_ASSERT(!mp->p && pp);
-  atomic_store_explicit(&pp->handed, NULL, memory_order_relaxed);
   mp->p = pp;
   pp->m = mp;
   mpgi_tls_cache_set(pp->cache);
+}
+
+MPGI_HOT void mpgi_hot_p_acquire(struct mpg_m *mp, struct mpg_p *pp) {
+  mpgi_hot_p_own(mp, pp);
+  atomic_store_explicit(&pp->handed, NULL, memory_order_relaxed);
 }
 
 MPGI_HOT struct mpg_p *mpgi_hot_p_release(struct mpg_m *mp) {

@@ -108,6 +108,7 @@ static struct mpg_m *m_make(void) {
     }
   }
   mp->rand = (uint32_t) (uintptr_t) mp >> 6 | 1;
+  mp->calls_by_g0 = mpgi_opt.chaos != 0;
   return mp;
 }
 

@@ -46,11 +46,12 @@
 #define TAKEN_OFTEN 3
 #define SHORT_NS (20 * 1000)
 
-/* Nothing is wanted of it, and nobody watches. */
-MPGI_HOT bool undisturbed(const struct mpg_m *mp, const struct mpg_g *gp) {
-  return MPGI_LIKELY(
-      atomic_load_explicit(&gp->ctx.preempt, memory_order_relaxed) == 0 &&
-      !mp->attached && !mpgi_trace_is_on() && mpgi_opt.chaos == 0);
+/* Something is wanted of it, or somebody watches. */
+MPGI_HOT bool is_special(const struct mpg_m *mp, const struct mpg_g *gp) {
+  uint32_t special =
+      atomic_load_explicit(&gp->ctx.preempt, memory_order_relaxed) |
+      (mpgi_wants() & (MPGI_WANT_STOP | MPGI_WANT_WATCH)) | mp->calls_by_g0;
+  return MPGI_UNLIKELY(special != 0);
 }
 
 static bool blocks_often(struct mpg_p *pp) {
@@ -64,11 +65,13 @@ static bool work_waits(struct mpg_p *pp) {
          atomic_load_explicit(&mpgi_sched.runq_size, memory_order_relaxed);
 }
 
-/* The P was handed off; for nothing when the call was short. */
-static void judge_handoff(struct mpg_m *mp, struct mpg_p *old) {
+/* The P was handed off; for nothing when the call was short.  Returns it. */
+static struct mpg_p *judge_handoff(struct mpg_m *mp) {
+  struct mpg_p *old = mp->handed_off;
   if (mpgi_os_now() - mp->handed_at < SHORT_NS)
     atomic_store_explicit(&old->taken, 0, memory_order_relaxed);
-  mp->handed_at = 0;
+  mp->handed_off = NULL;
+  return old;
 }
 
 /* ---- entering ---- */
@@ -87,8 +90,8 @@ MPGI_HOT void p_leave(struct mpg_m *mp, struct mpg_g *gp) {
   count_call(mp->old_p);
 }
 
-MPGI_HOT bool sysmon_is_drowsy(void) {
-  return MPGI_UNLIKELY(atomic_load(&mpgi_sched.sysmon_drowsy));
+static inline uint32_t sysmon_is_drowsy(void) {
+  return atomic_load(&mpgi_sched.sysmon_drowsy);
 }
 
 /* P's status says that it is loose: who waits for that? */
@@ -112,6 +115,8 @@ void mpgi_syscall_enter_g0(void) {
   p_leave(mp, gp);
   if (MPGI_UNLIKELY(blocks_often(pp)) && !mp->attached) {
     mp->handed_at = mpgi_os_now();
+    mp->handed_off = pp;
+    mp->old_p = NULL;
     MPGI_TRACE_P(pp, P_RETAKE, 2);
     mpgi_m_handoff(pp); /* it is running, in transit */
     return;
@@ -127,12 +132,13 @@ enum { NOT_HERE, DONE, G0_TOO };
 MPGI_RT_TEXT unsigned mpgi_syscall_enter_here(struct mpg_g *gp,
                                               struct mpg_m *mp) {
   struct mpg_p *pp = mp->p;
-  if (!pp || !undisturbed(mp, gp) ||
+  if (!pp || is_special(mp, gp) ||
       atomic_load_explicit(&pp->taken, memory_order_relaxed) >= TAKEN_OFTEN)
     return NOT_HERE;
   p_leave(mp, gp);
   atomic_store(&pp->status, MPGI_P_SYSCALL);
-  return sysmon_is_drowsy() || mpgi_stw_waiting() ? G0_TOO : DONE;
+  uint32_t waited_for = sysmon_is_drowsy() | (mpgi_wants() & MPGI_WANT_STOP);
+  return MPGI_UNLIKELY(waited_for != 0) ? G0_TOO : DONE;
 }
 
 /* ---- leaving ---- */
@@ -141,9 +147,8 @@ MPGI_HOT bool take_old_p(struct mpg_m *mp, struct mpg_p *pp) {
   uint32_t s = MPGI_P_SYSCALL;
   if (!pp || !atomic_compare_exchange_strong(&pp->status, &s, MPGI_P_RUNNING))
     return false;
-  if (atomic_load_explicit(&pp->taken, memory_order_relaxed))
-    atomic_store_explicit(&pp->taken, 0, memory_order_relaxed);
-  mpgi_hot_p_acquire(mp, pp);
+  atomic_store_explicit(&pp->taken, 0, memory_order_relaxed);
+  mpgi_hot_p_own(mp, pp);
   return true;
 }
 
@@ -190,6 +195,7 @@ void mpgi_syscall_exit_g0(void) {
     mpgi_fatal("mpg_syscall_exit without mpg_syscall_enter");
   struct mpg_p *old = mp->old_p;
   mp->old_p = NULL;
+  if (MPGI_UNLIKELY(mp->handed_off != NULL)) old = judge_handoff(mp);
   uint64_t before = MPGI_TRACE_NOW();
   MPGI_CHAOS();
   if (mp->attached) {
@@ -197,13 +203,11 @@ void mpgi_syscall_exit_g0(void) {
     if (!mpgi_attached_take_p(mp)) mpgi_attached_cut(mp, &gp->ctx);
   } else {
     if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
-    if (MPGI_UNLIKELY(mp->handed_at != 0)) judge_handoff(mp, old);
     if (!take_old_p(mp, old)) {
       before = 0;
       if (!take_idle_p(mp, old)) exit_without_p(mp, gp);
     }
   }
-  count_call(mp->p);
   MPGI_CHAOS();
   mpgi_g_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNING);
   MPGI_TRACE_BACK(mp, gp, before);
@@ -212,27 +216,24 @@ void mpgi_syscall_exit_g0(void) {
   mpgi_arch_guard_set(gp->ctx.guard);
 }
 
-/* [syscall.here] */
-MPGI_HOT bool exit_here(struct mpg_m *mp, struct mpg_g *gp) {
-  if (mpgi_g_status(gp) != MPGI_G_SYSCALL || !undisturbed(mp, gp) ||
-      mp->handed_at || mpgi_stw_waiting() ||
-      atomic_load_explicit(&mpgi_sched.exiting, memory_order_relaxed))
-    return false;
-  mpgi_arch_guard_set(gp->ctx.guard);
-  if (!take_old_p(mp, mp->old_p)) return false;
-  mp->old_p = NULL;
-  count_call(mp->p);
-  mpgi_hot_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNING);
-  return true;
-}
-
+/* [syscall.here] Called without an enter it finds no P.  A run that ends leaves
+ * the world stopped. */
 MPGI_RT_TEXT void mpg_syscall_exit(void) {
   struct mpg_g *gp = mpgi_tls_g();
-  if (MPGI_UNLIKELY(!gp || !exit_here(gp->m, gp))) {
+  if (MPGI_UNLIKELY(!gp) || is_special(gp->m, gp)) {
     mpgi_thunk_syscall_exit();
     return;
   }
-  if (MPGI_UNLIKELY(mpgi_stw_waiting() || mpgi_p_retires(gp->m->p)))
+  struct mpg_m *mp = gp->m;
+  struct mpg_p *pp = mp->old_p;
+  mpgi_arch_guard_set(gp->ctx.guard);
+  if (MPGI_UNLIKELY(!take_old_p(mp, pp))) {
+    mpgi_thunk_syscall_exit();
+    return;
+  }
+  mp->old_p = NULL;
+  mpgi_hot_status_set(gp, MPGI_G_SYSCALL, MPGI_G_RUNNING);
+  if (MPGI_UNLIKELY(mpgi_stw_waiting() || mpgi_p_retires(pp)))
     mpgi_thunk_syscall_back();
 }
 
