@@ -128,7 +128,7 @@ static inline bool mpgi_os_failpoint(_Atomic int64_t *countdown, bool sticky) {
 /* ---- locks of libc (linux/lockcheck.c) ---- */
 /* Called when the thread took (+1) or is about to release (-1) a pthread
  * mutex; NULL: off. */
-MPGI_HIDDEN extern void (*_Atomic mpgi_lockcheck_hook)(const void *lock,
+MPGI_HIDDEN extern bool (*_Atomic mpgi_lockcheck_hook)(const void *lock,
                                                        int delta);
 
 /* ---- futex (linux/futex.c): signal-safe ---- */

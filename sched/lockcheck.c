@@ -13,15 +13,13 @@
 
 #include <sched/dump.h>
 
-static void on_lock(const void *lock, int delta) {
+static bool on_lock(const void *lock, int delta) {
   struct mpg_g *gp = mpgi_tls_g();
-  if (!gp || gp->attached) return;
-  if (delta > 0) {
-    gp->pthread_locks++;
-    gp->pthread_lock = lock;
-  } else if (gp->pthread_locks > 0) {
-    gp->pthread_locks--; /* else somebody else's */
-  }
+  if (!gp || gp->attached) return false;
+  if (delta < 0 && gp->pthread_locks == 0) return false; /* somebody else's */
+  gp->pthread_locks += (uint32_t) delta;
+  if (delta > 0) gp->pthread_lock = lock;
+  return true;
 }
 
 void mpgi_lockcheck_init(void) {

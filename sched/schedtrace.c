@@ -55,8 +55,11 @@ static void trace_g(struct mpgi_out *o, struct mpg_g *gp) {
 }
 
 static void trace_detail(struct mpgi_out *o) {
-  for (int32_t i = 0; i < mpgi_sched.procs; i++) {
-    trace_p(o, mpgi_sched.allp[i]);
+  /* Beyond gomaxprocs: who makes up for one that is stuck, who is attached. */
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
+    struct mpg_p *pp = mpgi_sched.allp[i];
+    if (i >= mpgi_sched.procs && !pp->m) continue;
+    trace_p(o, pp);
     mpgi_out_flush(o);
   }
   for (struct mpg_m *mp = mpgi_sched.all_m; mp; mp = mp->all_link) {

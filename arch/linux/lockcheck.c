@@ -18,15 +18,18 @@
 #include <arch/common/check.h>
 #include <arch/os.h>
 
-void (*_Atomic mpgi_lockcheck_hook)(const void *lock, int delta);
+bool (*_Atomic mpgi_lockcheck_hook)(const void *lock, int delta);
 
 #ifndef MPGI_SANITIZED
 
 typedef int lock_fn(pthread_mutex_t *m);
 typedef int timed_fn(pthread_mutex_t *m, const struct timespec *until);
+typedef int clock_fn(pthread_mutex_t *m, clockid_t clock,
+                     const struct timespec *until);
 
 static lock_fn *_Atomic real_lock, *_Atomic real_trylock, *_Atomic real_unlock;
 static timed_fn *_Atomic real_timedlock;
+static clock_fn *_Atomic real_clocklock;
 
 /* Second names, for statically linked programs, where dlsym itself locks.
  * Weak: the shared library has them for old programs only. */
@@ -46,15 +49,18 @@ __attribute__((constructor)) static void find_real(void) {
                real(__pthread_mutex_trylock, "pthread_mutex_trylock"));
   atomic_store(&real_unlock,
                real(__pthread_mutex_unlock, "pthread_mutex_unlock"));
-  if (!__pthread_mutex_lock)
-    atomic_store(&real_timedlock,
-                 (timed_fn *) dlsym(RTLD_NEXT, "pthread_mutex_timedlock"));
+  if (__pthread_mutex_lock) return;
+  atomic_store(&real_timedlock,
+               (timed_fn *) dlsym(RTLD_NEXT, "pthread_mutex_timedlock"));
+  atomic_store(&real_clocklock,
+               (clock_fn *) dlsym(RTLD_NEXT, "pthread_mutex_clocklock"));
 }
 
-static void tell(const pthread_mutex_t *m, int delta) {
-  void (*hook)(const void *, int) =
+/* True: it was counted. */
+static bool tell(const pthread_mutex_t *m, int delta) {
+  bool (*hook)(const void *, int) =
       atomic_load_explicit(&mpgi_lockcheck_hook, memory_order_relaxed);
-  if (MPGI_UNLIKELY(hook != NULL)) hook(m, delta);
+  return MPGI_UNLIKELY(hook != NULL) && hook(m, delta);
 }
 
 static int told(const pthread_mutex_t *m, int err) {
@@ -72,19 +78,47 @@ MPGI_HIDDEN int pthread_mutex_trylock(pthread_mutex_t *m) {
   return told(m, atomic_load(&real_trylock)(m));
 }
 
-MPGI_HIDDEN int pthread_mutex_timedlock(pthread_mutex_t *m,
-                                        const struct timespec *until) {
-  if (MPGI_UNLIKELY(!atomic_load(&real_timedlock)))
-    atomic_store(&real_timedlock,
-                 (timed_fn *) dlsym(RTLD_NEXT, "pthread_mutex_timedlock"));
-  timed_fn *fn = atomic_load(&real_timedlock);
-  return fn ? told(m, fn(m, until)) : ENOSYS; /* static, and libc has none */
+/* Where there is no real one to be had (statically linked): now and then. */
+static int try_until(pthread_mutex_t *m, clockid_t clock,
+                     const struct timespec *until) {
+  static const struct timespec tick = {0, 1000000};
+  for (;;) {
+    struct timespec now;
+    int err = atomic_load(&real_trylock)(m);
+    if (err != EBUSY) return err;
+    if (until->tv_nsec < 0 || until->tv_nsec >= 1000000000 ||
+        clock_gettime(clock, &now) != 0)
+      return EINVAL;
+    if (now.tv_sec > until->tv_sec ||
+        (now.tv_sec == until->tv_sec && now.tv_nsec >= until->tv_nsec))
+      return ETIMEDOUT;
+    nanosleep(&tick, NULL);
+  }
 }
 
+MPGI_HIDDEN int pthread_mutex_timedlock(pthread_mutex_t *m,
+                                        const struct timespec *until) {
+  if (MPGI_UNLIKELY(!atomic_load(&real_lock))) find_real();
+  timed_fn *fn = atomic_load(&real_timedlock);
+  return told(m, fn ? fn(m, until) : try_until(m, CLOCK_REALTIME, until));
+}
+
+/* What std::timed_mutex calls. */
+MPGI_HIDDEN int pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock,
+                                        const struct timespec *until) {
+  if (MPGI_UNLIKELY(!atomic_load(&real_lock))) find_real();
+  clock_fn *fn = atomic_load(&real_clocklock);
+  return told(m, fn ? fn(m, clock, until) : try_until(m, clock, until));
+}
+
+/* Told before, because after it others may have the mutex, or its memory; but
+ * this one may not be the owner. */
 MPGI_HIDDEN int pthread_mutex_unlock(pthread_mutex_t *m) {
   if (MPGI_UNLIKELY(!atomic_load(&real_unlock))) find_real();
-  tell(m, -1);
-  return atomic_load(&real_unlock)(m);
+  bool counted = tell(m, -1);
+  int err = atomic_load(&real_unlock)(m);
+  if (MPGI_UNLIKELY(err != 0) && counted) tell(m, +1);
+  return err;
 }
 
 #endif

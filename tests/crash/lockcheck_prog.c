@@ -1,6 +1,8 @@
 // EXPECT-EXIT: 0
 // EXPECT-STDERR: ^lockcheck: goroutine [0-9]+ parks while it holds a pthread mutex \(2 locked
+// EXPECT-STDERR: ^lockcheck: goroutine [0-9]+ parks while it holds a pthread mutex \(3 locked
 // EXPECT-STDERR: ^lockcheck: goroutine [0-9]+ is switched out while it holds a pthread mutex \(1 locked
+#include <errno.h>
 #include <mpg.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -21,6 +23,29 @@ static void park_with_two(void *arg) {
   atomic_fetch_add(&done, 1);
 }
 
+/* By clocks, and an unlock that fails takes none off: it isn't this
+ * thread's. */
+static void park_with_three(void *arg) {
+  static pthread_mutex_t mine[3] = {PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP,
+                                    PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
+                                    PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP};
+  struct timespec never = {0, 0};
+  (void) arg;
+  if (pthread_mutex_clocklock(&mine[0], CLOCK_MONOTONIC, &never) != 0 ||
+      pthread_mutex_timedlock(&mine[1], &never) != 0 ||
+      pthread_mutex_lock(&mine[1]) != 0 ||
+      pthread_mutex_unlock(&mine[2]) != EPERM ||
+      pthread_mutex_trylock(&mine[0]) != EBUSY)
+    abort();
+  mpg_sleep(1000000);
+  pthread_mutex_unlock(&mine[1]);
+  pthread_mutex_unlock(&mine[1]);
+  pthread_mutex_unlock(&mine[0]);
+  if (pthread_mutex_unlock(&mine[2]) != EPERM) abort();
+  mpg_sleep(1000); /* not reported */
+  atomic_fetch_add(&done, 1);
+}
+
 static void spin_with_one(void *arg) {
   (void) arg;
   pthread_mutex_lock(&lock[2]);
@@ -34,9 +59,10 @@ static void spin_with_one(void *arg) {
 static void start(void *arg) {
   (void) arg;
   mpg_gomaxprocs(1);
-  if (mpg_go(park_with_two, NULL) != 0 || mpg_go(spin_with_one, NULL) != 0)
+  if (mpg_go(park_with_two, NULL) != 0 || mpg_go(park_with_three, NULL) != 0 ||
+      mpg_go(spin_with_one, NULL) != 0)
     abort();
-  while (atomic_load(&done) < 2) mpg_sleep(1000000);
+  while (atomic_load(&done) < 3) mpg_sleep(1000000);
 }
 
 int main(void) {
