@@ -10,7 +10,8 @@
  *   1  a collection, when one is due (pacer.c) or forced (gcstress)
  *   2  the next hole of the cache's span; a span from the central lists,
  *      sweeping on demand; pages; a larger heap
- *   3  no memory: a whole collection, everything swept, and again
+ *   3  no memory: a whole collection, everything swept, and again; not after
+ *      many in vain [pacer.futile]
  *   4  the out-of-memory handler, with no lock held; its answer is ours
  * What 2 and 3 give may be a sample of the heap profile (profile.c).
  *
@@ -150,6 +151,22 @@ static void *ask_handler(size_t bytes) {
 /* One attempt; `how` is its own business. */
 typedef void *attempt(struct mpgi_cache *c, size_t bytes, size_t how);
 
+/* There was no memory: again after a collection.  *c: the cache it came from,
+ * perhaps another one than before. */
+static __attribute__((noinline)) void *retry(attempt *try, size_t bytes,
+                                             size_t how,
+                                             struct mpgi_cache **c) {
+  if (!mpgi_pacer_hope(bytes)) return NULL;
+  int clock = mpgi_os_thread_clock();
+  int64_t begin = mpgi_os_now(), cpu = mpgi_os_clock_read(clock);
+  mpgi_gc_collect_fully(MPGI_GC_HEAP);
+  *c = mpgi_alloc_cache("mpg_alloc");
+  void *p = try(*c, bytes, how);
+  if (p == NULL)
+    mpgi_pacer_futile(bytes, begin, mpgi_os_clock_read(clock) - cpu);
+  return p;
+}
+
 static inline __attribute__((always_inline)) void *ladder(attempt *try,
                                                           size_t bytes,
                                                           size_t how) {
@@ -158,12 +175,8 @@ static inline __attribute__((always_inline)) void *ladder(attempt *try,
   if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) bytes += MPGI_REDZONE_BYTES;
   struct mpgi_cache *c = mpgi_alloc_ready("mpg_alloc");
   void *p = try(c, bytes, how);
-  if (MPGI_UNLIKELY(p == NULL)) {
-    mpgi_gc_collect_fully(MPGI_GC_HEAP);
-    c = mpgi_alloc_cache("mpg_alloc");
-    p = try(c, bytes, how);
-    if (p == NULL) return ask_handler(asked);
-  }
+  if (MPGI_UNLIKELY(p == NULL)) p = retry(try, bytes, how, &c);
+  if (MPGI_UNLIKELY(p == NULL)) return ask_handler(asked);
   if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) mpgi_redzone_set(p, asked);
   if (MPGI_UNLIKELY(c->sampled)) mpgi_profile_sample(c, p, 0);
   return p;

@@ -527,6 +527,11 @@ MPGI_HIDDEN bool mpgi_pacer_is_limits(void);
  * limit's sake; 0: it was not the limit's. */
 MPGI_HIDDEN void mpgi_pacer_cycle_took(int64_t begin, int64_t end,
                                        int64_t cost);
+/* There was no memory for an object of so many bytes: may a collection help?
+ * [pacer.futile] */
+MPGI_HIDDEN bool mpgi_pacer_hope(uint64_t bytes);
+/* One that was begun then (clock) and took so much CPU time did not. */
+MPGI_HIDDEN void mpgi_pacer_futile(uint64_t bytes, int64_t begin, int64_t cost);
 MPGI_HIDDEN uint64_t mpgi_pacer_goal(void);
 /* Coarse: counts whole spans in caches. */
 MPGI_HIDDEN uint64_t mpgi_pacer_live(void);
@@ -549,6 +554,17 @@ MPGI_HIDDEN bool mpgi_pacer_due_rule(const struct mpgi_pacer_due *in);
 /* The debt after a cycle that began then and cost so much. */
 MPGI_HIDDEN int64_t mpgi_pacer_debt_rule(int64_t debt, int64_t last_end,
                                          int64_t begin, int64_t cost);
+
+/* And whether to collect for want of memory. */
+struct mpgi_pacer_futile {
+  int64_t until;  /* clock: when the futile ones are paid for */
+  uint64_t bytes; /* the least that was in vain */
+};
+MPGI_HIDDEN bool mpgi_pacer_hope_rule(const struct mpgi_pacer_futile *f,
+                                      uint64_t bytes, int64_t now);
+MPGI_HIDDEN void mpgi_pacer_futile_rule(struct mpgi_pacer_futile *f,
+                                        uint64_t bytes, int64_t begin,
+                                        int64_t end, int64_t cost);
 
 /* ---- the cycle (cycle.c) ---- */
 

@@ -28,8 +28,16 @@
  * CPU for a second and a half.  Charged for that, a limit of 128 MiB that is
  * easily kept was not: nothing was collected while 200 MiB were allocated.
  *
+ * [pacer.futile] Nor must a heap that is full: a collection that an allocation
+ * asked for when there was no memory, and that found none for it, is futile.
+ * Its CPU time is owed in the same way, and above a second of debt an
+ * allocation that fails does so at once - unless it asks for less than half of
+ * what was in vain: of that nobody knows.  Cycles for another reason, mpg_gc
+ * among them, are as ever, and every allocation profits from what they free.
+ *
  * Concurrency: every word is atomic; a goal that is a little old does no
- * harm.
+ * harm, nor does a futile collection that is counted together with another's
+ * size.
  */
 #define MPGI_GC_INSIDE 1
 #include <limits.h>
@@ -55,6 +63,9 @@ static struct {
   _Atomic int64_t last_end;               /* of a cycle */
   _Atomic int64_t debt;                   /* ns, as of then */
   _Atomic uint64_t last_live, last_roots; /* of the last cycle */
+  /* Futile collections are paid for by then; the least that was in vain. */
+  _Atomic int64_t futile_until;
+  _Atomic uint64_t futile_bytes;
   _Atomic int64_t limit;
   _Atomic int percent;
 } pacer = {.limit = UNSET_LIMIT, .percent = UNSET_PERCENT};
@@ -179,6 +190,38 @@ void mpgi_pacer_cycle_took(int64_t begin, int64_t end, int64_t cost) {
       mpgi_pacer_debt_rule(atomic_load(&pacer.debt), last, begin, cost);
   atomic_store(&pacer.debt, debt);
   atomic_store(&pacer.last_end, end);
+}
+
+bool mpgi_pacer_hope_rule(const struct mpgi_pacer_futile *f, uint64_t bytes,
+                          int64_t now) {
+  return f->until - now <= MPGI_PACER_DEBT_MAX_NS || bytes < f->bytes / 2;
+}
+
+void mpgi_pacer_futile_rule(struct mpgi_pacer_futile *f, uint64_t bytes,
+                            int64_t begin, int64_t end, int64_t cost) {
+  bool owed = f->until > begin;
+  if (!owed || bytes < f->bytes) f->bytes = bytes;
+  f->until = end + cost + (owed ? f->until - begin : 0);
+}
+
+static struct mpgi_pacer_futile futile_get(void) {
+  return (struct mpgi_pacer_futile){atomic_load(&pacer.futile_until),
+                                    mpgi_load(&pacer.futile_bytes)};
+}
+
+bool mpgi_pacer_hope(uint64_t bytes) {
+  struct mpgi_pacer_futile f = futile_get();
+  return mpgi_pacer_hope_rule(&f, bytes, mpgi_os_now());
+}
+
+void mpgi_pacer_futile(uint64_t bytes, int64_t begin, int64_t cost) {
+  struct mpgi_pacer_futile was = futile_get(), f;
+  do {
+    f = was;
+    mpgi_pacer_futile_rule(&f, bytes, begin, mpgi_os_now(), cost);
+  } while (
+      !atomic_compare_exchange_weak(&pacer.futile_until, &was.until, f.until));
+  mpgi_store(&pacer.futile_bytes, f.bytes);
 }
 
 bool mpgi_pacer_far_above(void) {

@@ -375,6 +375,11 @@ MPG_API void mpg_keep_alive(const void *p);
 /* Set who is asked when an allocation is about to fail, after a collection;
  * the handler's result is what the allocation returns.
  *
+ * A heap that stays full isn't collected for each failure: when collections in
+ * vain have taken a second of CPU time they take half of the time at most, and
+ * allocations in between fail at once.  Who has dropped objects since then
+ * calls mpg_gc and tries again.
+ *
  * handler  gets the number of bytes; NULL clears
  *
  * Context: goroutine.

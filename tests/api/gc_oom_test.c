@@ -82,6 +82,46 @@ static void exhaustion_gives_null_and_an_intact_heap(void *arg) {
   for (int i = 0; i < 10000; i++) CHECK(mpg_alloc(1000) != NULL);
 }
 
+/* Many failures don't collect for ever; what a collection frees is found. */
+static void failing_in_a_full_heap_is_cheap(void *arg) {
+  (void) arg;
+  limit_data(64 * MIB);
+  size_t n = exhaust();
+  struct mpg_gc_stats before = {.size = sizeof(before)}, after = before;
+  CHECK_EQ(mpg_gc_stats_read(&before), 0);
+  for (int i = 0; i < 100000; i++) CHECK(mpg_alloc(1000) == NULL);
+  CHECK_EQ(mpg_gc_stats_read(&after), 0);
+  CHECK_LE(after.cycles - before.cycles, 20000); /* a second's worth */
+  check_list(n);
+  forget_list();
+  mpg_gc();
+  for (int i = 0; i < 1000; i++) CHECK(mpg_alloc(1000) != NULL);
+  limit_data(0);
+}
+
+/* Who drops something at each failure gets memory for it, mostly. */
+static void what_was_dropped_is_found(void *arg) {
+  (void) arg;
+  limit_data(64 * MIB);
+  exhaust();
+  for (int i = 0; i < 5; i++) {
+    struct cell *c = list;
+    CHECK(mpg_alloc(1000) == NULL);
+    for (int k = 0; k < 50; k++) {
+      struct cell *next = c->next;
+      c->next = NULL;
+      c = next;
+    }
+    list = c;
+    CHECK((c = mpg_alloc(sizeof(*c))) != NULL);
+    c->next = list;
+    list = c;
+    exhaust();
+  }
+  forget_list();
+  limit_data(0);
+}
+
 static void failed_realloc_keeps_the_block(void *arg) {
   (void) arg;
   char *p = mpg_alloc_noscan(MIB);
@@ -146,6 +186,8 @@ static void channels_too_large_for_memory(void *arg) {
 
 static const struct check_case cases[] = {
     INSIDE(exhaustion_gives_null_and_an_intact_heap),
+    INSIDE(failing_in_a_full_heap_is_cheap),
+    INSIDE(what_was_dropped_is_found),
     INSIDE(failed_realloc_keeps_the_block),
     INSIDE(the_handler_is_asked_and_its_result_passed_on),
     INSIDE(channels_too_large_for_memory),

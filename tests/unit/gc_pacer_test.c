@@ -178,6 +178,73 @@ static void the_debt_is_the_limits(void **state) {
   assert_false(mpgi_pacer_due_rule(&d));
 }
 
+/* ---- a full heap ---- */
+
+/* A program that meets every failure with the next attempt, `pause` later. */
+struct full {
+  int64_t cost, pause; /* of a collection; between two attempts */
+  uint64_t bytes;
+};
+
+static unsigned collections_of(struct mpgi_pacer_futile *f,
+                               const struct full *l, int64_t *now,
+                               unsigned attempts) {
+  unsigned n = 0;
+  for (unsigned i = 0; i < attempts; i++) {
+    *now += l->pause;
+    if (!mpgi_pacer_hope_rule(f, l->bytes, *now)) continue;
+    int64_t begin = *now;
+    *now += l->cost;
+    mpgi_pacer_futile_rule(f, l->bytes, begin, *now, l->cost);
+    n++;
+  }
+  return n;
+}
+
+static void futile_collections_take_half_at_most(void **state) {
+  (void) state;
+  for (int64_t cost = MS / 10; cost <= 3000 * MS; cost *= 7)
+    for (int64_t pause = 1000; pause <= 100 * MS; pause *= 10) {
+      struct mpgi_pacer_futile f = {0, 0};
+      struct full l = {cost, pause, 1000};
+      int64_t now = 0;
+      unsigned attempts = (unsigned) (100 * cost / pause + 100);
+      unsigned n = collections_of(&f, &l, &now, attempts);
+      assert_true(n * cost <= MPGI_PACER_DEBT_MAX_NS + cost + now / 2);
+      if (pause >= cost) assert_int_equal(n, attempts); /* not needed */
+    }
+}
+
+/* 5000 allocations in a row that fail: a second of collections. */
+static void failures_in_a_row_are_cheap(void **state) {
+  (void) state;
+  struct mpgi_pacer_futile f = {0, 0};
+  struct full l = {5 * MS, MS / 1000, 1000};
+  int64_t now = 0;
+  unsigned n = collections_of(&f, &l, &now, 5000);
+  assert_true(n >= 200 && n <= 203);
+  now += MPGI_PACER_DEBT_MAX_NS / 100; /* and hope comes back with time */
+  assert_true(mpgi_pacer_hope_rule(&f, 1000, now));
+}
+
+static void half_as_much_is_another_question(void **state) {
+  (void) state;
+  struct mpgi_pacer_futile f = {0, 0};
+  struct full l = {2000 * MS, 1, 1 << 20};
+  int64_t now = MS;
+  assert_int_equal(collections_of(&f, &l, &now, 10), 1);
+  assert_false(mpgi_pacer_hope_rule(&f, 1 << 20, now));
+  assert_false(mpgi_pacer_hope_rule(&f, 1 << 30, now));
+  assert_true(mpgi_pacer_hope_rule(&f, 1000, now));
+  l.bytes = 1000;
+  assert_int_equal(collections_of(&f, &l, &now, 10), 1);
+  assert_false(mpgi_pacer_hope_rule(&f, 1000, now));
+  now = f.until; /* paid: large ones are no measure any more, nor small ones */
+  l.bytes = 1 << 20;
+  assert_int_equal(collections_of(&f, &l, &now, 1), 1);
+  assert_int_equal(f.bytes, 1 << 20);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(percent_bounds_heap_and_share),
@@ -187,6 +254,9 @@ int main(void) {
       cmocka_unit_test(a_limit_with_room_is_kept_beside_other_programs),
       cmocka_unit_test(an_impossible_limit_takes_half_at_most),
       cmocka_unit_test(the_debt_is_the_limits),
+      cmocka_unit_test(futile_collections_take_half_at_most),
+      cmocka_unit_test(failures_in_a_row_are_cheap),
+      cmocka_unit_test(half_as_much_is_another_question),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
