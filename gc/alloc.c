@@ -11,7 +11,7 @@
  *   2  the next hole of the cache's span; a span from the central lists,
  *      sweeping on demand; pages; a larger heap
  *   3  no memory: a whole collection, everything swept, and again; not after
- *      many in vain [pacer.futile]
+ *      many in vain (pacer.c)
  *   4  the out-of-memory handler, with no lock held; its answer is ours
  * What 2 and 3 give may be a sample of the heap profile (profile.c).
  *
