@@ -22,6 +22,12 @@
 
 #define END_FUNCTION(name) .size name, .- name
 
+/* Whoever has a __morestack of ours has this (mpg/base.h). */
+#define MARK_MORESTACK                          \
+  .hidden mpg_link_with_libs_of_pkg_config_mpg; \
+  .globl mpg_link_with_libs_of_pkg_config_mpg;  \
+  .set mpg_link_with_libs_of_pkg_config_mpg, __morestack
+
 /* The static linker must not think that calling us needs a large stack, nor
  * that our functions have prologues to rewrite (common/splitnote.h), nor that
  * we need an executable stack. */

@@ -728,4 +728,5 @@ FUNCTION(___chkstk_ms)
     .cfi_endproc
 END_FUNCTION(___chkstk_ms)
 
+MARK_MORESTACK
 OBJECT_NOTES

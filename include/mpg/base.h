@@ -28,6 +28,15 @@
 #error "mpg: -mcmodel=large with -fsplit-stack: use -mcmodel=medium"
 #endif
 
+/* A library that is linked without mpg's would get GCC's __morestack, which
+ * knows nothing of goroutines, and overwrite what is below their segments.
+ * Beside mpg's there is this symbol: the link fails without. */
+#if defined(MPG_SPLIT_STACK) && MPG_SPLIT_STACK && defined(__x86_64__)
+__asm__(
+    ".hidden mpg_link_with_libs_of_pkg_config_mpg\n\t"
+    ".reloc ., R_X86_64_NONE, mpg_link_with_libs_of_pkg_config_mpg");
+#endif
+
 /* Every function declared in the public headers is exported from libmpg.so. */
 #define MPG_API __attribute__((visibility("default")))
 

@@ -100,6 +100,11 @@ static void start(void *) {
   mpg_waitgroup_wait(&all);
 }
 
+#if defined(PLUGIN)
+extern "C" int cxx_main();
+#define main cxx_main
+#endif
+
 int main() {
   for (int run = 0; run < 2; run++) expect(mpg_run(start, nullptr) == 0);
   if (bad == 0) puts("ok");

@@ -22,6 +22,7 @@
 
     .text
 #include <arch/x86_64/shared/abi.def>
+    MARK_MORESTACK
 
     .hidden longjmp
     .hidden siglongjmp
