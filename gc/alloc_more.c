@@ -40,7 +40,9 @@ void *mpgi_alloc_aligned_g0(size_t bytes, size_t align) {
   if (align <= MPGI_GRANULE_BYTES)
     return mpgi_alloc_object(bytes, MPGI_KIND_SCAN);
   size_t zone = mpgi_opt.redzone != 0 ? MPGI_REDZONE_BYTES : 0;
-  unsigned c = class_aligned(bytes + zone, align);
+  unsigned c = bytes > MPGI_SMALL_MAX_BYTES /* or the sum may wrap */
+                   ? MPGI_CLASS_LARGE
+                   : class_aligned(bytes + zone, align);
   if (c != MPGI_CLASS_LARGE &&
       mpgi_class[c].bytes <= span_bytes(bytes + zone)) {
     void *p = mpgi_alloc_object(mpgi_class[c].usable - zone, MPGI_KIND_SCAN);

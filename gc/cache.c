@@ -180,10 +180,17 @@ static void cells_from_sample(struct mpgi_cache *c, uint16_t *to, uint64_t n,
     c->sample_left += (int64_t) (n * bytes);
 }
 
-/* A cell is handed out twice; false: let it be another one, or no sample would
- * ever be reached. */
+/* A cell is handed out twice; false: let it be another one.  A sample that this
+ * would be is the class's: the first cell beyond the hole.  (Left to whoever
+ * counts next it went to large objects: what mpg_realloc had freed on its way
+ * to these seemed to be live.) */
 static bool cell_again(struct mpgi_cache *c, uint16_t *to, uint64_t bytes) {
-  if (*to == 1 || (*to == 0 && c->sample_left < (int64_t) bytes)) return false;
+  if (*to == 1) return false;
+  if (*to == 0 && c->sample_left < (int64_t) bytes) {
+    *to = 1;
+    c->sample_left = mpgi_profile_distance(&c->rand);
+    return false;
+  }
   if (*to > 0)
     --*to;
   else

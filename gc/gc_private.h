@@ -410,9 +410,10 @@ MPGI_HIDDEN void mpgi_cache_resample_stw(void);
 
 /* Bytes from a sample to the next; INT64_MAX: there is none. */
 MPGI_HIDDEN int64_t mpgi_profile_distance(struct mpgi_rand *rand);
-/* p, just allocated through c, is a sample; or bytes by which it grew. */
+/* p, just allocated through c, is a sample; or `grown` bytes of it are, which
+ * it has just got besides. */
 MPGI_HIDDEN void mpgi_profile_sample(struct mpgi_cache *c, void *p,
-                                     uint64_t bytes);
+                                     uint64_t grown);
 
 /* ---- allocation (alloc.c) ---- */
 

@@ -168,8 +168,10 @@ static uint32_t site_locked(const uintptr_t *pc, uint32_t n) {
 
 /* ---- samples ---- */
 
-static void record_locked(const struct mpgi_cell *cell, uint64_t bytes,
+/* grown: by so many bytes, an object that is counted already. */
+static void record_locked(const struct mpgi_cell *cell, uint64_t grown,
                           int64_t r, const uintptr_t *pc, uint32_t n) {
+  uint64_t bytes = grown > 0 ? grown : mpgi_span_cell_bytes(cell->span);
   uint32_t site = site_locked(pc, n);
   if (site == UINT32_MAX) return;
   struct mpgi_special *s =
@@ -177,13 +179,13 @@ static void record_locked(const struct mpgi_cell *cell, uint64_t bytes,
   if (s == NULL) return;
   double weight = 1 / hit_probability((double) bytes / (double) r);
   s->profile.site = site;
-  s->profile.objects = (float) weight;
-  s->profile.bytes = bytes;
+  s->profile.objects = grown > 0 ? 0 : (float) weight;
+  s->profile.bytes = weight * (double) bytes;
   sites.at[site]->objects += s->profile.objects;
-  sites.at[site]->bytes += (double) s->profile.objects * (double) bytes;
+  sites.at[site]->bytes += s->profile.bytes;
 }
 
-void mpgi_profile_sample(struct mpgi_cache *c, void *p, uint64_t bytes) {
+void mpgi_profile_sample(struct mpgi_cache *c, void *p, uint64_t grown) {
   uintptr_t pc[MPGI_PROFILE_PCS];
   struct mpgi_cell cell;
   int64_t r = rate_now();
@@ -191,8 +193,7 @@ void mpgi_profile_sample(struct mpgi_cache *c, void *p, uint64_t bytes) {
   if (r == 0 || !mpgi_cell_start(p, &cell)) return;
   uint32_t n = mpgi_gc_world.callers(pc, MPGI_PROFILE_PCS);
   mpgi_special_lock();
-  if (bytes == 0) bytes = mpgi_span_cell_bytes(cell.span);
-  record_locked(&cell, bytes, r, pc, n);
+  record_locked(&cell, grown, r, pc, n);
   mpgi_special_unlock();
 }
 
@@ -200,8 +201,22 @@ void mpgi_profile_freed_locked(struct mpgi_special *s) {
   struct site *site = sites.at[s->profile.site];
   MPG_ASSERT(s->kind == MPGI_SPECIAL_PROFILE);
   site->freed_objects += s->profile.objects;
-  site->freed_bytes += (double) s->profile.objects * (double) s->profile.bytes;
+  site->freed_bytes += s->profile.bytes;
   mpgi_special_remove_locked(s);
+}
+
+/* Each sample's bytes shrink alike, because the object's pages are of equal
+ * worth whichever of them a point hit. */
+void mpgi_profile_shrunk(uintptr_t base, double kept) {
+  mpgi_special_lock();
+  for (struct mpgi_special *s = mpgi_special_first(base); s != NULL;
+       s = mpgi_special_next(s, base)) {
+    if (s->kind != MPGI_SPECIAL_PROFILE) continue;
+    double gone = s->profile.bytes * (1 - kept);
+    sites.at[s->profile.site]->freed_bytes += gone;
+    s->profile.bytes -= gone;
+  }
+  mpgi_special_unlock();
 }
 
 /* ---- reading ---- */

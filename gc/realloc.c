@@ -84,6 +84,8 @@ static void shrink(const struct mpgi_cell *cell, uint32_t pages) {
   uint64_t bytes = (uint64_t) more << MPGI_PAGE_LOG2;
   if (zone_bytes() != 0 || mpgi_opt.clobberfree != 0)
     mpgi_sweep_clobber(mpgi_heap_addr_of(at), bytes);
+  if (mpgi_special_maybe(cell))
+    mpgi_profile_shrunk(cell->base, (double) pages / s->pages);
   resize(cell, pages, type);
   mpgi_heap_pages_free(mpgi_sort_of(s->kind), at, more);
   mpgi_sweep_count_free(bytes, 0);

@@ -68,8 +68,8 @@ struct mpgi_special {
     } cleanup;
     struct {
       uint32_t site; /* where it was allocated (profile.c) */
-      float objects; /* that it stands for */
-      uint64_t bytes;
+      float objects; /* that it stands for; 0: it is one's growth */
+      double bytes;  /* likewise */
     } profile;
   };
 };
@@ -140,6 +140,8 @@ MPGI_HIDDEN void mpgi_cleanup_deliver(void);
 
 /* The sampled object is freed: count that, and remove the record. */
 MPGI_HIDDEN void mpgi_profile_freed_locked(struct mpgi_special *s);
+/* The object at base keeps that part of its bytes only. */
+MPGI_HIDDEN void mpgi_profile_shrunk(uintptr_t base, double kept);
 
 /* ---- weak references (weak.c) ---- */
 

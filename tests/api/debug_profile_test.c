@@ -90,6 +90,29 @@ static void explicit_free_is_seen(void *arg) {
   kept[0] = NULL;
 }
 
+__attribute__((noinline)) static void *resize_large(void *p, size_t bytes) {
+  p = mpg_realloc(p, bytes);
+  CHECK_OPAQUE(p); /* no jump in place of the call */
+  return p;
+}
+
+/* In its place or not, it is one object of its size. */
+static void resized_objects_are_as_large_as_they_are(void *arg) {
+  (void) arg;
+  mpg_heap_profile_rate(1);
+  for (size_t kib = 100; kib <= 1000; kib += 100)
+    kept[0] = resize_large(kept[0], kib << 10);
+  check_profile(
+      "inuse_objects resize_large 1 1 "
+      "inuse_space resize_large 1024000 1040384");
+  kept[0] = resize_large(kept[0], 96 << 10);
+  check_profile(
+      "inuse_objects resize_large 1 1 inuse_space resize_large 98304 106496");
+  mpg_free(kept[0]);
+  kept[0] = NULL;
+  check_profile("inuse_objects resize_large 0 0 inuse_space resize_large 0 0");
+}
+
 static void zero_stops_sampling(void *arg) {
   (void) arg;
   mpg_heap_profile_rate(1);
@@ -146,6 +169,20 @@ static void estimates_are_unbiased(void *arg) {
 
 static mpg_waitgroup done;
 static _Atomic bool enough;
+
+/* What an object allocated while it was small, and gave back, is not taken for
+ * what it is when it is large: 41 MB are live, 290 passed through.  A standard
+ * deviation is 3.3 MB. */
+static void growing_objects_are_estimated_right(void *arg) {
+  (void) arg;
+  mpg_heap_profile_rate(256 << 10);
+  for (size_t i = 0; i < 1000; i++)
+    for (size_t n = 1000; n <= 32000; n += 1000)
+      kept[i] = resize_large(kept[i], n);
+  check_profile("inuse_space resize_large 25000000 57000000");
+  memset(kept, 0, sizeof kept);
+  mpg_heap_profile_rate(512 << 10);
+}
 
 __attribute__((noinline)) static void worker(void *arg) {
   void *list = NULL;
@@ -232,10 +269,16 @@ static void errors_are_returned(void *arg) {
 static void remove_file(void) { unlink(path); }
 
 static const struct check_case cases[] = {
-    INSIDE(rate_one_counts_exactly),  INSIDE(explicit_free_is_seen),
-    INSIDE(zero_stops_sampling),      INSIDE(estimates_are_unbiased),
-    INSIDE(many_threads_and_changes), INSIDE(lines_are_those_of_the_calls),
-    INSIDE(pprof_reads_it),           INSIDE(errors_are_returned),
+    INSIDE(rate_one_counts_exactly),
+    INSIDE(explicit_free_is_seen),
+    INSIDE(resized_objects_are_as_large_as_they_are),
+    INSIDE(growing_objects_are_estimated_right),
+    INSIDE(zero_stops_sampling),
+    INSIDE(estimates_are_unbiased),
+    INSIDE(many_threads_and_changes),
+    INSIDE(lines_are_those_of_the_calls),
+    INSIDE(pprof_reads_it),
+    INSIDE(errors_are_returned),
 };
 
 int main(int argc, char **argv) {

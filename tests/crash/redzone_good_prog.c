@@ -2,6 +2,7 @@
 // REJECT-STDERR: .
 // ENV: MPG_DEBUG=redzone=1,gcverify=1,gcstress=200
 #include <mpg.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,12 @@ static void start(void *arg) {
     mpg_free(s);
     if (i % 50 == 0) mpg_free(mpg_alloc_root(n));
   }
+  for (size_t less = 0; less < 64; less++) /* too much, zone or not */
+    for (size_t align = 1; align <= 4096; align *= 4) {
+      void *p = mpg_alloc_aligned(SIZE_MAX - less, align);
+      __asm__ volatile("" : "+r"(p));
+      if (p) abort();
+    }
 }
 
 int main(void) { return mpg_run(start, NULL); }
