@@ -83,6 +83,13 @@ static inline uintptr_t mpgi_segment_entry(const struct mpgi_segment *seg) {
   return seg->prev_sp & ~MPGI_SEGMENT_WALKED;
 }
 
+/* How the thread rounds and which exceptions trap. */
+struct mpgi_control {
+  uint32_t mxcsr; /* SSE's; with exception flags when saved at a park */
+  uint16_t x87cw;
+  uint16_t unused;
+};
+
 struct mpgi_context {
   uintptr_t sp;    /* saved SP; valid while not running on its own stack */
   uintptr_t pc;    /* where mpgi_arch_resume jumps; knows how to restore */
@@ -92,8 +99,7 @@ struct mpgi_context {
                                (the signal handler's range test) sees one */
   _Atomic uint32_t preempt; /* 1: the next safe point must switch or stop */
   uint32_t reserved;
-  uint32_t mxcsr; /* saved at a park: SSE's control word and exception flags */
-  uint16_t x87cw; /* likewise: x87's control word */
+  struct mpgi_control control;  /* saved at a park */
   struct mpgi_xsave *xsave;     /* extended state while async-preempted */
   struct mpgi_segment *dynamic; /* memory of alloca beyond the segment, newest
                                    first (stack/dynamic.c) */
@@ -135,6 +141,7 @@ MPGI_HIDDEN extern const char mpgi_goroutine_start[]; /* new (switch.S) */
  * mpgi_goexit_entry.  seg is its first segment, hi a multiple of 16. */
 static inline void mpgi_arch_context_init(struct mpgi_context *ctx,
                                           const struct mpgi_segment *seg,
+                                          struct mpgi_control control,
                                           void (*fn)(void *), void *arg) {
   uintptr_t *sp = (uintptr_t *) seg->hi - 4;
   sp[0] = (uintptr_t) fn;
@@ -142,15 +149,17 @@ static inline void mpgi_arch_context_init(struct mpgi_context *ctx,
   sp[2] = sp[3] = 0;
   ctx->sp = (uintptr_t) sp;
   ctx->pc = (uintptr_t) mpgi_goroutine_start;
-  /* The ABI's initial values: every exception masked, round to nearest. */
-  ctx->mxcsr = 0x1f80;
-  ctx->x87cw = 0x37f;
+  ctx->control = control;
 }
 
 /* Save the control words of the running thread. */
-static inline void mpgi_arch_fpu_save(struct mpgi_context *ctx) {
-  __asm__ volatile("stmxcsr %0\n\tfnstcw %1"
-                   : "=m"(ctx->mxcsr), "=m"(ctx->x87cw));
+static inline void mpgi_arch_control_save(struct mpgi_control *c) {
+  __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(c->mxcsr), "=m"(c->x87cw));
+}
+
+/* For others than the one that runs: no exception has happened. */
+static inline void mpgi_arch_control_clear(struct mpgi_control *c) {
+  c->mxcsr &= ~(uint32_t) 0x3f;
 }
 
 /* Make the calling thread an M's: run entry(arg) on its own stack below the

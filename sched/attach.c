@@ -182,7 +182,7 @@ static void publish_locked(struct mpg_m *mp, struct mpg_g *gp,
   gp->attached = 1;
   gp->locked_m = gp->m = mp;
   gp->last_tp = mp->thread_pointer;
-  mpgi_arch_fpu_save(&gp->ctx);
+  mpgi_arch_control_save(&gp->ctx.control);
   mpgi_san_thread(mp->g0_lo, mp->g0_hi);
   mpgi_san_adopt(&gp->ctx);
   mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);

@@ -476,7 +476,8 @@ struct mpgi_sched {
   _Atomic int32_t live_threads;   /* Ms, sysmon and the initiator that run */
   uintptr_t caller_sp, caller_hi; /* stack of mpg_run's caller: a root */
   uintptr_t caller_tp;
-  uint64_t sigmask; /* of mpg_run's caller, and of Ms */
+  uint64_t sigmask;            /* of mpg_run's caller, and of Ms */
+  struct mpgi_control control; /* of mpg_run's caller, and of new goroutines */
 
   /* sysmon */
   _Atomic uint32_t sysmon_wait;

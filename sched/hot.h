@@ -339,7 +339,7 @@ MPGI_HOT void mpgi_hot_lose_g(struct mpg_m *mp, struct mpg_g *gp) {
 }
 
 MPGI_HOT void mpgi_hot_drop_g(struct mpg_m *mp, struct mpg_g *gp) {
-  mpgi_arch_fpu_save(&gp->ctx);
+  mpgi_arch_control_save(&gp->ctx.control);
   mpgi_hot_lose_g(mp, gp);
 }
 
@@ -410,7 +410,7 @@ MPGI_HOT void mpgi_hot_g_begin(struct mpg_g *gp, mpg_func fn, void *arg) {
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
   MPG_ASSERT_INTERNAL((gp->ctx.seg->hi & 15) == 0);
   mpgi_san_new(&gp->ctx);
-  mpgi_arch_context_init(&gp->ctx, gp->ctx.seg, fn, arg);
+  mpgi_arch_context_init(&gp->ctx, gp->ctx.seg, mpgi_sched.control, fn, arg);
   gp->fn = fn;
   gp->goid = 0;
   gp->last_tp = 0;

@@ -903,7 +903,7 @@ MPGI_HOT_END void mpgi_yield_g0(struct mpgi_context *ctx, struct mpg_m *mp) {
     return;
   }
   ctx->pc = (uintptr_t) mpgi_resume_thunk;
-  mpgi_arch_fpu_save(ctx);
+  mpgi_arch_control_save(&ctx->control);
   mpgi_hot_part(mp, gp);
   mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_RUNNABLE);
   if (MPGI_UNLIKELY(pp->young)) pp->young = 0;

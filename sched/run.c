@@ -354,6 +354,8 @@ static int run(mpg_func fn, void *arg, bool fixed) {
     __builtin_unwind_init();
     caller_roots();
     mpgi_sched.sigmask = mpgi_os_sigmask_get();
+    mpgi_arch_control_save(&mpgi_sched.control);
+    mpgi_arch_control_clear(&mpgi_sched.control);
     mpgi_sigpreempt_init();
     mpgi_fault_init();
     mpgi_quit_init();

@@ -155,7 +155,7 @@ static inline struct mpg_g *model_current_g(const char *what) {
 #define mpgi_tls_cache_set(c) ((void) (c))
 #define mpgi_arch_relax() ((void) 0)
 #define mpgi_arch_sp() ((uintptr_t) 0)
-#define mpgi_arch_fpu_save(ctx) ((void) (ctx))
+#define mpgi_arch_control_save(c) ((void) (c))
 #define mpgi_arch_guard_set(v) ((void) (v))
 #define __builtin_unwind_init() ((void) 0)
 
