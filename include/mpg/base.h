@@ -8,10 +8,18 @@
 #ifndef MPG_BASE_H
 #define MPG_BASE_H
 
+#if !defined(__x86_64__) || !defined(__LP64__)
+#error "mpg: for x86-64 with 64-bit pointers (not -m32, not -mx32)"
+#endif
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#if !defined(__GLIBC__)
+#error "mpg: needs glibc, and this is another C library"
+#endif
 
 #ifdef __cplusplus
 #define MPG_BEGIN_DECLS extern "C" {
@@ -23,9 +31,27 @@
 #define MPG_NORETURN _Noreturn
 #endif
 
+#if defined(MPG_SPLIT_STACK) && MPG_SPLIT_STACK
 /* Linkers find no calls of foreign code in it: docs/design/stacks.md. */
-#if defined(MPG_SPLIT_STACK) && MPG_SPLIT_STACK && defined(__code_model_large__)
+#if defined(__code_model_large__)
 #error "mpg: -mcmodel=large with -fsplit-stack: use -mcmodel=medium"
+#endif
+/* Linkers don't find the prologue behind endbr64. */
+#if defined(__CET__)
+#error "mpg: -fsplit-stack needs -fcf-protection=none behind other flags"
+#endif
+#endif
+
+/* Stacks are switched behind the backs of these two, unless they are told. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MPG_IS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define MPG_IS_SANITIZED 1
+#endif
+#endif
+#if defined(MPG_IS_SANITIZED) && !defined(MPG_SANITIZED)
+#error "mpg: -fsanitize=address and =thread need an mpg built with MPG_SANITIZE"
 #endif
 
 /* A library that is linked without mpg's would get GCC's __morestack, which

@@ -62,6 +62,9 @@ foreach(stubs ON OFF)
   set_target_properties(stubs_\${stubs} PROPERTIES MPG_LIBC_STUBS \${stubs})
   target_link_libraries(stubs_\${stubs} PRIVATE mpg::mpg m)
 endforeach()
+add_executable(cmake_lto $program)
+target_link_libraries(cmake_lto PRIVATE mpg::mpg)
+set_target_properties(cmake_lto PROPERTIES INTERPROCEDURAL_OPTIMIZATION ON)
 if(TARGET mpg::mpg_shared)
   add_executable(cmake_shared $program)
   target_link_libraries(cmake_shared PRIVATE mpg::mpg_shared)
@@ -78,6 +81,7 @@ TEXT
   fail "building through find_package failed"
 }
 run_it "$scratch/b/cmake_static"
+run_it "$scratch/b/cmake_lto"
 shared=no
 if [ -f "$scratch/b/cmake_shared" ]; then
   shared=yes
@@ -141,15 +145,35 @@ if command -v pkg-config > /dev/null; then
   "$cc" -O2 "${cflags[@]}" -D_GNU_SOURCE "$here/stubs_outside.c" \
     -o "$scratch/stubs" "${libs[@]}"
   says_ok "$scratch/stubs" large
-  # Clang's debug information has lines, too.
-  if command -v clang > /dev/null && ldconfig -p | grep -q 'libdw\.so\.1'; then
-    clang -g -O2 -Wno-unused-command-line-argument "${cflags[@]}" \
+  # Clang, without a warning; its debug information has lines, too.
+  if command -v clang > /dev/null; then
+    # shellcheck disable=SC2046
+    clang -Wall -Werror -O2 $(pkg-config --cflags mpg-clang) "$program" \
+      -o "$scratch/clang" $(pkg-config --libs mpg)
+    run_it "$scratch/clang"
+    # shellcheck disable=SC2046
+    clang -g -O2 $(pkg-config --cflags mpg-clang) \
       "$here/../crash/stack_overflow_prog.c" -o "$scratch/lines" \
       $(pkg-config --libs mpg)
     MPG_DEBUG=maxstack=100000 "$scratch/lines" 2> "$scratch/log" || true
-    grep -q 'stack_overflow_prog\.c:[0-9]' "$scratch/log" ||
+    ! ldconfig -p | grep -q 'libdw\.so\.1' ||
+      grep -q 'stack_overflow_prog\.c:[0-9]' "$scratch/log" ||
       fail "Clang: no lines: $(head -5 "$scratch/log")"
   fi
+  # What can't work is refused when it is compiled.
+  refused() { # refused <words> <flags...>
+    local words=$1
+    shift
+    if "$cc" "${cflags[@]}" "$@" -fsyntax-only "$program" \
+      2> "$scratch/log" || ! grep -q -- "$words" "$scratch/log"; then
+      fail "$* isn't refused with '$words': $(head -5 "$scratch/log")"
+    fi
+  }
+  refused 'for x86-64 with 64-bit pointers' -m32
+  refused 'for x86-64 with 64-bit pointers' -mx32
+  refused 'fcf-protection=none' -fcf-protection=full
+  refused 'built with MPG_SANITIZE' -fsanitize=address
+  refused 'built with MPG_SANITIZE' -fsanitize=thread
   if [ $shared = yes ]; then
     read -r -a libs <<< "$(pkg-config --libs mpg-shared)"
     libs+=("-Wl,-rpath,$lib_dir")

@@ -50,4 +50,7 @@ choose "use lld or gold" "lld gold bfd" -DMPG_LINKER=bfd
 choose "use lld or gold" "lld bfd" -DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=bfd
 choose "unknown linker 'mold'" "mold" -DMPG_LINKER=mold
 choose "chosen: gold" "lld gold" -DCMAKE_C_FLAGS=-fuse-ld=gold
+choose "chosen: gold" "lld gold" -DCMAKE_C_COMPILER_ID=GNU -DCMAKE_C_FLAGS=-flto
+choose "chosen: lld" "lld gold" -DCMAKE_C_COMPILER_ID=Clang \
+  -DCMAKE_C_FLAGS=-flto
 exit $bad

@@ -1,5 +1,6 @@
 # install.cmake - cmake --install: headers, libraries, mpgConfig.cmake, and
-# two pkg-config files: mpg (static, the default) and mpg-shared.
+# pkg-config files: mpg (static, the default) and mpg-shared, each for GCC and
+# for Clang.
 include(CMakePackageConfigHelpers)
 
 set(mpg_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/mpg)
@@ -36,25 +37,39 @@ endif()
 # Relative to the .pc file, so that an installed tree can be moved.
 file(RELATIVE_PATH pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
-list(JOIN mpg_user_flags " " pc_cflags)
-# GCC's own flags in a specs file: Clang would refuse them, but only warns that
-# it has no use for -specs.
-install(FILES tools/gcc.specs DESTINATION ${CMAKE_INSTALL_LIBDIR}/mpg)
-string(APPEND pc_cflags " -specs=\${libdir}/mpg/gcc.specs")
-string(APPEND pc_cflags " -D${mpg_user_definitions}")
+list(JOIN mpg_user_flags " " pc_flags)
+string(APPEND pc_flags " -D${mpg_user_definitions}")
+# GCC's own flags in a specs file, because Clang would refuse them (it only warns
+# that it has no use for -specs); Clang's would be refused by GCC.
+set(pc_flags_gnu "")
+if(mpg_user_flags_gnu)
+  install(FILES tools/gcc.specs DESTINATION ${CMAKE_INSTALL_LIBDIR}/mpg)
+  set(pc_flags_gnu "-specs=\${libdir}/mpg/gcc.specs")
+endif()
+list(JOIN mpg_user_flags_clang " " pc_flags_clang)
+
+# mpg_pkg_config(<suffix> <comment> <libraries>): mpg<suffix>.pc, and
+# mpg<suffix>-clang.pc.
+function(mpg_pkg_config suffix comment pc_libs)
+  foreach(compiler gnu clang)
+    set(pc_suffix "${suffix}")
+    set(pc_comment "${comment}")
+    if(compiler STREQUAL clang)
+      string(APPEND pc_suffix "-clang")
+      string(APPEND pc_comment ", for Clang")
+    endif()
+    set(pc_cflags "${pc_flags} ${pc_flags_${compiler}}")
+    set(file ${PROJECT_BINARY_DIR}/mpg${pc_suffix}.pc)
+    configure_file(tools/cmake/mpg.pc.in ${file} @ONLY)
+    install(FILES ${file} DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+  endforeach()
+endfunction()
 
 # The archive by its file name: with both libraries in one folder, -lmpg would
 # mean the shared one.
-set(pc_libs "-l:libmpg.a \${libc_stubs} -ljemalloc -lpthread -ldl -lm")
-configure_file(tools/cmake/mpg.pc.in ${PROJECT_BINARY_DIR}/mpg.pc @ONLY)
-set(pc_suffix "-shared")
-set(pc_comment " (shared library)")
-set(pc_libs "-l:libmpg_nonshared.a -lmpg \${libc_stubs}")
-configure_file(tools/cmake/mpg.pc.in ${PROJECT_BINARY_DIR}/mpg-shared.pc @ONLY)
-
-install(FILES ${PROJECT_BINARY_DIR}/mpg.pc
-  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+mpg_pkg_config("" ""
+  "-l:libmpg.a \${libc_stubs} -ljemalloc -lpthread -ldl -lm")
 if(MPG_BUILD_SHARED)
-  install(FILES ${PROJECT_BINARY_DIR}/mpg-shared.pc
-    DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+  mpg_pkg_config("-shared" " (shared library)"
+    "-l:libmpg_nonshared.a -lmpg \${libc_stubs}")
 endif()

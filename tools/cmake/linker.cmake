@@ -7,6 +7,10 @@
 # mpg_choose_linker(<out>): sets <out> to lld or gold, or stops with a
 # sentence that says what to install.  Also installed beside
 # mpgConfig.cmake, so that a user's build chooses by what it finds there.
+#
+# mpg_linker_option(<out> <linker>): the option that chooses it.  lld can't read
+# the objects of GCC's link-time optimisation ("undefined symbol: main"); gold
+# does: a target with INTERPROCEDURAL_OPTIMIZATION is linked by that.
 
 function(mpg_linker_works name out)
   set(compiler "${CMAKE_C_COMPILER}")
@@ -43,7 +47,10 @@ function(mpg_choose_linker out)
     message(FATAL_ERROR
       "mpg: unknown linker '${choice}'; MPG_LINKER is auto, lld or gold.")
   endif()
-  if(choice STREQUAL "auto")
+  if(choice STREQUAL "auto" AND CMAKE_C_COMPILER_ID STREQUAL "GNU" AND
+     "${CMAKE_C_FLAGS} " MATCHES "-flto[ =]")
+    set(candidates gold)
+  elseif(choice STREQUAL "auto")
     set(candidates lld gold)
   else()
     set(candidates ${choice})
@@ -60,4 +67,10 @@ function(mpg_choose_linker out)
     "mpg: no ${wanted} linker found.  Install one (Debian: apt install lld, "
     "or apt install binutils for gold); the bfd linker can't link "
     "split-stack code.")
+endfunction()
+
+function(mpg_linker_option out linker)
+  set(lto "$<BOOL:$<TARGET_PROPERTY:INTERPROCEDURAL_OPTIMIZATION>>")
+  set(gnu "$<OR:$<LINK_LANG_AND_ID:C,GNU>,$<LINK_LANG_AND_ID:CXX,GNU>>")
+  set(${out} "-fuse-ld=$<IF:$<AND:${lto},${gnu}>,gold,${linker}>" PARENT_SCOPE)
 endfunction()
