@@ -281,6 +281,19 @@ static inline bool mpgi_arch_pc_in_morestack(uintptr_t pc) {
          pc < (uintptr_t) mpgi_morestack_stop;
 }
 
+/* ---- how user code was built (x86_64/split.c) ---- */
+/* NULL, or why the linker of this program is none for split stacks. */
+MPGI_HIDDEN const char *mpgi_arch_refuses_linker(void);
+/* Does the function at fn look at the guard word, as compiled with
+ * -fsplit-stack?  What doesn't may use any amount of stack. */
+MPGI_HIDDEN bool mpgi_arch_is_split_slow(uintptr_t fn);
+static inline bool mpgi_arch_is_split(uintptr_t fn) {
+  const uint64_t compare = 0x7025243b4864; /* cmp %fs:0x70, %rsp */
+  bool within_page = (fn & 4095) <= 4096 - sizeof compare;
+  return (within_page && *(const uint64_t *) fn == compare) ||
+         mpgi_arch_is_split_slow(fn);
+}
+
 /* ---- C library stubs (x86_64/libc_call.S) ---- */
 /* Where the stubs jump to. */
 extern void mpg_abi_libc_call(void);

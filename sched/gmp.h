@@ -579,6 +579,18 @@ MPGI_HIDDEN struct mpg_g *mpgi_globq_get_locked(struct mpg_p *pp,
 MPGI_HIDDEN struct mpg_g *mpgi_g_new(struct mpg_p *pp, mpg_func fn, void *arg,
                                      const struct mpg_go_options *opt,
                                      bool fixed, int *error);
+/* Fatal when the program's linker leaves prologues as they are: for who wants
+ * a segmented stack. */
+MPGI_HIDDEN void mpgi_check_linker(void);
+/* Call a function of the user's from a stub, on the goroutine's stack, with
+ * room for foreign code if it is that. */
+static inline __attribute__((always_inline)) void mpgi_call_user(mpg_func fn,
+                                                                 void *arg) {
+  if (mpgi_arch_is_split((uintptr_t) fn))
+    fn(arg);
+  else
+    mpg_foreign_call(fn, arg);
+}
 MPGI_HIDDEN void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp);
 MPGI_HIDDEN uint64_t mpgi_goid_new(struct mpg_p *pp); /* a number nobody has */
 /* A user's goroutine is about to run for the first time. */

@@ -21,12 +21,26 @@ static uintptr_t caller_pc(const struct mpg_g *gp) {
   return ((const uintptr_t *) gp->ctx.sp)[6];
 }
 
+void mpgi_check_linker(void) {
+  const char *refused = mpgi_arch_refuses_linker();
+  if (refused) mpgi_fatal("%s", refused);
+}
+
+/* Code that doesn't look at the guard word is to have a fixed stack, whatever
+ * the caller was compiled with. */
+MPGI_HOT bool wants_fixed(const struct mpg_go_options *opt, mpg_func fn) {
+  return (opt && (opt->flags & MPG_GO_FIXED_STACK)) ||
+         MPGI_UNLIKELY(!mpgi_arch_is_split((uintptr_t) fn));
+}
+
 /* Mostly one is there, and nothing is to be configured. */
 MPGI_HOT struct mpg_g *make(struct mpg_p *pp, mpg_func fn, void *arg,
                             const struct mpg_go_options *opt, bool fixed,
                             int *err) {
-  if (opt || fixed || MPGI_UNLIKELY(!pp->gfree))
+  if (opt || fixed || MPGI_UNLIKELY(!pp->gfree)) {
+    if (!fixed) mpgi_check_linker();
     return mpgi_g_new(pp, fn, arg, opt, fixed, err);
+  }
   struct mpg_g *gp = mpgi_hot_gfree_pop(pp);
   gp->link = NULL;
   gp->stack_limit = mpgi_hot_stack_limit();
@@ -45,7 +59,7 @@ MPGI_HOT int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
       mpgi_not_attached("mpg_go");
     return -EPERM;
   }
-  if (opt && (opt->flags & MPG_GO_FIXED_STACK)) fixed = true;
+  if (!fixed) fixed = wants_fixed(opt, fn);
   struct mpg_g *gp = make(mp->p, fn, arg, opt, fixed, &err);
   if (!gp) return err;
   /* Without a calling goroutine: a timer's. */

@@ -20,7 +20,7 @@ MPGI_RT_TEXT void mpg_once_do(mpg_once *o, mpg_func fn, void *arg) {
     return;
   }
   mpgi_thunk_once_begin(o);
-  fn(arg);
+  mpgi_call_user(fn, arg);
   mpgi_thunk_once_end(o);
 }
 

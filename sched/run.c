@@ -382,5 +382,7 @@ static int run(mpg_func fn, void *arg, bool fixed) {
 int mpgi_run_fixed_g0(mpg_func fn, void *arg) { return run(fn, arg, true); }
 
 int mpgi_run_segmented_g0(mpg_func fn, void *arg) {
-  return run(fn, arg, false);
+  bool fixed = fn && !mpgi_arch_is_split((uintptr_t) fn);
+  if (!fixed) mpgi_check_linker();
+  return run(fn, arg, fixed);
 }

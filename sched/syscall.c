@@ -253,6 +253,6 @@ MPG_API void mpg_blocking(mpg_func fn, void *arg);
 void mpg_blocking(mpg_func fn, void *arg) {
   if (!mpgi_tls_g()) mpgi_stub_misuse("mpg_blocking");
   mpg_syscall_enter();
-  fn(arg);
+  mpgi_call_user(fn, arg);
   mpg_syscall_exit();
 }

@@ -160,6 +160,25 @@ if command -v pkg-config > /dev/null; then
       grep -q 'stack_overflow_prog\.c:[0-9]' "$scratch/log" ||
       fail "Clang: no lines: $(head -5 "$scratch/log")"
   fi
+  # Two objects, one without flags; both without, but with the definition.
+  # The plain one keeps no frame pointer and has the usual hardening.
+  plain=(-DPLAIN -O2 -I"$prefix/include" -fstack-clash-protection)
+  "$cc" "${plain[@]}" -c "$here/mixed_outside.c" -o "$scratch/plain.o"
+  for flags in -O2 '-O2 -fno-split-stack'; do
+    # shellcheck disable=SC2086
+    "$cc" "${cflags[@]}" $flags "$here/mixed_outside.c" "$scratch/plain.o" \
+      -o "$scratch/mixed" "${libs[@]}"
+    says_ok "$scratch/mixed"
+  done
+  # A linker that leaves the prologues as they are.
+  refuses_linker() { # refuses_linker <program>
+    local status=0
+    timeout 30 "$1" > "$scratch/log" 2>&1 || status=$?
+    [ $status = 2 ] && grep -q '^fatal: linked by .* -fuse-ld=lld' \
+      "$scratch/log" || fail "$1, linked by bfd: $status $(cat "$scratch/log")"
+  }
+  "$cc" "$scratch/two.o" -o "$scratch/by_bfd" "${libs[@]}" -fuse-ld=bfd
+  refuses_linker "$scratch/by_bfd"
   # What can't work is refused when it is compiled.
   refused() { # refused <words> <flags...>
     local words=$1
@@ -179,6 +198,8 @@ if command -v pkg-config > /dev/null; then
     libs+=("-Wl,-rpath,$lib_dir")
     "$cc" "$scratch/two.o" -o "$scratch/two_shared" "${libs[@]}"
     run_it "$scratch/two_shared"
+    "$cc" "$scratch/two.o" -o "$scratch/by_bfd" "${libs[@]}" -fuse-ld=bfd
+    refuses_linker "$scratch/by_bfd"
     stays_small "$scratch/two_shared"
     "$cc" -O2 "${cflags[@]}" "$program" -o "$scratch/one_shared" "${libs[@]}"
     run_it "$scratch/one_shared"

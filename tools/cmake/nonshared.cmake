@@ -15,8 +15,12 @@ function(mpg_public_stubs result)
       string(REGEX REPLACE ".*[^a-z0-9_](mpg_[a-z0-9_]+)\\($" "\\1" name
              "${declaration}")
       set(source ${PROJECT_BINARY_DIR}/nonshared/${name}.S)
+      set(more "")
+      if(name MATCHES "_segmented$") # shared/split.S
+        set(more ".reloc ., R_X86_64_NONE, mpgi_split_probe")
+      endif()
       file(CONFIGURE OUTPUT ${source} @ONLY CONTENT
-        "#include <arch/x86_64/shared/public.h>\nPUBLIC_STUB(@name@)\n")
+        "#include <arch/x86_64/shared/public.h>\n@more@\nPUBLIC_STUB(@name@)\n")
       list(APPEND sources ${source})
     endforeach()
   endforeach()
