@@ -336,10 +336,10 @@ static bool find_row(const unsigned char *hdr, uintptr_t pc, struct row *row) {
 
 /* ---- the step ---- */
 
-MPGI_NO_SANITIZE static bool load(uintptr_t at, uintptr_t lo, uintptr_t hi,
-                                  uintptr_t *out) {
+MPGI_NO_SANITIZE static bool load(const struct mpgi_frame *f, uintptr_t at,
+                                  uintptr_t lo, uintptr_t hi, uintptr_t *out) {
   if ((at & 7) || at < lo || at > hi - 8) return false;
-  *out = *(const uintptr_t *) at;
+  *out = *(const uintptr_t *) (at + f->shift);
   return true;
 }
 
@@ -348,7 +348,7 @@ static bool find_cfa(const struct mpgi_frame *f, const struct row *row,
   if (row->cfa_reg != REG_RSP && row->cfa_reg != REG_RBP) return false;
   uintptr_t base = row->cfa_reg == REG_RSP ? f->sp : f->fp;
   *cfa = base + (uintptr_t) row->cfa_offset;
-  return !row->cfa_loaded || load(*cfa, lo, hi, cfa);
+  return !row->cfa_loaded || load(f, *cfa, lo, hi, cfa);
 }
 
 static bool find_fp(const struct mpgi_frame *f, const struct row *row,
@@ -356,9 +356,9 @@ static bool find_fp(const struct mpgi_frame *f, const struct row *row,
   *fp = f->fp;
   switch (row->rbp) {
   case SAVED_SAME: return true;
-  case SAVED_AT: return load(cfa + (uintptr_t) row->rbp_offset, lo, hi, fp);
+  case SAVED_AT: return load(f, cfa + (uintptr_t) row->rbp_offset, lo, hi, fp);
   case SAVED_FROM_RBP:
-    return load(f->fp + (uintptr_t) row->rbp_offset, lo, hi, fp);
+    return load(f, f->fp + (uintptr_t) row->rbp_offset, lo, hi, fp);
   default: return false;
   }
 }
@@ -371,8 +371,8 @@ enum mpgi_step mpgi_cfi_step(struct mpgi_frame *f, uintptr_t lo, uintptr_t hi) {
   if (row.ra_undefined) return MPGI_STEP_END;
   uintptr_t cfa, ra, fp;
   if (!find_cfa(f, &row, lo, hi, &cfa) || cfa <= f->sp ||
-      !load(cfa - 8, lo, hi, &ra) || !find_fp(f, &row, lo, hi, cfa, &fp))
+      !load(f, cfa - 8, lo, hi, &ra) || !find_fp(f, &row, lo, hi, cfa, &fp))
     return MPGI_STEP_UNKNOWN;
-  *f = (struct mpgi_frame){.pc = ra, .sp = cfa, .fp = fp, .is_return = true};
+  *f = (struct mpgi_frame){ra, cfa, fp, true, f->shift};
   return MPGI_STEP_UP;
 }

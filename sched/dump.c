@@ -63,20 +63,6 @@ static bool runs_elsewhere(const struct mpg_g *gp) {
          !mp->fault_pc && atomic_load(&mp->stop) == MPGI_M_GOING;
 }
 
-/* A swapped-out stack is brought back for the look; only while nobody can
- * resume it. */
-static void frames_of(const struct mpg_g *gp, struct mpgi_pcs *pcs) {
-  const void *image = mpgi_g_image(gp);
-  if (image && !mpgi_stw_waiting()) {
-    pcs->n = 0;
-    pcs->more = true;
-    return;
-  }
-  if (image) mpgi_stack_peek(&gp->ctx, image);
-  mpgi_frames_get(gp, pcs);
-  if (image) mpgi_stack_unpeek(&gp->ctx);
-}
-
 static void shoot(const struct mpg_g *gp, struct shot *s) {
   const struct mpg_m *mp = gp->m;
   s->goid = gp->goid;
@@ -95,7 +81,7 @@ static void shoot(const struct mpg_g *gp, struct shot *s) {
     s->pcs.more = false;
     s->elsewhere = true;
   } else {
-    frames_of(gp, &s->pcs);
+    mpgi_frames_get(gp, &s->pcs);
   }
 }
 

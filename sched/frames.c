@@ -7,6 +7,7 @@
  *   async-preempted            the trampoline's, while it has an xsave buffer
  *   in a system call           what mpg_syscall_enter remembered
  *   frozen, or caught dying    its registers, in the signal's frame
+ *   swapped out                as parked, the words being in its image
  *   new                        nowhere: its function
  * From there on each step is taken by the unwind tables (cfi.c), which know
  * leaves, prologues and code without frame pointers, and where they are silent
@@ -25,19 +26,31 @@
 
 /* ---- where it begins ---- */
 
+/* What is left of a swapped-out stack, and where. */
+static uintptr_t shift_of(const struct mpg_g *gp) {
+  const void *image = mpgi_g_image(gp);
+  return image ? (uintptr_t) image - gp->ctx.sp : 0;
+}
+
+static uintptr_t lowest_of(const struct mpg_g *gp,
+                           const struct mpgi_segment *seg) {
+  return mpgi_g_image(gp) ? gp->ctx.sp : seg->lo;
+}
+
 /* Words of a frame at sp, or NULL. */
 static const uintptr_t *words_at(const struct mpg_g *gp, uintptr_t sp,
                                  size_t bytes) {
   const struct mpgi_segment *seg = mpgi_stack_find(&gp->ctx, sp);
-  if (!seg || (sp & 7) || bytes > seg->hi - sp) return NULL;
-  return (const uintptr_t *) sp;
+  if (!seg || (sp & 7) || sp < lowest_of(gp, seg) || bytes > seg->hi - sp)
+    return NULL;
+  return (const uintptr_t *) (sp + shift_of(gp));
 }
 
 /* thunks.S: r15 r14 r13 r12 rbx rbp return-address */
 static bool at_thunk(const struct mpg_g *gp, struct mpgi_frame *f) {
   const uintptr_t *w = words_at(gp, gp->ctx.sp, 56);
   if (!w) return false;
-  *f = (struct mpgi_frame){w[6], gp->ctx.sp + 56, w[5], true};
+  *f = (struct mpgi_frame){w[6], gp->ctx.sp + 56, w[5], true, shift_of(gp)};
   return true;
 }
 
@@ -46,7 +59,7 @@ static bool at_preemption(const struct mpg_g *gp, struct mpgi_frame *f) {
   const uintptr_t *w = words_at(gp, gp->ctx.sp, 136);
   if (!w) return false;
   uintptr_t sp = gp->ctx.sp + 136 + MPGI_RED_ZONE_BYTES;
-  *f = (struct mpgi_frame){w[16], sp, w[10], false};
+  *f = (struct mpgi_frame){w[16], sp, w[10], false, shift_of(gp)};
   return true;
 }
 
@@ -54,7 +67,7 @@ static bool at_preemption(const struct mpg_g *gp, struct mpgi_frame *f) {
 static bool at_growth(const struct mpg_g *gp, struct mpgi_frame *f) {
   const uintptr_t *w = words_at(gp, gp->ctx.sp, 144);
   if (!w) return false;
-  *f = (struct mpgi_frame){w[16], gp->ctx.sp + 136, gp->ctx.sp + 120, false};
+  *f = (struct mpgi_frame){w[16], gp->ctx.sp + 136, gp->ctx.sp + 120, false, 0};
   return true;
 }
 
@@ -62,7 +75,7 @@ static bool at_syscall(const struct mpg_m *mp, struct mpgi_frame *f) {
   if (!mp || !mp->syscall.sp) return false;
   const uintptr_t *w = mp->syscall.regs;
   *f = (struct mpgi_frame){w[MPGI_SAVED_PC], mp->syscall.sp, w[MPGI_SAVED_RBP],
-                           true};
+                           true, 0};
   return true;
 }
 
@@ -71,12 +84,12 @@ static bool at_registers(const struct mpg_g *gp, const void *ucontext,
   struct mpgi_sigregs r;
   mpgi_arch_sigregs(ucontext, &r);
   if (!mpgi_stack_find(&gp->ctx, r.sp)) return false;
-  *f = (struct mpgi_frame){r.pc, r.sp, r.fp, false};
+  *f = (struct mpgi_frame){r.pc, r.sp, r.fp, false, 0};
   return true;
 }
 
 static bool at_fault(const struct mpg_m *mp, struct mpgi_frame *f) {
-  *f = (struct mpgi_frame){mp->fault_pc, mp->fault_sp, mp->fault_fp, false};
+  *f = (struct mpgi_frame){mp->fault_pc, mp->fault_sp, mp->fault_fp, false, 0};
   return true;
 }
 
@@ -99,7 +112,7 @@ static bool begins(const struct mpg_g *gp, struct mpgi_frame *f) {
 static bool step_morestack(const struct mpg_g *gp, struct mpgi_frame *f) {
   const uintptr_t *w = words_at(gp, f->fp, 24);
   if (!w) return false;
-  *f = (struct mpgi_frame){w[2], f->fp + 24, w[0], true};
+  *f = (struct mpgi_frame){w[2], f->fp + 24, w[0], true, f->shift};
   return true;
 }
 
@@ -109,7 +122,7 @@ static bool step_by_fp(const struct mpg_g *gp, struct mpgi_frame *f) {
   bool same =
       mpgi_stack_find(&gp->ctx, f->sp) == mpgi_stack_find(&gp->ctx, f->fp);
   if (same && f->fp < f->sp) return false;
-  *f = (struct mpgi_frame){w[1], f->fp + 16, w[0], true};
+  *f = (struct mpgi_frame){w[1], f->fp + 16, w[0], true, f->shift};
   return true;
 }
 
@@ -123,7 +136,7 @@ static bool step(const struct mpg_g *gp, struct mpgi_frame *f) {
   uintptr_t at = f->is_return ? f->sp - 8 : f->sp;
   const struct mpgi_segment *seg = mpgi_stack_find(&gp->ctx, at);
   if (!seg) seg = gp->ctx.seg;
-  switch (mpgi_cfi_step(f, seg->lo, seg->hi)) {
+  switch (mpgi_cfi_step(f, lowest_of(gp, seg), seg->hi)) {
   case MPGI_STEP_UP: return true;
   case MPGI_STEP_END: return false;
   default: return step_by_fp(gp, f);
@@ -169,6 +182,11 @@ uint32_t mpgi_callers(uintptr_t *pc, uint32_t max) {
   return n;
 }
 
+static void show_function(const struct mpg_g *gp, struct mpgi_pcs *out) {
+  out->pc[out->n++] = (uintptr_t) gp->fn;
+  out->exact = true;
+}
+
 void mpgi_frames_get(const struct mpg_g *gp, struct mpgi_pcs *out) {
   struct mpgi_frame f;
   *out = (struct mpgi_pcs){.n = 0};
@@ -176,10 +194,11 @@ void mpgi_frames_get(const struct mpg_g *gp, struct mpgi_pcs *out) {
     out->more = true; /* half of it may be there */
   } else if (mpgi_g_status(gp) == MPGI_G_RUNNABLE &&
              gp->ctx.pc == (uintptr_t) mpgi_goroutine_start) {
-    out->pc[out->n++] = (uintptr_t) gp->fn;
-    out->exact = true;
+    show_function(gp, out);
   } else if (gp->ctx.seg && begins(gp, &f)) {
     walk(gp, f, out);
+    /* It left its function by a jump, to a function of mpg. */
+    if (out->n == 0 && gp->goid) show_function(gp, out);
   }
 }
 

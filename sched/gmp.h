@@ -818,7 +818,9 @@ MPGI_HIDDEN void mpgi_thunk_finalizer_next(struct mpgi_finalizer *f);
 /* cfi.c: signal-safe */
 struct mpgi_frame {
   uintptr_t pc, sp, fp;
-  bool is_return; /* pc is a return address, not an interrupted PC */
+  bool is_return;  /* pc is a return address, not an interrupted PC */
+  uintptr_t shift; /* from an address of the stack to where its words are: 0
+                      but for swapped-out ones */
 };
 enum mpgi_step { MPGI_STEP_UP, MPGI_STEP_END, MPGI_STEP_UNKNOWN };
 /* Replace f by its caller's frame, reading only stack words in [lo, hi). */

@@ -73,7 +73,7 @@ void mpgi_thunk_preempted(struct mpgi_context *ctx) {
   const uintptr_t *frame = (const uintptr_t *) ctx->sp;
   if (why & MPGI_PREEMPT_SLICE) {
     /* frame: r15 r14 r13 r12 rbx rbp return-address (thunks.S) */
-    struct mpgi_frame f = {frame[6], ctx->sp + 56, frame[5], true};
+    struct mpgi_frame f = {frame[6], ctx->sp + 56, frame[5], true, 0};
     if (gp->preempt_off == 0 && mpgi_text_is_user(f.pc) &&
         mpgi_frames_are_user(gp, f)) {
       ctx->pc = (uintptr_t) mpgi_resume_thunk;
@@ -114,7 +114,7 @@ bool mpgi_libc_preempted(struct mpgi_context *ctx) {
   int error = errno; /* the C library's */
   /* frame: as a thunk's */
   const uintptr_t *frame = (const uintptr_t *) ctx->sp;
-  struct mpgi_frame f = {frame[6], ctx->sp + 56, frame[5], true};
+  struct mpgi_frame f = {frame[6], ctx->sp + 56, frame[5], true, 0};
   bool inject = take_at_call(mpgi_tls_m(), gp, f);
   /* The injected frame needs room below the caller's SP, as in a handler. */
   if (inject && f.sp - ctx->seg->lo < MPGI_INJECT_BYTES + 64) {
@@ -152,7 +152,7 @@ bool mpgi_morestack_preempt_g0(struct mpgi_context *ctx, uintptr_t fp) {
   if (!(why & MPGI_PREEMPT_SLICE)) return false;
   /* [fp] saved rbp, [fp+8] return into the prologue, [fp+16] caller */
   const uintptr_t *frame = (const uintptr_t *) fp;
-  struct mpgi_frame f = {frame[2], fp + 24, frame[0], true};
+  struct mpgi_frame f = {frame[2], fp + 24, frame[0], true, 0};
   if (gp->preempt_off == 0 && mp->xsave_free && mpgi_text_is_user(frame[1]) &&
       mpgi_text_is_user(f.pc) && mpgi_frames_are_user(gp, f)) {
     /* for mpgi_async_preempted, which takes it again */

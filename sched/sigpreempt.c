@@ -168,7 +168,7 @@ MPGI_NO_SANITIZE static bool pc_is_safe(const struct mpgi_sigregs *r,
   if (mpgi_text_is_user(r->pc)) return true;
   if (!mpgi_text_is_leaf(r->pc)) return false;
   uintptr_t ra = *(const uintptr_t *) r->sp;
-  *f = (struct mpgi_frame){ra, r->sp + 8, r->fp, true};
+  *f = (struct mpgi_frame){ra, r->sp + 8, r->fp, true, 0};
   return mpgi_text_is_user(ra);
 }
 

@@ -362,21 +362,12 @@ void *mpgi_stack_swap_out(struct mpgi_context *ctx) {
   return image;
 }
 
-void mpgi_stack_peek(const struct mpgi_context *ctx, const void *image) {
-  allow(ctx->seg);
-  memcpy((void *) ctx->sp, image, live_bytes(ctx));
-}
-
-void mpgi_stack_unpeek(const struct mpgi_context *ctx) {
-  mpgi_os_mem_release(top_page(ctx->seg), mpgi_os_page_bytes);
-  forbid(ctx->seg);
-}
-
 void mpgi_stack_swap_in(const struct mpgi_context *ctx, void *image) {
   mpgi_mutex_lock(&mpgi_stack_lock);
   has_memory_locked(index_of(ctx->seg)); /* before its page comes */
   mpgi_mutex_unlock(&mpgi_stack_lock);
-  mpgi_stack_peek(ctx, image);
+  allow(ctx->seg);
+  memcpy((void *) ctx->sp, image, live_bytes(ctx));
   mpgi_stack_bytes_add(ctx->seg->bytes);
   mpgi_stack_image_free((uintptr_t) image, live_bytes(ctx));
 }

@@ -159,10 +159,6 @@ MPGI_HIDDEN void *mpgi_stack_swap_out(struct mpgi_context *ctx);
 /* The image is freed. */
 MPGI_HIDDEN void mpgi_stack_swap_in(const struct mpgi_context *ctx,
                                     void *image);
-/* Copy it back for a look, and undo that. */
-MPGI_HIDDEN void mpgi_stack_peek(const struct mpgi_context *ctx,
-                                 const void *image);
-MPGI_HIDDEN void mpgi_stack_unpeek(const struct mpgi_context *ctx);
 /* The goroutine will not run again: free its image only. */
 MPGI_HIDDEN void mpgi_stack_swap_drop(const struct mpgi_context *ctx,
                                       void *image);
