@@ -6,7 +6,8 @@
  *           /src/app.c:31 +0x2a
  *   created by main_goroutine in goroutine 1
  *           /src/app.c:60 +0x51
- * Without debug information the address stands where the file and line do.
+ * Without debug information the address stands where the file and line do, and
+ * behind it the object and the address there.
  *
  * mpg_traceback_all takes a shot of every goroutine with the world stopped,
  * and prints when it runs again: libdw allocates, and a stopped thread may
@@ -101,6 +102,17 @@ static void put_head(struct mpgi_out *o, const struct shot *s) {
                s->name[0] ? " " : "", s->name);
 }
 
+/* For addr2line. */
+static void put_object(struct mpgi_out *o, uintptr_t pc) {
+  const char *path;
+  uintptr_t bias;
+  if (!mpgi_text_object(pc, &path, &bias)) return;
+  const char *name = strrchr(path, '/');
+  name = name ? name + 1 : path;
+  if (strcmp(path, "/proc/self/exe") == 0) name = program_invocation_short_name;
+  mpgi_out_add(o, " (%s 0x%lx)", name, (unsigned long) (pc - bias));
+}
+
 static void put_place(struct mpgi_out *o, const struct mpgi_symbol *sym,
                       uintptr_t pc) {
   if (sym->file[0])
@@ -109,6 +121,7 @@ static void put_place(struct mpgi_out *o, const struct mpgi_symbol *sym,
     mpgi_out_add(o, "\t%p", (void *) pc);
   if (sym->name[0])
     mpgi_out_add(o, " +0x%lx", (unsigned long) (sym->offset + (pc - sym->pc)));
+  if (!sym->file[0]) put_object(o, pc);
   mpgi_out_add(o, "\n");
 }
 

@@ -10,12 +10,16 @@
  * program's may hold that is stopped because the program dies.  So a thread of
  * its own opens it, and is waited for no longer than OPEN_NS.
  *
+ * Not in programs linked with -static: what they open gets a C library of its
+ * own, whose thread-local variables no thread here has.
+ *
  * libdw's few functions and one structure are declared here, as its headers
  * declare them (ABI ELFUTILS_0.122 and 0.158).
  */
 #include <sched/sched.h>
 
 #include <dlfcn.h>
+#include <gnu/libc-version.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -109,8 +113,14 @@ static void opener(void *arg) {
   mpgi_os_futex_wake(&library, INT32_MAX);
 }
 
+static bool is_static(void) {
+  return mpgi_text_same_object((uintptr_t) gnu_get_libc_version,
+                               (uintptr_t) mpgi_fatal);
+}
+
 static bool have_library(void) {
   uint32_t s = CLOSED;
+  if (is_static()) return false;
   if (atomic_compare_exchange_strong(&library, &s, OPENING) &&
       mpgi_os_thread_start(opener, NULL, OPEN_STACK_BYTES, "mpg-symbols") != 0)
     atomic_store(&library, CLOSED); /* next time, then */

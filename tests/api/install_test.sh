@@ -138,6 +138,13 @@ if command -v pkg-config > /dev/null; then
   "$cc" -O2 -static "${cflags[@]}" "$program" -o "$scratch/one_static" \
     "${libs[@]}" 2> "$scratch/log" || fail "-static: $(cat "$scratch/log")"
   run_it "$scratch/one_static"
+  # Its traceback has names, and addresses for addr2line.
+  "$cc" -g -O2 -static "${cflags[@]}" "$here/../crash/stack_overflow_prog.c" \
+    -o "$scratch/overflow" "${libs[@]}" 2> "$scratch/log"
+  MPG_DEBUG=maxstack=100000 "$scratch/overflow" 2> "$scratch/log" || true
+  grep -q '^created by .* in goroutine 1' "$scratch/log" &&
+    grep -q '(overflow 0x[0-9a-f]*)$' "$scratch/log" ||
+    fail "-static: traceback: $(head -5 "$scratch/log")"
   "$cc" -O2 "${cflags[@]}" -D_GNU_SOURCE "$here/stubs_outside.c" \
     -o "$scratch/stubs" "${libs[@]}"
   says_ok "$scratch/stubs" small
