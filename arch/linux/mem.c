@@ -3,7 +3,8 @@
  * Bare system calls only, so that the collector may use it with the world
  * stopped and handlers may too.  States of a page:
  *
- *   reserved   PROT_NONE, no memory, not counted by overcommit
+ *   reserved   PROT_NONE, no memory, not counted by overcommit, not in core
+ *              files: gcore writes a terabyte of zeros otherwise
  *   committed  readable and writable, zero at first use
  *   guarded    any access faults
  *
@@ -74,7 +75,9 @@ static void *map_aligned(size_t bytes, size_t align, int prot, int flags) {
 
 void *mpgi_os_mem_reserve(size_t bytes, size_t align) {
   if (fail()) return NULL;
-  return map_aligned(bytes, align, PROT_NONE, MAP_NORESERVE);
+  void *lo = map_aligned(bytes, align, PROT_NONE, MAP_NORESERVE);
+  if (lo) sys_madvise(lo, bytes, MADV_DONTDUMP);
+  return lo;
 }
 
 void *mpgi_os_mem_map(size_t bytes, size_t align) {
@@ -92,6 +95,7 @@ int mpgi_os_mem_commit(void *lo, size_t bytes) {
   if (fail()) return -ENOMEM;
   long r = sys_mprotect(lo, bytes, PROT_READ | PROT_WRITE);
   MPG_ASSERT(r == 0 || r == -ENOMEM);
+  if (r == 0) sys_madvise(lo, bytes, MADV_DODUMP);
   return (int) r;
 }
 
@@ -105,7 +109,10 @@ void mpgi_os_mem_decommit(void *lo, size_t bytes) {
   MPG_ASSERT(page_aligned(lo, bytes));
   /* One call drops the pages and the access, and any guard markers. */
   long r = sys_mmap(lo, bytes, PROT_NONE, MAP_NORESERVE | MAP_FIXED);
-  if (r == (long) lo) return;
+  if (r == (long) lo) {
+    sys_madvise(lo, bytes, MADV_DONTDUMP);
+    return;
+  }
   MPG_ASSERT(r == -ENOMEM); /* out of mappings: at least free the memory */
   sys_madvise(lo, bytes, MADV_DONTNEED);
   sys_mprotect(lo, bytes, PROT_NONE);

@@ -61,6 +61,37 @@ static void a_tebibyte_can_be_reserved(void **state) {
   mpgi_os_mem_unmap(p, tib);
 }
 
+/* Does /proc/self/smaps say of p's mapping that core files leave it out? */
+static bool is_left_out(const void *p) {
+  char line[512];
+  uintptr_t lo, hi;
+  bool here = false, out = false;
+  FILE *f = fopen("/proc/self/smaps", "r");
+  assert_non_null(f);
+  while (fgets(line, sizeof line, f)) {
+    if (sscanf(line, "%lx-%lx ", &lo, &hi) == 2)
+      here = (uintptr_t) p >= lo && (uintptr_t) p < hi;
+    else if (here && strncmp(line, "VmFlags:", 8) == 0)
+      out = strstr(line, " dd") != NULL;
+  }
+  fclose(f);
+  return out;
+}
+
+static void core_files_have_what_is_committed(void **state) {
+  (void) state;
+  char *p = mpgi_os_mem_reserve(3 * PAGE, PAGE);
+  assert_non_null(p);
+  assert_true(is_left_out(p));
+  assert_int_equal(mpgi_os_mem_commit(p + PAGE, PAGE), 0);
+  assert_true(is_left_out(p));
+  assert_false(is_left_out(p + PAGE));
+  assert_true(is_left_out(p + 2 * PAGE));
+  mpgi_os_mem_decommit(p + PAGE, PAGE);
+  assert_true(is_left_out(p + PAGE));
+  mpgi_os_mem_unmap(p, 3 * PAGE);
+}
+
 static void absurd_sizes_are_refused(void **state) {
   (void) state;
   assert_null(mpgi_os_mem_reserve((size_t) 1 << 62, PAGE));
@@ -255,6 +286,7 @@ int main(void) {
       cmocka_unit_test(reserved_memory_has_no_access),
       cmocka_unit_test(reservation_is_aligned),
       cmocka_unit_test(a_tebibyte_can_be_reserved),
+      cmocka_unit_test(core_files_have_what_is_committed),
       cmocka_unit_test(absurd_sizes_are_refused),
       cmocka_unit_test(commit_release_decommit),
       cmocka_unit_test(map_gives_zeroed_memory),
