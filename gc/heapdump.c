@@ -97,6 +97,25 @@ static void put_roots(void) {
   for (size_t i = 0; i < n; i++) mpgi_special_job(i, put_words, root);
 }
 
+static void put_entry(const struct mpgi_special *e) {
+  const struct mpgi_special *map = mpgi_weakmap_of(e);
+  uintptr_t value;
+  if (map == NULL || !object_of((uintptr_t) e->entry.value, &value)) return;
+  line_begin("entry");
+  put_hex(e->base);
+  put_hex(map->base);
+  put_hex(value);
+  put_text("\n");
+}
+
+static void put_entries(void) {
+  uint32_t n = mpgi_special_made();
+  for (uint32_t i = 0; i < n; i++) {
+    const struct mpgi_special *s = mpgi_special_at(i);
+    if (s->kind == MPGI_SPECIAL_ENTRY) put_entry(s);
+  }
+}
+
 /* Everything is swept, no cache holds cells, and the listed segments are there:
  * again when a library was unloaded in between. */
 static void collect_and_stop(void) {
@@ -122,6 +141,7 @@ int mpgi_heap_dump_g0(int fd) {
   out.fd = fd;
   line_begin("mpg heap dump 1\n");
   put_roots();
+  put_entries();
   mpgi_span_each(put_span, NULL);
   flush();
   mpgi_gc_world.start();

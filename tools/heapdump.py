@@ -22,6 +22,8 @@ def load(path):
                 objects[current] = (int(rest[1], 16), rest[2])
             elif what == "ref":
                 refs[current].append((int(rest[0], 16), int(rest[1], 16)))
+            elif what == "entry":
+                refs[int(rest[0], 16)].append((rest[1], int(rest[2], 16)))
             elif what == "root":
                 roots.append((int(rest[0], 16), int(rest[1], 16)))
     return objects, refs, roots
@@ -54,8 +56,7 @@ def chain(objects, refs, roots, address):
                 via[to] = (at, obj)
                 todo.append(to)
     if target not in via:
-        sys.exit(f"{target:#x}: no root leads to it; a weak map or the queue "
-                 "of finalizers does")
+        sys.exit(f"{target:#x}: no root leads to it")
     steps = []
     while target is not None:
         at, source = via[target]
@@ -64,6 +65,8 @@ def chain(objects, refs, roots, address):
         target = source
     for obj, size, kind, at, source in reversed(steps):
         where = (f"root word {at:#x}" if source is None
+                 else f"key {source:#x} of weak map {at}"
+                 if isinstance(at, str)
                  else f"offset {at - source} of {source:#x}")
         print(f"{obj:#x} ({size} bytes, {kind}) by {where}")
 

@@ -54,6 +54,38 @@ static void names_objects_and_referrers(void *arg) {
   fclose(f);
 }
 
+/* Lines `entry key map value`. */
+static size_t entries(FILE *f, void *key, void *map, void *value) {
+  char line[256], want[128];
+  size_t n = 0;
+  snprintf(want, sizeof want, "entry %p %p %p\n", key, map, value);
+  rewind(f);
+  while (fgets(line, sizeof line, f)) n += strcmp(line, want) == 0;
+  return n;
+}
+
+static void names_entries_of_weak_maps(void *arg) {
+  (void) arg;
+  void **all = mpg_alloc(4 * sizeof(void *)), *key = mpg_alloc(16);
+  mpg_weakmap *one = mpg_weakmap_new(), *other = mpg_weakmap_new();
+  char *value = mpg_alloc(40);
+  top = all;
+  all[0] = key;
+  all[1] = one;
+  all[2] = other;
+  CHECK_EQ(mpg_weakmap_set(one, key, value + 8), 0);
+  CHECK_EQ(mpg_weakmap_set(other, key, (void *) 42), 0); /* no object */
+  FILE *f = dump();
+  CHECK_EQ(entries(f, key, one, value), 1);
+  CHECK_EQ(lines(f, "entry", false, key), 1);
+  CHECK_EQ(lines(f, "object", false, value), 1);
+  fclose(f);
+  CHECK_EQ(mpg_weakmap_delete(one, key), 0);
+  f = dump();
+  CHECK_EQ(lines(f, "entry", false, key), 0);
+  fclose(f);
+}
+
 static __attribute__((noinline)) void make_garbage(hidden *h) {
   for (uintptr_t i = 0; i < 100; i++) h[i] = hide_new(i);
 }
@@ -85,6 +117,7 @@ static void goes_on_afterwards(void *arg) {
 
 static const struct check_case cases[] = {
     INSIDE(names_objects_and_referrers),
+    INSIDE(names_entries_of_weak_maps),
     INSIDE(leaves_garbage_out),
     INSIDE(goes_on_afterwards),
 };
