@@ -88,7 +88,6 @@ enum {
 #define MPGI_LAZY_NS (100 * 1000)  /* [wake.lazy] */
 #define MPGI_BRIEF_RUNS 64
 #define MPGI_EXIT_GRACE_NS ((int64_t) 1000 * 1000 * 1000)
-#define MPGI_PROCS_MAX 1024
 #define MPGI_ALLP_MAX (2 * MPGI_PROCS_MAX) /* and those of attached threads */
 #define MPGI_GSIGNAL_BYTES (64 << 10)
 /* TSan leaves 130 KiB of these to a thread; libdw wants 170. */

@@ -50,7 +50,7 @@ line, and the default is used. An empty variable counts as unset.
 
 | variable | value | default |
 | --- | --- | --- |
-| `MPG_PROCS` | number of Ps, as GOMAXPROCS: 1 … 4096 | CPUs of the affinity mask |
+| `MPG_PROCS` | number of Ps, as GOMAXPROCS: 1 … 1024 | CPUs of the affinity mask |
 | `MPG_GC` | heap growth in percent before the next collection, or `off` | 100 |
 | `MPG_MEMLIMIT` | soft memory limit: bytes, with an optional `B`, `KiB`, `MiB`, `GiB` or `TiB`; or `off` | off |
 | `MPG_TRACEBACK` | what a fatal error prints: `none`; `single`, the goroutine at fault; `all`; `system`, the runtime's own too; `crash`, and then abort (or 0 … 4) | `single` |

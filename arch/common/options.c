@@ -6,7 +6,7 @@
  * Syntax
  *   MPG_DEBUG       name[=integer], or name=name for some, separated by
  *                   commas; empty items ignored
- *   MPG_PROCS       1 .. PROCS_MAX
+ *   MPG_PROCS       1 .. MPGI_PROCS_MAX
  *   MPG_GC          percent, or off
  *   MPG_MEMLIMIT    bytes with an optional B, KiB, MiB, GiB, TiB; or off
  *   MPG_TRACEBACK   none, single, all, system, crash; or 0 to 4
@@ -20,7 +20,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PROCS_MAX 4096
 #define GC_PERCENT_MAX 1000000
 #define GC_PERCENT_DEFAULT 100
 #define TRACEBACK_DEFAULT 1
@@ -162,7 +161,7 @@ int mpgi_options_parse(struct mpgi_options *opt, const char *list, int fd) {
 /* ---- the other variables ---- */
 
 static bool parse_procs(const char *s, int64_t *out) {
-  return parse_int(word_of(s), 1, PROCS_MAX, out);
+  return parse_int(word_of(s), 1, MPGI_PROCS_MAX, out);
 }
 
 static bool parse_gc(const char *s, int64_t *out) {

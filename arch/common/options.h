@@ -12,6 +12,8 @@
 
 #include <arch/arch.h>
 
+#define MPGI_PROCS_MAX 1024 /* mpg_gomaxprocs has no more either */
+
 struct mpgi_options {
 #define MPGI_OPTION(name, dflt, lo, hi, doc) int64_t name;
 #define MPGI_OPTION_NAME(name, doc) int64_t name; /* mpgi_options_hash */

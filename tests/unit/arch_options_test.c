@@ -134,6 +134,8 @@ static void variables_are_read(void **state) {
   static const struct variable cases[] = {
       {"MPG_PROCS", "1", 1, true},
       {"MPG_PROCS", "64", 64, true},
+      {"MPG_PROCS", "1024", 1024, true},
+      {"MPG_PROCS", "1025", 0, false},
       {"MPG_PROCS", "", 0, true},
       {"MPG_PROCS", "0", 0, false},
       {"MPG_PROCS", "-3", 0, false},
