@@ -219,6 +219,7 @@ static int attach(struct mpg_m *mp) {
   struct mpg_g *gp = mpgi_g_attached(&mp->nowhere);
   err = gp ? publish(mp, gp) : -ENOMEM;
   if (!err) {
+    MPGI_TRACE_START(mp, gp, false);
     mpgi_tls_g_set(gp);
     return 0;
   }
@@ -271,6 +272,7 @@ int mpgi_thread_detach_g0(void) {
   struct mpgi_context back = gp->ctx; /* on g0, which outlives this */
   back.ret = 0;
   if (!mp->p) mpgi_fatal("mpg_thread_detach inside mpg_syscall_enter");
+  MPGI_TRACE(mp, G_END, gp, 0, 0);
   mpgi_drop_g(mp, gp);
   mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
   mp->locked_g = NULL;
@@ -321,6 +323,7 @@ int mpgi_thread_detached(int err) {
 
 void mpgi_attached_ready(struct mpg_g *gp) {
   struct mpg_m *mp = gp->locked_m;
+  MPGI_TRACE_READY(mpgi_tls_m(), G_WAKE, gp);
   mpgi_g_status_set(gp, MPGI_G_WAITING, MPGI_G_RUNNABLE);
   MPGI_CHAOS();
   /* From here it may run, and detach; its record stays. */

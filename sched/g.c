@@ -130,6 +130,7 @@ struct mpg_g *mpgi_g_attached(struct mpgi_segment *seg) {
   gp->creator_pc = 0;
   gp->fn = NULL;
   gp->wait_reason = MPGI_WAIT_NONE;
+  gp->trace_wake = 0;
   atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
   gp->ctx.seg = seg;
   gp->ctx.guard = 0;

@@ -323,13 +323,15 @@ struct seen { /* one record, with its place and time */
   unsigned row;
 };
 
+/* An attached thread is no goroutine: neither a number nor a function. */
 static void on_start(struct writer *w, const struct seen *s, uint64_t fn) {
+  bool thread = s->g == 0 && fn == 0;
   make_room(w);
   close_all(w, s->row, s->ns);
   w->row[s->row].g = s->g;
-  open_slice(w, s->row, s->ns, SLICE_G, "G");
+  open_slice(w, s->row, s->ns, SLICE_G, thread ? "thread M" : "G");
   w->n--; /* the quote */
-  put_u64(w, s->g);
+  put_u64(w, thread ? mpgi_trace_m_of(s->r->what) : s->g);
   if (fn) put_escaped(w, function_name(w, fn));
   PUT(w, "\",\"args\":{\"g\":");
   put_u64(w, s->g);

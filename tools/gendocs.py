@@ -108,6 +108,7 @@ chrome://tracing.
 - A row for each P, with a slice for each stretch that a goroutine ran:
   `G7 worker`, its arguments the goroutine (`g`) and the thread (`m`), and at
   its end why it left (`why`). Inside it, system calls and stops of the world.
+  An attached thread has a P of its own, and slices `thread M5`.
 - Rows for the world's stops, the collector, its background sweeper, and for
   threads without a P (sysmon, threads back from a long system call).
 - Arrows from whoever made a goroutine runnable (`by`) to where it runs.

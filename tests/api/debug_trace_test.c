@@ -144,6 +144,54 @@ static void a_file_of_several_runs(void *arg) {
   check_file("4 'WHY=end of mpg_run' " EVERYTHING);
 }
 
+/* ---- attached threads ---- */
+
+static mpg_chan *questions, *answers;
+
+static void answer(void *arg) {
+  (void) arg;
+  long v;
+  while (mpg_chan_recv(questions, &v)) mpg_chan_send(answers, &v);
+}
+
+static void *attached_thread(void *arg) {
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQ(mpg_thread_attach(), 0);
+    for (long v = 0; v < 100; v++) {
+      mpg_chan_send(questions, &v);
+      CHECK(mpg_chan_recv(answers, NULL));
+    }
+    mpg_sleep(1000 * 1000);
+    in_system_calls(arg);
+    CHECK_EQ(mpg_thread_detach(), 0);
+  }
+  return NULL;
+}
+
+static void join(void *thread) { pthread_join(*(pthread_t *) thread, NULL); }
+
+static void starts_and_stops_beside_threads(void *arg) {
+  (void) arg;
+  pthread_t thread[2];
+  CHECK_EQ(mpg_trace_start(path), 0);
+  questions = mpg_chan_new(sizeof(long), 0);
+  answers = mpg_chan_new(sizeof(long), 0);
+  mpg_waitgroup_add(&done, 4);
+  CHECK_GO(answer, NULL);
+  for (int i = 0; i < 2; i++)
+    CHECK_EQ(pthread_create(&thread[i], NULL, attached_thread, NULL), 0);
+  for (int i = 0; i < 2; i++) mpg_blocking(join, &thread[i]);
+  mpg_chan_close(questions);
+  CHECK_EQ(mpg_trace_stop(), 0);
+}
+
+static void attached_threads_are_in_it(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(2);
+  CHECK_EQ(mpg_run(starts_and_stops_beside_threads, NULL), 0);
+  check_file("4 LOST=no 'thread M' 'arrow to a thread' 'system call' WHY=end");
+}
+
 /* ---- more processors while it is on ---- */
 
 static void grow_and_shrink(void *arg) {
@@ -287,6 +335,7 @@ static const struct check_case cases[] = {
     OUTSIDE(a_file_of_a_part_of_a_run),
     OUTSIDE(a_file_on_one_processor),
     OUTSIDE(a_file_of_several_runs),
+    OUTSIDE(attached_threads_are_in_it),
     OUTSIDE(processors_come_and_go),
     OUTSIDE(what_is_lost_is_said),
     OUTSIDE(the_run_may_end_meanwhile),

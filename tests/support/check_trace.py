@@ -7,7 +7,7 @@ Whole JSON; in each row time doesn't go back, slices nest and are closed; a
 goroutine runs in one place at a time and carries its wake-up's arrow, which
 begins in a slice, not later than it ends; rows of at most PROCS processors
 run goroutines; every NAME (of a slice, an instant, or the beginning of one,
-or WHY=reason) occurs.  LOST=no: no event is missing.  UNFINISHED: the
+or WHY=reason, or "arrow to a thread") occurs.  LOST=no: no event is missing.  UNFINISHED: the
 program was killed.  (There may be more PROCS than asked for, compensating
 those that are stuck.)
 """
@@ -24,6 +24,14 @@ def is_goroutine(name):
     return name[0] == "G" and name[1:].split()[0].isdigit()
 
 
+def is_thread(name):
+    return name.startswith("thread M")
+
+
+def runs(name):
+    return is_goroutine(name) or is_thread(name)
+
+
 class Rows:
     def __init__(self):
         self.names = {}
@@ -31,6 +39,7 @@ class Rows:
         self.open = collections.defaultdict(list)
         self.seen = set()
         self.slices = []  # goroutine, begin, end, row
+        self.threads = []  # likewise
         self.starts = {}  # flow id: time
         self.ends = {}
 
@@ -55,7 +64,7 @@ class Rows:
         getattr(self, "on_" + ph)(e, self.open[row])
 
     def on_B(self, e, stack):
-        if is_goroutine(e["name"]) and stack:
+        if runs(e["name"]) and stack:
             fail("goroutine inside", stack[-1]["name"], e)
         stack.append(e)
 
@@ -65,6 +74,8 @@ class Rows:
         b = stack.pop()
         if is_goroutine(b["name"]):
             self.slices.append((b["args"]["g"], b["ts"], e["ts"], e["tid"]))
+        elif is_thread(b["name"]):
+            self.threads.append((b["name"], b["ts"], e["ts"], e["tid"]))
 
     def on_i(self, e, stack):
         pass
@@ -82,8 +93,10 @@ class Rows:
         self.starts[e["id"]] = e["ts"]
 
     def on_f(self, e, stack):
-        if not stack or not is_goroutine(stack[-1]["name"]):
+        if not stack or not runs(stack[-1]["name"]):
             fail("arrow to no goroutine", e)
+        if is_thread(stack[-1]["name"]):
+            self.seen.add("arrow to a thread")
         if e["id"] in self.ends:
             fail("arrow with two ends", e)
         self.ends[e["id"]] = e["ts"]
@@ -102,7 +115,7 @@ class Rows:
 
     def one_place_at_a_time(self):
         last = {}
-        for g, begin, end, row in sorted(self.slices):
+        for g, begin, end, row in sorted(self.slices) + sorted(self.threads):
             if g in last and begin < last[g][1]:
                 fail("goroutine", g, "runs in two places:", begin, "to", end,
                      "in", self.names[row], "and", *last[g])
