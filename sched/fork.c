@@ -38,6 +38,7 @@ static void in_child(void) {
   if (!mp) return;
   mpgi_tls_m_set(NULL);
   mpgi_tls_cache_set(NULL);
+  mp->old_p = NULL; /* amid a system call: its exit gives nothing back */
   struct mpg_g *gp = mp->curg;
   if (!gp) return;
   /* Nobody asks for anything any more. */

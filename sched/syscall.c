@@ -188,7 +188,8 @@ void mpgi_syscall_back_g0(void) {
 }
 
 void mpgi_syscall_exit_g0(void) {
-  if (!mpgi_tls_m() && mpgi_is_loose()) return; /* the run ended inside */
+  /* The run ended inside, or this is the child of a fork inside. */
+  if (!mpgi_tls_m() && (mpgi_is_loose() || mpgi_is_forked())) return;
   struct mpg_g *gp = mpgi_current_g("mpg_syscall_exit");
   struct mpg_m *mp = gp->m;
   if (mpgi_g_status(gp) != MPGI_G_SYSCALL)

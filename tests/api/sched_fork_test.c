@@ -141,6 +141,28 @@ static void mpg_is_fatal_there(void *arg) {
     CHECK(strstr(message_of(fn[i]), "in the child of a fork"));
 }
 
+/* A child may leave the call that its parent forked in, and has nothing from
+ * that. */
+static void nothing_comes_back_with_an_exit(void *arg) {
+  (void) arg;
+  char text[1000] = "";
+  int fd[2];
+  CHECK_EQ(pipe(fd), 0);
+  CHECK(mpg_alloc(100) != NULL);
+  mpg_syscall_enter();
+  pid_t child = fork();
+  mpg_syscall_exit();
+  if (child == 0) {
+    dup2(fd[1], 2);
+    _exit(mpg_alloc(100) ? 6 : 1);
+  }
+  CHECK_EQ(exit_of(child), 2);
+  CHECK_GT(read(fd[0], text, sizeof text - 1), 0);
+  CHECK(strstr(text, "mpg_alloc in the child of a fork"));
+  close(fd[0]);
+  close(fd[1]);
+}
+
 /* ---- children that others start ---- */
 
 static void they_start_others(void *arg) {
@@ -213,9 +235,14 @@ static void a_child_may_run_mpg_outside(void *arg) {
 }
 
 static const struct check_case cases[] = {
-    OUTSIDE(a_child_may_run_mpg_outside), INSIDE(a_child_execs),
-    INSIDE(the_stack_grows_in_the_child), INSIDE(mpg_is_fatal_there),
-    OUTSIDE(returning_is_fatal_there),    INSIDE(they_start_others),
-    INSIDE(children_take_signals),        OUTSIDE(a_child_may_run_mpg_outside),
+    OUTSIDE(a_child_may_run_mpg_outside),
+    INSIDE(a_child_execs),
+    INSIDE(the_stack_grows_in_the_child),
+    INSIDE(mpg_is_fatal_there),
+    INSIDE(nothing_comes_back_with_an_exit),
+    OUTSIDE(returning_is_fatal_there),
+    INSIDE(they_start_others),
+    INSIDE(children_take_signals),
+    OUTSIDE(a_child_may_run_mpg_outside),
 };
 CHECK_MAIN(cases, 30)
