@@ -135,7 +135,7 @@ MPGI_HIDDEN _Noreturn void mpgi_arch_resume(struct mpgi_context *gp);
 MPGI_HIDDEN extern const char mpgi_resume_thunk[]; /* after an entry thunk */
 MPGI_HIDDEN extern const char mpgi_resume_async[]; /* after an async preempt */
 
-MPGI_HIDDEN extern const char mpgi_goroutine_start[]; /* new (switch.S) */
+MPGI_HIDDEN extern const char mpg_goroutine_start[]; /* new (switch.S) */
 
 /* Lay the first frame of a new goroutine that will call fn(arg) and then
  * mpgi_goexit_entry.  seg is its first segment, hi a multiple of 16. */
@@ -148,7 +148,7 @@ static inline void mpgi_arch_context_init(struct mpgi_context *ctx,
   sp[1] = (uintptr_t) arg;
   sp[2] = sp[3] = 0;
   ctx->sp = (uintptr_t) sp;
-  ctx->pc = (uintptr_t) mpgi_goroutine_start;
+  ctx->pc = (uintptr_t) mpg_goroutine_start;
   ctx->control = control;
 }
 

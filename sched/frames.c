@@ -193,7 +193,7 @@ void mpgi_frames_get(const struct mpg_g *gp, struct mpgi_pcs *out) {
   if (mpgi_g_status(gp) == MPGI_G_COPYSTACK) {
     out->more = true; /* half of it may be there */
   } else if (mpgi_g_status(gp) == MPGI_G_RUNNABLE &&
-             gp->ctx.pc == (uintptr_t) mpgi_goroutine_start) {
+             gp->ctx.pc == (uintptr_t) mpg_goroutine_start) {
     show_function(gp, out);
   } else if (gp->ctx.seg && begins(gp, &f)) {
     walk(gp, f, out);

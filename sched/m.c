@@ -141,6 +141,7 @@ static void m_thread_init(struct mpg_m *mp) {
   int err = mpgi_os_stack_bounds(&mp->g0_lo, &mp->g0_hi);
   MPG_VERIFY(err == 0);
   mpgi_san_thread(mp->g0_lo, mp->g0_hi);
+  mpgi_valgrind_thread(mp->g0_lo, mp->g0_hi, true);
   err = mpgi_os_sigaltstack(mp->gsignal, MPGI_GSIGNAL_BYTES);
   MPG_VERIFY(err == 0);
   if (mpgi_opt.timerslack) mpgi_os_timer_slack_lower();
@@ -201,6 +202,7 @@ static void m_main(void *arg) {
   mpgi_arch_guard_set(0);
   mpgi_os_sigmask_set(MPGI_OS_SIGMASK_ALL);
   mpgi_os_sigaltstack(NULL, 0);
+  mpgi_valgrind_thread(mp->g0_lo, mp->g0_hi, false);
   if (mp->ended) mpgi_m_recycle(mp);
   MPGI_CHAOS();
   mpgi_thread_gone();

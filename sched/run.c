@@ -379,6 +379,10 @@ static int run(mpg_func fn, void *arg, bool fixed) {
   return err;
 }
 
+static __attribute__((destructor)) void end(void) {
+  if (!atomic_load(&mpgi_sched.running)) mpgi_valgrind_end();
+}
+
 int mpgi_run_fixed_g0(mpg_func fn, void *arg) { return run(fn, arg, true); }
 
 int mpgi_run_segmented_g0(mpg_func fn, void *arg) {

@@ -100,7 +100,7 @@ class Goroutine:
         ctx = self.g["ctx"]
         sp = int(ctx["sp"])
         layout, skip = (ASYNC, RED_ZONE) if int(ctx["xsave"]) else (THUNK, 0)
-        if self.status == 1 and "mpgi_goroutine_start" in symbol(ctx["pc"]):
+        if self.status == 1 and "mpg_goroutine_start" in symbol(ctx["pc"]):
             return {"rip": int(self.g["fn"]), "rsp": sp, "rbp": 0}
         regs = {name: self.word(sp + 8 * i) for i, name in enumerate(layout)}
         regs["rsp"] = sp + 8 * len(layout) + skip

@@ -146,6 +146,17 @@ void mpgi_valgrind_deregister(const struct mpgi_segment *seg) {
   mpgi_arch_valgrind(STACK_DEREGISTER, seg->valgrind, 0);
 }
 
+void mpgi_valgrind_thread(uintptr_t lo, uintptr_t hi, bool on) {
+  uintptr_t request =
+      on ? DISABLE_ADDR_ERRORS_IN_RANGE : ENABLE_ADDR_ERRORS_IN_RANGE;
+  if (mpgi_valgrind) mpgi_arch_valgrind(request, lo, hi - lo);
+}
+
+void mpgi_valgrind_end(void) {
+  if (mpgi_valgrind)
+    mpgi_arch_valgrind(ENABLE_ADDR_ERRORS_IN_RANGE, 4096, (uintptr_t) 1 << 46);
+}
+
 void mpgi_valgrind_no_stack(void *lo, size_t bytes) {
   if (mpgi_valgrind)
     mpgi_arch_valgrind(MAKE_MEM_UNDEFINED, (uintptr_t) lo, bytes);

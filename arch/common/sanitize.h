@@ -67,13 +67,21 @@ static inline void mpgi_san_taken(void *p) { (void) p; }
  * and a small distance is a push.  So each segment is registered while it
  * exists.  memcheck remembers the current stack for all threads together, so
  * after it changed threads the next large frame looks like a change of stack
- * and stays invalid: of segments it is told not to report invalid accesses.
+ * and stays invalid: of segments, and of the stacks of threads that run
+ * goroutines, it is told not to report invalid accesses.
  * Without valgrind all that is a look at a constant where memory comes from the
  * arena or the system. */
 MPGI_HIDDEN extern bool mpgi_valgrind; /* it runs this; mpgi_valgrind_init */
 MPGI_HIDDEN void mpgi_valgrind_init(void);
 MPGI_HIDDEN void mpgi_valgrind_register(struct mpgi_segment *seg);
 MPGI_HIDDEN void mpgi_valgrind_deregister(const struct mpgi_segment *seg);
+
+/* A thread that is to run goroutines, and when it has: its stack. */
+MPGI_HIDDEN void mpgi_valgrind_thread(uintptr_t lo, uintptr_t hi, bool on);
+
+/* The program ends and nobody runs on a segment: valgrind would list them all
+ * as ranges that were forgotten. */
+MPGI_HIDDEN void mpgi_valgrind_end(void);
 
 /* Memory that may have been a stack, where what was below SP is invalid, is for
  * other uses now. */

@@ -98,7 +98,7 @@ END_FUNCTION(mpgi_arch_leave)
  * fn saves the registers that are its caller's, and keeps them on its stack for
  * as long as it runs: what the runtime left there would be a root. */
     .hidden mpgi_goexit_entry
-HIDDEN_FUNCTION(mpgi_goroutine_start)
+HIDDEN_FUNCTION(mpg_goroutine_start)
     .cfi_startproc
     .cfi_undefined %rip
     .cfi_undefined %rbp
@@ -114,7 +114,7 @@ HIDDEN_FUNCTION(mpgi_goroutine_start)
     call mpgi_goexit_entry
     ud2
     .cfi_endproc
-END_FUNCTION(mpgi_goroutine_start)
+END_FUNCTION(mpg_goroutine_start)
 
 /* void mpgi_arch_g0_enter(void (*entry)(void *), void *arg,
  *                         uintptr_t *g0_sp, uintptr_t *g0_base) */

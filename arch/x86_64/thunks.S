@@ -115,7 +115,7 @@
 #include <arch/x86_64/thunks.def>
 
 /* void mpg_goexit(void): as a thunk whose g0 side never returns.  Its second,
- * hidden name is for mpgi_goroutine_start: a hidden reference to the public
+ * hidden name is for mpg_goroutine_start: a hidden reference to the public
  * one would keep libmpg.so from exporting it. */
     .hidden mpgi_goexit_g0
     .hidden mpgi_goexit_misuse

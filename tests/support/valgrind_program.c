@@ -2,7 +2,7 @@
  *
  * usage: valgrind_program clean|faulty
  *   clean    goroutines that grow, park, are preempted and collected: no error
- *   faulty   and one that reads what it freed
+ *   faulty   and one that reads what it freed, and what it hasn't written
  */
 #include <mpg.h>
 
@@ -28,6 +28,12 @@ static PLAIN int read_freed(void) {
   p[1] = 7;
   free((void *) p);
   return p[1];
+}
+
+static PLAIN void branch_on_unwritten(void) {
+  int *volatile p = malloc(4 * sizeof(int));
+  if (p[1] == 7) puts("seven");
+  free((void *) p);
 }
 
 /* ---- what the collector reads need not be initialised ---- */
@@ -66,7 +72,10 @@ static void worker(void *arg) {
   mpg_chan_send(c, &got);
   for (volatile int i = 0; i < 200000; i = i + 1) continue;
   if (strcmp(objects[7] + strlen(objects[7]) - 1, "7") != 0) exit(3);
-  if (faulty && arg) printf("%d\n", read_freed());
+  if (faulty && arg) {
+    printf("%d\n", read_freed());
+    branch_on_unwritten();
+  }
   mpg_waitgroup_done(&wg);
 }
 

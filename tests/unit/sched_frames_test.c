@@ -376,8 +376,8 @@ static void tables_read_only_the_given_stack(void **state) {
 
 static void tables_end_at_the_first_function(void **state) {
   (void) state;
-  extern const char mpgi_goroutine_start[];
-  struct mpgi_frame f = {.pc = (uintptr_t) mpgi_goroutine_start + 8,
+  extern const char mpg_goroutine_start[];
+  struct mpgi_frame f = {.pc = (uintptr_t) mpg_goroutine_start + 8,
                          .sp = at(newer, 8),
                          .is_return = true};
   assert_int_equal(mpgi_cfi_step(&f, g.ctx.seg->lo, g.ctx.seg->hi),
