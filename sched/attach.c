@@ -68,6 +68,9 @@ void mpgi_not_attached(const char *what) {
   if (mpgi_is_forked())
     mpgi_fatal("%s in the child of a fork; it may only exec or _exit", what);
   if (loose) sleep_for_ever();
+  struct mpg_m *mp = mpgi_tls_m();
+  if (mp && mp->curg && !mp->p)
+    mpgi_fatal("%s inside mpg_syscall_enter or mpg_blocking", what);
   mpgi_fatal("%s on a thread that is not attached", what);
 }
 

@@ -53,10 +53,16 @@ MPGI_HOT bool mpgi_hot_status_may(enum mpgi_g_status from,
 }
 #undef MPGI_TO
 
+/* status.c: it wasn't from, or may not become to. */
+MPGI_HIDDEN _Noreturn void mpgi_status_wrong(struct mpg_g *gp,
+                                             enum mpgi_g_status from,
+                                             enum mpgi_g_status to);
+
 MPGI_HOT void mpgi_hot_status_set(struct mpg_g *gp, enum mpgi_g_status from,
                                   enum mpgi_g_status to) {
   uint32_t now = atomic_load_explicit(&gp->status, memory_order_relaxed);
-  MPG_VERIFY(now == from && mpgi_hot_status_may(from, to));
+  if (MPGI_UNLIKELY(now != from || !mpgi_hot_status_may(from, to)))
+    mpgi_status_wrong(gp, from, to);
   atomic_store_explicit(&gp->status, to, memory_order_release);
 }
 

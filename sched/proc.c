@@ -879,6 +879,7 @@ static __attribute__((noinline)) void yield_specially(void) {
     mpgi_os_yield();
     return;
   }
+  if (!mp->p) mpgi_not_attached("mpg_yield");
   if (nobody_waits(mp->p)) return;
   gp->ctx.pc = (uintptr_t) mpgi_resume_thunk;
   MPGI_TRACE(mp, G_YIELD, gp, 0, 0);
@@ -891,11 +892,11 @@ static __attribute__((noinline)) void yield_specially(void) {
  * there was one and no thief comes between. */
 MPGI_HOT_END void mpgi_yield_g0(struct mpgi_context *ctx, struct mpg_m *mp) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
-  if (MPGI_UNLIKELY(!mp || mp->locked_g || is_wanted(mp->p, 0))) {
+  struct mpg_p *pp = mp ? mp->p : NULL;
+  if (MPGI_UNLIKELY(!pp || mp->locked_g || is_wanted(pp, 0))) {
     yield_specially();
     return;
   }
-  struct mpg_p *pp = mp->p;
   struct mpgi_ring ring = mpgi_hot_ring(pp);
   if (mpgi_hot_ring_n(ring) == 0 && nobody_waits(pp)) return;
   if (MPGI_UNLIKELY(mpgi_hot_ring_n(ring) >= MPGI_RUNQ_SLOTS)) {

@@ -26,6 +26,21 @@ void mpgi_g_status_set(struct mpg_g *gp, enum mpgi_g_status from,
   mpgi_hot_status_set(gp, from, to);
 }
 
+/* A goroutine that waits or ends has let go of its thread by now. */
+void mpgi_status_wrong(struct mpg_g *gp, enum mpgi_g_status from,
+                       enum mpgi_g_status to) {
+  struct mpg_m *mp = mpgi_tls_m();
+  uint32_t now = mpgi_g_status(gp);
+  if (mp && from == MPGI_G_RUNNING && now == MPGI_G_SYSCALL) {
+    mp->curg = gp; /* for the traceback */
+    gp->m = mp;
+    mpgi_fatal("a goroutine %s inside mpg_syscall_enter or mpg_blocking",
+               to == MPGI_G_DEAD ? "ends" : "waits");
+  }
+  MPG_VERIFY(now == from && mpgi_hot_status_may(from, to));
+  __builtin_unreachable();
+}
+
 const char *mpgi_g_status_name(uint32_t status) {
   static const char *const names[] = {
       [MPGI_G_IDLE] = "idle",           [MPGI_G_RUNNABLE] = "runnable",

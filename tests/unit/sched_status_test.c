@@ -83,7 +83,7 @@ static void a_wrong_one_ends_the_process(void **state) {
   child_run(wake_a_running_one, NULL, &r);
   assert_int_equal(r.signal, SIGABRT);
   assert_non_null(strstr(r.err, "check failed: now == from"));
-  assert_non_null(strstr(r.err, "status_set"));
+  assert_non_null(strstr(r.err, "status_wrong"));
 }
 
 static void names_are_gos(void **state) {
