@@ -248,8 +248,8 @@ MPG_API int mpg_local_set(mpg_local key, void *value);
  * meanwhile, and the world can stop.  Between the two the goroutine must not
  * use the mpg API, nor hold the only pointer to an object in a variable
  * assigned in between.  The stack may grow.  Nesting is fatal, and so are exit
- * without enter and what waits, yields, ends or allocates in between.  exit does
- * nothing in the child of a fork.
+ * without enter and what waits, yields, ends or allocates in between.  exit
+ * does nothing in the child of a fork.
  *
  * Context: goroutine.  exit parks when no P is free.
  * Since: 0.1.  Source: Go proc.go (entersyscall, exitsyscall).
