@@ -132,6 +132,7 @@ struct mpg_m *mpgi_m_make_attached(void) {
 extern struct mpgi_cxx *__cxa_get_globals(void) __attribute__((weak));
 
 static void m_thread_init(struct mpg_m *mp) {
+  mpgi_fixmem_thread_begin();
   mp->tid = mpgi_os_tid();
   mp->cpu_clock = mpgi_os_thread_clock();
   mp->thread_pointer = mpgi_os_thread_pointer();

@@ -15,7 +15,10 @@
  * A thread that is new to jemalloc is given one of the application's arenas,
  * made on the spot if need be; jemalloc 5.3 dereferences NULL when that fails.
  * So a thread's first use asks the system for as much memory first, and
- * counts as exhausted when there is none [arch.fixmem.first].
+ * counts as exhausted when there is none [arch.fixmem.first].  The program's
+ * own malloc can't do that: it would crash, in a goroutine, instead of giving
+ * NULL.  So the first Ms become known at their start, as many as there are
+ * arenas; with these, later threads share.
  *
  * errno is put back: it belongs to user code on the same thread.
  */
@@ -84,6 +87,28 @@ static void check_context(size_t bytes, size_t align) {
   (void) stopped;
   MPG_ASSERT(bytes > 0);
   MPG_ASSERT((align & (align - 1)) == 0);
+}
+
+static unsigned application_arenas(void) {
+  unsigned n = 0;
+  size_t bytes = sizeof n;
+  return mallctl("opt.narenas", &n, &bytes, NULL, 0) == 0 ? n : 0;
+}
+
+static void become_known(void) {
+  unsigned arena = mpgi_fixmem_thread_ready() ? arena_get() : ARENA_NONE;
+  if (arena == ARENA_NONE) return;
+  void *p = mallocx(1, flags_of(arena, 0));
+  if (p) dallocx(p, flags_of(arena, 0));
+  known = true;
+}
+
+void mpgi_fixmem_thread_begin(void) {
+  static _Atomic unsigned begun, wanted;
+  int saved = errno;
+  if (atomic_load(&wanted) == 0) atomic_store(&wanted, application_arenas());
+  if (atomic_fetch_add(&begun, 1) < atomic_load(&wanted)) become_known();
+  errno = saved;
 }
 
 void *mpgi_fixmem_alloc(size_t bytes, size_t align) {

@@ -29,6 +29,9 @@ MPGI_HIDDEN void mpgi_fixmem_inside(void); /* it becomes part of it */
 /* The calling thread may use malloc, too; false: there is no memory for a first
  * time [arch.fixmem.first]. */
 MPGI_HIDDEN bool mpgi_fixmem_thread_ready(void);
+/* A thread that no stop waits for yet is going to run goroutines: what malloc
+ * needs at first is had while there is memory. */
+MPGI_HIDDEN void mpgi_fixmem_thread_begin(void);
 /* An address in the library that serves it: its data are no roots. */
 MPGI_HIDDEN const void *mpgi_fixmem_library(void);
 /* Failpoint (mpgi_os_failpoint): when armed, the Nth allocation from now

@@ -131,6 +131,37 @@ static void what_was_dropped_is_found(void *arg) {
   limit_data(0);
 }
 
+/* malloc may fail then, also on a thread that hasn't called it before; but it
+ * doesn't crash (jemalloc's would, left to itself). */
+static _Atomic bool other_runs, exhausted, other_is_done;
+
+static void malloc_once_exhausted(void *arg) {
+  (void) arg;
+  other_runs = true;
+  while (!exhausted) continue; /* on a thread of its own */
+  for (size_t n = 16; n <= 4096; n *= 2) {
+    char *p = malloc(n);
+    if (p) memset(p, 1, n);
+    free(p);
+  }
+  other_is_done = true;
+}
+
+static void malloc_is_ready_on_new_threads(void *arg) {
+  (void) arg;
+  int procs = mpg_gomaxprocs(2);
+  mpg_heap_profile_rate(0); /* its records would be that thread's first use */
+  CHECK_EQ(mpg_go(malloc_once_exhausted, NULL), 0);
+  while (!other_runs) continue; /* it doesn't run here */
+  limit_data(64 * MIB);
+  exhaust();
+  exhausted = true;
+  while (!other_is_done) continue;
+  limit_data(0);
+  forget_list();
+  mpg_gomaxprocs(procs);
+}
+
 static void failed_realloc_keeps_the_block(void *arg) {
   (void) arg;
   char *p = mpg_alloc_noscan(MIB);
@@ -197,6 +228,7 @@ static const struct check_case cases[] = {
     INSIDE(exhaustion_gives_null_and_an_intact_heap),
     INSIDE(failing_in_a_full_heap_is_cheap),
     INSIDE(what_was_dropped_is_found),
+    INSIDE(malloc_is_ready_on_new_threads),
     INSIDE(failed_realloc_keeps_the_block),
     INSIDE(the_handler_is_asked_and_its_result_passed_on),
     INSIDE(channels_too_large_for_memory),

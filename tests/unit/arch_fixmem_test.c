@@ -5,6 +5,7 @@
 #include <arch/os.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 static void memory_is_zeroed_aligned_and_counted(void **state) {
@@ -120,6 +121,48 @@ static void exhausted_process(void *arg) {
   child_check(q && q != p);
 }
 
+/* Threads that were announced while there was memory call malloc without. */
+static pthread_barrier_t begun, used_up;
+
+static void *malloc_of_a_thread(void *arg) {
+  (void) arg;
+  mpgi_fixmem_thread_begin();
+  pthread_barrier_wait(&begun);
+  pthread_barrier_wait(&used_up);
+  for (size_t n = 16; n <= 65536; n *= 4) {
+    void *volatile p = malloc(n);
+    free(p);
+  }
+  return NULL;
+}
+
+static void exhausted_program(void *arg) {
+  enum { N = 16 }; /* arenas of two CPUs, twice */
+  pthread_t t[N];
+  pthread_attr_t attr;
+  (void) arg;
+  pthread_attr_init(&attr);
+  pthread_attr_setstacksize(&attr, 65536);
+  pthread_barrier_init(&begun, NULL, N + 1);
+  pthread_barrier_init(&used_up, NULL, N + 1);
+  for (int i = 0; i < N; i++)
+    child_check(pthread_create(&t[i], &attr, malloc_of_a_thread, NULL) == 0);
+  pthread_barrier_wait(&begun);
+  struct rlimit lim = {(size_t) 256 << 20, (size_t) 256 << 20};
+  child_check(setrlimit(RLIMIT_AS, &lim) == 0);
+  while (mpgi_os_mem_map((size_t) 64 << 10, 4096)) continue;
+  pthread_barrier_wait(&used_up);
+  for (int i = 0; i < N; i++) pthread_join(t[i], NULL);
+}
+
+static void malloc_without_memory_is_ready_on_new_threads(void **state) {
+  (void) state;
+  if (UNIT_ASAN || UNIT_TSAN) skip();
+  struct child_result r;
+  child_run(exhausted_program, NULL, &r);
+  assert_child_ok(r);
+}
+
 static void first_use_without_memory_is_an_error(void **state) {
   (void) state;
   if (UNIT_ASAN || UNIT_TSAN) skip();
@@ -180,6 +223,7 @@ int main(void) {
       cmocka_unit_test(use_in_a_stopped_world_is_caught),
       cmocka_unit_test(a_thread_outside_the_world_may_use_it),
       cmocka_unit_test(first_use_without_memory_is_an_error),
+      cmocka_unit_test(malloc_without_memory_is_ready_on_new_threads),
       cmocka_unit_test(bad_arguments_are_caught),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
