@@ -48,6 +48,14 @@ if(mpg_user_flags_gnu)
 endif()
 list(JOIN mpg_user_flags_clang " " pc_flags_clang)
 
+# Sanitizers stand in for the C library themselves.
+set(pc_libc_stubs "-lmpg_libc")
+set(pc_link "")
+if(MPG_SANITIZE_SWITCHES)
+  set(pc_libc_stubs "")
+  set(pc_link " ${mpg_sanitize}")
+endif()
+
 # mpg_pkg_config(<suffix> <comment> <libraries>): mpg<suffix>.pc, and
 # mpg<suffix>-clang.pc.
 function(mpg_pkg_config suffix comment pc_libs)
