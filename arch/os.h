@@ -43,6 +43,8 @@ MPGI_HIDDEN void mpgi_os_mem_not_huge(void *lo, size_t bytes);
 /* Make a guard region: any access faults.  Doesn't split the mapping where
  * the kernel can (MADV_GUARD_INSTALL).  0, or -ENOMEM out of mappings. */
 MPGI_HIDDEN int mpgi_os_mem_guard(void *lo, size_t bytes);
+/* It does: each costs two of vm.max_map_count. */
+MPGI_HIDDEN bool mpgi_os_mem_guard_maps(void);
 MPGI_HIDDEN void mpgi_os_mem_unguard(void *lo, size_t bytes);
 /* Failpoint: when armed (MPG_DEBUG=failmap=N), the Nth reserve, commit, map
  * or guard from now fails with ENOMEM, and every one after it. */

@@ -2,15 +2,15 @@
  *
  * A fault in the guard region of the running goroutine's fixed stack is the
  * fatal "stack overflow", and so is one between the stack and an SP far below
- * it, where an alloca or a large frame stepped over the guard.  With
- * MPG_DEBUG=stackguard=1 segments have guard regions, too: code that takes more
- * of one than it was given (a function called through a pointer that no linker
- * sees, code built without the flags or linked by bfd) is reported before it
- * has overwritten anything.  A handler that is too large for the signal stack
- * is reported, too: that stack is used once more, from its top, by this one,
- * because SP is below it.  Anything else is the application's: its handler is
- * called, or the default action restored, so that the instruction faults
- * again and the process dies as it would have without us.
+ * it, where an alloca or a large frame stepped over the guard.  Wide segments,
+ * and with MPG_DEBUG=stackguard=1 all, have guard regions, too: code that takes
+ * more of one than it was given (a function called through a pointer that no
+ * linker sees, code built without the flags or linked by bfd) is reported
+ * before it has overwritten anything.  A handler that is too large for the
+ * signal stack is reported, too: that stack is used once more, from its top, by
+ * this one, because SP is below it.  Anything else is the application's: its
+ * handler is called, or the default action restored, so that the instruction
+ * faults again and the process dies as it would have without us.
  */
 #include <sched/sched.h>
 
@@ -54,7 +54,7 @@ static void guard_hit(struct mpg_m *mp, const struct mpg_g *gp,
   mpgi_fatal(
       "stack guard: goroutine %lu ran off a stack segment of %zu bytes in "
       "%s (%s), which was not promised that much: call it through "
-      "mpg_foreign_call",
+      "mpg_foreign_call, or on a fixed stack that is large enough",
       (unsigned long) gp->goid, (size_t) (seg->hi - seg->lo), w.name, w.path);
 }
 

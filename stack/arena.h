@@ -22,6 +22,7 @@ enum mpgi_stack_order {
   MPGI_ORDER_FIXED,       /* slot of a fixed-stack slab */
   MPGI_ORDER_FIXED_OWN,   /* fixed stack with a mapping of its own */
   MPGI_ORDER_GUARDED,     /* a mapping of its own, above a guard region */
+  MPGI_ORDER_WIDE,        /* a slot of fixed.c's as a growing stack's segment */
   MPGI_ORDER_HOME,        /* home.c; the record is in the G */
 };
 
@@ -62,8 +63,8 @@ MPGI_HIDDEN void mpgi_stack_attach(struct mpgi_context *ctx,
 /* Bytes of a segment that can hold need bytes of frames and arguments. */
 MPGI_HIDDEN size_t mpgi_stack_segment_bytes_for(size_t need);
 
-/* Of a segment with MPG_DEBUG=stackguard=1, below its lo.  Not a page: a C
- * function may have larger locals and touch their far end first. */
+/* Of a wide segment, with MPG_DEBUG=stackguard=1 of any, below its lo.  Not a
+ * page: a C function may have larger locals and touch their far end first. */
 #define MPGI_STACK_GUARD_BYTES ((size_t) 64 << 10)
 
 /* Low end of what was given out for seg: its record is at the high end. */
@@ -71,6 +72,13 @@ static inline uintptr_t mpgi_stack_segment_base(
     const struct mpgi_segment *seg) {
   return (uintptr_t) (seg + 1) - seg->bytes;
 }
+
+/* A slot for a fixed stack as a segment (fixed.c); NULL: no memory, or guard
+ * regions would use up the mappings that a process may have. */
+MPGI_HIDDEN struct mpgi_segment *mpgi_stack_wide_alloc(
+    struct mpgi_stack_cache *c);
+MPGI_HIDDEN void mpgi_stack_wide_free(struct mpgi_stack_cache *c,
+                                      struct mpgi_segment *seg);
 
 /* Free the fixed stacks of a cache (fixed.c). */
 MPGI_HIDDEN void mpgi_stack_fixed_flush(struct mpgi_stack_cache *c);

@@ -6,10 +6,18 @@
  * lists of their own, because a segment's record (its high end) is warm and a
  * block's is not.
  *
- *   order    0..4   2 to 32 KiB  cached
- *            5..9   64 KiB to 1 MiB, straight from the arena: growing there
- *                   is rare (doubling), and what is cached is lost to others
+ *   order    0..3   2 to 16 KiB  cached
+ *            WIDE   256 KiB, touched as it is used, above a guard region: a
+ *                   fixed stack's slot, cached with those (fixed.c)
+ *            6..9   to 1 MiB, straight from the arena: growing there is rare
+ *                   (doubling), and what is cached is lost to others
  *            MAPPED larger, a mapping of its own
+ *
+ * [stack.seg.foreign] Functions that call foreign code make sure that there are
+ * 16 KiB above the guard: so lld, gold and __morestack_non_split have it.  Many
+ * libraries need more, and would write below the segment.  So a segment in
+ * which 16 KiB can be left at all has 48 KiB below its guard, too: 64 KiB for
+ * foreign code, and in a wide one a guard region below those.
  *
  * With MPG_DEBUG=stackguard=1 every segment, also the first ones in blocks, is
  * instead a mapping of its own above a guard region: code that runs off it
@@ -33,6 +41,8 @@
 
 #define BATCH_MAX 32u
 #define SEGMENT_MARGIN_BYTES 128 /* alignment and return address of a body */
+/* Up to this size no foreign code is called on a segment. */
+#define NARROW_BYTES MPGI_STACK_FOREIGN_BYTES
 
 _Static_assert(sizeof(struct mpgi_segment) % 16 == 0, "hi stays 16-aligned");
 
@@ -106,6 +116,7 @@ static struct mpgi_segment *seg_make(void *lo, size_t bytes, unsigned order) {
                                .guard = (uintptr_t) lo + MPGI_GUARD_GAP_BYTES,
                                .bytes = bytes,
                                .order = (uint16_t) order};
+  if (bytes > NARROW_BYTES) seg->guard += MPGI_STACK_BELOW_BYTES;
   mpgi_valgrind_add(seg);
   MPG_ASSERT_INTERNAL((seg->hi & 15) == 0 &&
                       mpgi_stack_segment_base(seg) == seg->lo);
@@ -187,8 +198,14 @@ void mpgi_stack_forked(void) { forked = true; }
 
 struct mpgi_segment *mpgi_stack_segment_take(struct mpgi_stack_cache *c,
                                              size_t bytes) {
+  if (bytes > NARROW_BYTES)
+    bytes = bytes < SIZE_MAX / 2 ? bytes + MPGI_STACK_BELOW_BYTES : SIZE_MAX;
   if (MPGI_UNLIKELY(forked)) return seg_map(bytes);
   if (mpgi_opt.stackguard) return seg_guarded(bytes);
+  if (bytes > NARROW_BYTES && bytes <= MPGI_STACK_FIXED_DEFAULT) {
+    struct mpgi_segment *wide = mpgi_stack_wide_alloc(c);
+    if (wide) return wide;
+  }
   if (bytes > MPGI_ARENA_BYTES(MPGI_ARENA_TOP - 1)) return seg_map(bytes);
   unsigned order = order_for(bytes);
   if (c && order < MPGI_STACK_ORDERS && c->seg[order]) return seg_pop(c, order);
@@ -209,8 +226,12 @@ static void seg_flush(struct mpgi_stack_cache *c, unsigned order,
 void mpgi_stack_segment_give(struct mpgi_stack_cache *c,
                              struct mpgi_segment *seg) {
   unsigned order = seg->order;
-  MPG_VERIFY(mpgi_stack_segment_base(seg) == seg->lo);
   MPG_ASSERT(!seg->fixed);
+  if (order == MPGI_ORDER_WIDE) {
+    mpgi_stack_wide_free(c, seg);
+    return;
+  }
+  MPG_VERIFY(mpgi_stack_segment_base(seg) == seg->lo);
   if (order == MPGI_ORDER_MAPPED) {
     mpgi_valgrind_remove(seg);
     mpgi_stack_bytes_sub(seg->bytes);

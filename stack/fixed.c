@@ -229,4 +229,30 @@ void mpgi_stack_fixed_free(struct mpgi_stack_cache *c,
   c->nfixed++;
 }
 
+/* ---- as segments of growing stacks ---- */
+
+_Static_assert(GUARD_BYTES == MPGI_STACK_GUARD_BYTES, "mpgi_stack_guard_of");
+
+/* With guard regions that are mappings, 32 thousand would be all there are. */
+struct mpgi_segment *mpgi_stack_wide_alloc(struct mpgi_stack_cache *c) {
+  if (mpgi_os_mem_guard_maps()) return NULL;
+  struct mpgi_segment *seg =
+      mpgi_stack_fixed_alloc(c, MPGI_STACK_FIXED_DEFAULT);
+  if (!seg) return NULL;
+  seg->fixed = 0;
+  seg->order = MPGI_ORDER_WIDE;
+  seg->guard = seg->lo + MPGI_GUARD_GAP_BYTES + MPGI_STACK_BELOW_BYTES;
+  return seg;
+}
+
+void mpgi_stack_wide_free(struct mpgi_stack_cache *c,
+                          struct mpgi_segment *seg) {
+  MPG_ASSERT(seg->order == MPGI_ORDER_WIDE);
+  seg->fixed = 1;
+  seg->order = MPGI_ORDER_FIXED;
+  seg->guard = 0;
+  seg->prev = seg->next = NULL;
+  mpgi_stack_fixed_free(c, seg);
+}
+
 void mpgi_stack_fixed_flush(struct mpgi_stack_cache *c) { cache_trim(c, 0); }

@@ -14,6 +14,7 @@
  * [stack.seg.chain]  seg->next->prev == seg (chain_is_valid)
  * [stack.seg.guard]  ctx.guard is seg->guard, or the poison while ctx.dynamic
  *                    is not NULL (chain_is_valid)
+ * [stack.seg.foreign] stack/cache.c
  * [stack.seg.least]  a segment with a guard has MPGI_SEGMENT_LEAST_BYTES above
  *                    it: a small frame fits into any next segment, and SP that
  *                    is too low for one is below hi (chain_is_valid)
@@ -29,7 +30,9 @@
 
 #include <stack/arena.h>
 
-#define GROW_MAX_BYTES ((size_t) 1 << 20)
+/* The largest piece of the arena. */
+#define GROW_MAX_BYTES \
+  (MPGI_ARENA_BYTES(MPGI_ARENA_TOP - 1) - MPGI_STACK_BELOW_BYTES)
 
 _Static_assert(MPGI_STACK_BLOCK_BYTES - sizeof(struct mpgi_segment) >=
                    MPGI_GUARD_GAP_BYTES + MPGI_SEGMENT_LEAST_BYTES,
@@ -74,25 +77,37 @@ void mpgi_stack_first_fixed(struct mpgi_context *ctx,
   MPG_ASSERT_INTERNAL(chain_is_valid(ctx));
 }
 
+/* As mpgi_stack_segment_bytes_for counts, and the limit; a first segment's
+ * memory is not all its own. */
+static size_t charge(const struct mpgi_segment *s) {
+  bool first =
+      s->fixed || s->order == MPGI_ORDER_BLOCK || s->order == MPGI_ORDER_HOME;
+  return first ? s->bytes : s->hi - s->guard + MPGI_GUARD_GAP_BYTES + sizeof *s;
+}
+
 size_t mpgi_stack_chain_bytes(const struct mpgi_context *ctx) {
   size_t bytes = 0;
   for (const struct mpgi_segment *s = ctx->seg; s; s = s->prev)
-    bytes += s->bytes;
+    bytes += charge(s);
   for (const struct mpgi_segment *s = ctx->dynamic; s; s = s->next)
     bytes += s->bytes;
   return bytes;
 }
 
-/* Size of the next segment, or 0 beyond the limit. */
-static size_t next_bytes(const struct mpgi_context *ctx, size_t least,
-                         size_t limit) {
-  /* A fixed stack grows only for alloca, and its size is no limit. */
-  if (ctx->seg->fixed) return least;
+/* What the limit leaves.  A fixed stack grows only for alloca, and its size is
+ * no limit. */
+static size_t bytes_left(const struct mpgi_context *ctx, size_t limit) {
+  if (ctx->seg->fixed) return SIZE_MAX;
   size_t used = mpgi_stack_chain_bytes(ctx);
-  if (used > limit || least > limit - used) return 0;
+  return used > limit ? 0 : limit - used;
+}
+
+static size_t next_bytes(const struct mpgi_context *ctx, size_t least,
+                         size_t left) {
+  if (ctx->seg->fixed) return least;
   size_t want = 2 * ctx->seg->bytes;
   if (want > GROW_MAX_BYTES) want = GROW_MAX_BYTES;
-  return want < least || want > limit - used ? least : want;
+  return want < least || want > left ? least : want;
 }
 
 int mpgi_stack_grow(struct mpgi_stack_cache *c, struct mpgi_context *ctx,
@@ -100,14 +115,18 @@ int mpgi_stack_grow(struct mpgi_stack_cache *c, struct mpgi_context *ctx,
   MPG_ASSERT_INTERNAL(chain_is_valid(ctx));
   struct mpgi_segment *seg = ctx->seg;
   size_t least = mpgi_stack_segment_bytes_for(need);
-  if (seg->next && seg->next->bytes >= least) return 0;
+  if (seg->next && charge(seg->next) >= least) return 0;
   mpgi_stack_trim(c, ctx);
-  size_t bytes = next_bytes(ctx, least, limit);
-  if (bytes == 0) return -EOVERFLOW;
+  size_t left = bytes_left(ctx, limit);
+  if (least > left) return -EOVERFLOW;
+  size_t bytes = next_bytes(ctx, least, left);
   mpgi_stack_home_open_all(ctx);
   struct mpgi_segment *next = mpgi_stack_segment_take(c, bytes);
   if (!next && bytes > least) next = mpgi_stack_segment_take(c, least);
   if (!next) return -ENOMEM;
+  /* Made anew, unless it is small. */
+  if (next->bytes > MPGI_STACK_FOREIGN_BYTES && charge(next) > left)
+    next->guard += charge(next) - left;
   MPG_ASSERT(next->hi - next->guard >= need);
   MPG_ASSERT(!next->next);
   next->prev = seg;

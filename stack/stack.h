@@ -20,11 +20,13 @@
 
 #define MPGI_STACK_BLOCK_BYTES 2048
 #define MPGI_STACK_MIN_LOG2 11 /* segment orders: 2 KiB << order */
-#define MPGI_STACK_ORDERS 5    /* 2, 4, 8, 16, 32 KiB; larger are runs */
+#define MPGI_STACK_ORDERS 4    /* 2, 4, 8, 16 KiB; larger are wide or runs */
 #define MPGI_STACK_LIMIT_DEFAULT ((size_t) 1 << 30)
 #define MPGI_STACK_FIXED_DEFAULT ((size_t) 256 << 10) /* usable bytes */
-/* Room __morestack_non_split guarantees below SP for foreign code. */
+/* Room for foreign code above the guard of a segment, which linkers compare
+ * with, and below it [stack.seg.foreign]. */
 #define MPGI_STACK_FOREIGN_BYTES ((size_t) 16 << 10)
+#define MPGI_STACK_BELOW_BYTES ((size_t) 48 << 10)
 
 /* A P's cache of blocks and segments; used only by the P's owner. */
 struct mpgi_stack_cache {
@@ -33,7 +35,7 @@ struct mpgi_stack_cache {
   uint32_t reserved;
   struct mpgi_segment *seg[MPGI_STACK_ORDERS]; /* linked through next */
   uint32_t nseg[MPGI_STACK_ORDERS];
-  struct mpgi_segment *fixed; /* default-size fixed stacks */
+  struct mpgi_segment *fixed; /* default-size fixed stacks, wide segments */
   uint32_t nfixed;
   uint32_t reserved2;
 };
@@ -114,8 +116,8 @@ MPGI_HIDDEN struct mpgi_segment *mpgi_stack_find(const struct mpgi_context *ctx,
  * to memory of the same size above a guard region, which is never given back.
  * Without memory for that it stays. */
 MPGI_HIDDEN void mpgi_stack_block_guard(uintptr_t *lo, uintptr_t *hi);
-/* With MPG_DEBUG=stackguard=1: does addr lie in the guard region of a segment
- * of ctx?  Which one, else NULL.  Signal-safe. */
+/* Does addr lie in the guard region of a wide segment of ctx, or with
+ * MPG_DEBUG=stackguard=1 of any?  Which one, else NULL.  Signal-safe. */
 MPGI_HIDDEN const struct mpgi_segment *mpgi_stack_guard_of(
     const struct mpgi_context *ctx, uintptr_t addr);
 /* Does addr lie in the guard region of a fixed stack of ctx?  Signal-safe. */

@@ -29,9 +29,11 @@ bool mpgi_stack_is_guard(const struct mpgi_context *ctx, uintptr_t addr) {
 
 const struct mpgi_segment *mpgi_stack_guard_of(const struct mpgi_context *ctx,
                                                uintptr_t addr) {
-  if (!mpgi_opt.stackguard) return NULL;
-  for (const struct mpgi_segment *s = ctx->seg; s; s = s->prev)
-    if (!s->fixed && s->lo - addr - 1 < MPGI_STACK_GUARD_BYTES) return s;
+  for (const struct mpgi_segment *s = ctx->seg; s; s = s->prev) {
+    bool guarded =
+        s->order == MPGI_ORDER_WIDE || (mpgi_opt.stackguard && !s->fixed);
+    if (guarded && s->lo - addr - 1 < MPGI_STACK_GUARD_BYTES) return s;
+  }
   return NULL;
 }
 

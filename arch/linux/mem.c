@@ -162,6 +162,8 @@ static int guard_mode_get(void) {
   return mode == GUARD_UNKNOWN ? guard_probe() : mode;
 }
 
+bool mpgi_os_mem_guard_maps(void) { return guard_mode_get() == GUARD_MPROTECT; }
+
 int mpgi_os_mem_guard(void *lo, size_t bytes) {
   MPG_ASSERT(page_aligned(lo, bytes));
   if (fail()) return -ENOMEM;

@@ -274,7 +274,7 @@ MPG_API void mpg_blocking(mpg_func fn, void *arg);
  *
  * For functions that were built without mpg's flags and that no linker sees
  * being called: through a pointer that a library or dlsym gave.  (A call by
- * name needs nothing: the linker makes sure of 16 KiB.)  Such code doesn't grow
+ * name needs nothing: it has as much.)  Such code doesn't grow
  * its stack; on the rest of a small segment it would overwrite what lies
  * below.  MPG_DEBUG=stackguard=1 finds calls that should have gone through
  * here.

@@ -191,6 +191,36 @@ static void all_of_the_room_is_there(void *arg) {
   mpg_waitgroup_wait(&done);
 }
 
+/* By name, too: [stack.seg.foreign].  qsort has a frame of its own. */
+#define COMPARE_BYTES (MPG_FOREIGN_BYTES - 2048)
+static __attribute__((noinline, no_split_stack)) int compare_deeply(
+    const void *a, const void *b) {
+  volatile char room[COMPARE_BYTES];
+  for (size_t i = 0; i < COMPARE_BYTES; i += 64) room[i] = (char) i;
+  return *(const int *) a - *(const int *) b + room[0];
+}
+
+static PLAIN void named_at_depth(int n) {
+  int v[3] = {2, 3, 1};
+  qsort(v, 3, sizeof(v[0]), compare_deeply);
+  CHECK(v[0] == 1 && v[1] == 2 && v[2] == 3);
+  if (n > 0) named_at_depth(n - 1);
+  CHECK_EQ(v[2], 3);
+}
+
+static void named_worker(void *arg) {
+  (void) arg;
+  named_at_depth(400);
+  mpg_waitgroup_done(&done);
+}
+
+static void named_calls_have_as_much_room(void *arg) {
+  (void) arg;
+  mpg_waitgroup_add(&done, 4);
+  for (int i = 0; i < 4; i++) CHECK_GO(named_worker, NULL);
+  mpg_waitgroup_wait(&done);
+}
+
 static void set_one(void *arg) { *(int *) arg = 1; }
 
 static void outside_it_just_calls(void *arg) {
@@ -261,6 +291,7 @@ static const struct check_case cases[] = {
     INSIDE(library_calls_of_every_kind),
     INSIDE(foreign_calls_have_room),
     INSIDE(all_of_the_room_is_there),
+    INSIDE(named_calls_have_as_much_room),
     INSIDE(a_comparator_may_wait_and_collect),
     INSIDE(so_may_who_lists_objects),
     OUTSIDE(outside_it_just_calls),

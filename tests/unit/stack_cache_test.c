@@ -61,8 +61,14 @@ static void segments_of_every_order(void **state) {
     struct mpgi_segment *s = mpgi_stack_segment_take(&cache, bytes - 100);
     assert_non_null(s);
     assert_true(s->bytes >= bytes - 100 && (s->hi & 15) == 0);
-    assert_int_equal(s->guard, s->lo + MPGI_GUARD_GAP_BYTES);
-    assert_int_equal(s->hi + sizeof *s - s->lo, s->bytes);
+    bool foreign = bytes > MPGI_STACK_FOREIGN_BYTES;
+    assert_int_equal(
+        s->guard - s->lo,
+        MPGI_GUARD_GAP_BYTES + (foreign ? MPGI_STACK_BELOW_BYTES : 0));
+    assert_true(s->hi - s->guard + MPGI_GUARD_GAP_BYTES + sizeof *s >=
+                bytes - 100);
+    if (s->order != MPGI_ORDER_WIDE)
+      assert_int_equal(s->hi + sizeof *s - s->lo, s->bytes);
     assert_true(!s->prev && !s->next && !s->fixed);
     memset((void *) s->lo, 0xee, s->hi - s->lo);
     mpgi_stack_segment_give(&cache, s);
@@ -76,6 +82,24 @@ static void cached_segment_is_reused(void **state) {
   uint64_t bytes = mpgi_stack_bytes();
   assert_ptr_equal(mpgi_stack_segment_take(&cache, 3000), s);
   assert_int_equal(mpgi_stack_bytes(), bytes);
+  mpgi_stack_segment_give(NULL, s);
+}
+
+static void wide_segments_are_fixed_stacks_slots(void **state) {
+  (void) state;
+  if (mpgi_os_mem_guard_maps()) skip();
+  struct mpgi_segment *s = mpgi_stack_segment_take(&cache, 20000);
+  assert_int_equal(s->order, MPGI_ORDER_WIDE);
+  struct mpgi_context ctx = {.seg = s};
+  assert_ptr_equal(mpgi_stack_guard_of(&ctx, s->lo - 1), s);
+  assert_ptr_equal(mpgi_stack_guard_of(&ctx, s->lo - MPGI_STACK_GUARD_BYTES),
+                   s);
+  assert_null(mpgi_stack_guard_of(&ctx, s->lo));
+  mpgi_stack_segment_give(&cache, s);
+  assert_ptr_equal(mpgi_stack_fixed_alloc(&cache, 1000), s);
+  assert_true(s->fixed && s->guard == 0 && s->order == MPGI_ORDER_FIXED);
+  mpgi_stack_fixed_free(&cache, s);
+  assert_ptr_equal(mpgi_stack_segment_take(&cache, 100000), s);
   mpgi_stack_segment_give(NULL, s);
 }
 
@@ -127,9 +151,13 @@ static void caches_exchange_blocks(void **state) {
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 static const struct CMUnitTest tests[] = {
-    CASE(blocks_are_reused_last_first), CASE(blocks_come_and_go_in_batches),
-    CASE(segments_of_every_order),      CASE(cached_segment_is_reused),
-    CASE(absurd_sizes_are_refused),     CASE(refused_mapping_is_no_memory),
+    CASE(blocks_are_reused_last_first),
+    CASE(blocks_come_and_go_in_batches),
+    CASE(segments_of_every_order),
+    CASE(cached_segment_is_reused),
+    CASE(wide_segments_are_fixed_stacks_slots),
+    CASE(absurd_sizes_are_refused),
+    CASE(refused_mapping_is_no_memory),
     CASE(caches_exchange_blocks),
 };
 
