@@ -22,11 +22,15 @@
 
 #define END_FUNCTION(name) .size name, .- name
 
-/* Whoever has a __morestack of ours has this (mpg/base.h). */
+/* Whoever has a __morestack of ours has this (mpg/base.h).  Not at its address:
+ * gdb goes by the name, and would find this one. */
 #define MARK_MORESTACK                          \
+  .pushsection .rodata;                         \
   .hidden mpg_link_with_libs_of_pkg_config_mpg; \
   .globl mpg_link_with_libs_of_pkg_config_mpg;  \
-  .set mpg_link_with_libs_of_pkg_config_mpg, __morestack
+  mpg_link_with_libs_of_pkg_config_mpg:         \
+  .byte 0;                                      \
+  .popsection
 
 /* The static linker must not think that calling us needs a large stack, nor
  * that our functions have prologues to rewrite (common/splitnote.h), nor that
