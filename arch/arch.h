@@ -288,9 +288,10 @@ MPGI_HIDDEN const char *mpgi_arch_refuses_linker(void);
  * -fsplit-stack?  What doesn't may use any amount of stack. */
 MPGI_HIDDEN bool mpgi_arch_is_split_slow(uintptr_t fn);
 static inline bool mpgi_arch_is_split(uintptr_t fn) {
-  const uint64_t compare = 0x7025243b4864; /* cmp %fs:0x70, %rsp */
-  bool within_page = (fn & 4095) <= 4096 - sizeof compare;
-  return (within_page && *(const uint64_t *) fn == compare) ||
+  const uint32_t compare = 0x243b4864; /* cmp %fs:..., %rsp */
+  /* What begins with the prefix is no shorter. */
+  bool fs = *(const uint8_t *) fn == (uint8_t) compare;
+  return (fs && *(const uint32_t *) fn == compare) ||
          mpgi_arch_is_split_slow(fn);
 }
 
