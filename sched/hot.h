@@ -54,9 +54,8 @@ MPGI_HOT bool mpgi_hot_status_may(enum mpgi_g_status from,
 #undef MPGI_TO
 
 /* status.c: it wasn't from, or may not become to. */
-MPGI_HIDDEN _Noreturn void mpgi_status_wrong(struct mpg_g *gp,
-                                             enum mpgi_g_status from,
-                                             enum mpgi_g_status to);
+MPGI_HIDDEN __attribute__((cold)) _Noreturn void mpgi_status_wrong(
+    struct mpg_g *gp, enum mpgi_g_status from, enum mpgi_g_status to);
 
 MPGI_HOT void mpgi_hot_status_set(struct mpg_g *gp, enum mpgi_g_status from,
                                   enum mpgi_g_status to) {

@@ -892,8 +892,8 @@ static __attribute__((noinline)) void yield_specially(void) {
  * there was one and no thief comes between. */
 MPGI_HOT_END void mpgi_yield_g0(struct mpgi_context *ctx, struct mpg_m *mp) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
-  struct mpg_p *pp = mp ? mp->p : NULL;
-  if (MPGI_UNLIKELY(!pp || mp->locked_g || is_wanted(pp, 0))) {
+  struct mpg_p *pp = NULL;
+  if (MPGI_UNLIKELY(!mp || mp->locked_g || !(pp = mp->p) || is_wanted(pp, 0))) {
     yield_specially();
     return;
   }
