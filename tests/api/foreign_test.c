@@ -17,6 +17,11 @@
 
 static mpg_waitgroup done;
 
+static void on_goroutines(int n, mpg_func fn) {
+  mpg_waitgroup_add(&done, n);
+  for (int i = 0; i < n; i++) CHECK_GO(fn, NULL);
+}
+
 /* ---- by name ---- */
 
 static PLAIN int descend(int n) {
@@ -109,8 +114,7 @@ static void worker(void *arg) {
 static void library_calls_of_every_kind(void *arg) {
   (void) arg;
   setlocale(LC_ALL, "C");
-  mpg_waitgroup_add(&done, 8);
-  for (int i = 0; i < 8; i++) CHECK_GO(worker, NULL);
+  on_goroutines(8, worker);
   for (int i = 0; i < 10; i++) mpg_gc();
   mpg_waitgroup_wait(&done);
 }
@@ -154,8 +158,7 @@ static void foreign_calls_have_room(void *arg) {
   (void) arg;
   *(void **) &hidden_qsort = dlsym(RTLD_DEFAULT, "qsort");
   CHECK(hidden_qsort != NULL);
-  mpg_waitgroup_add(&done, 8);
-  for (int i = 0; i < 8; i++) CHECK_GO(foreign_worker, NULL);
+  on_goroutines(8, foreign_worker);
   mpg_waitgroup_wait(&done);
 }
 
@@ -186,8 +189,7 @@ static void promise_worker(void *arg) {
 
 static void all_of_the_room_is_there(void *arg) {
   (void) arg;
-  mpg_waitgroup_add(&done, 4);
-  for (int i = 0; i < 4; i++) CHECK_GO(promise_worker, NULL);
+  on_goroutines(4, promise_worker);
   mpg_waitgroup_wait(&done);
 }
 
@@ -216,8 +218,7 @@ static void named_worker(void *arg) {
 
 static void named_calls_have_as_much_room(void *arg) {
   (void) arg;
-  mpg_waitgroup_add(&done, 4);
-  for (int i = 0; i < 4; i++) CHECK_GO(named_worker, NULL);
+  on_goroutines(4, named_worker);
   mpg_waitgroup_wait(&done);
 }
 
