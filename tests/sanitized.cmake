@@ -30,9 +30,9 @@ foreach(sanitizer address thread)
   endforeach()
   not_under(${sanitizer} unit.arch_libc_test
     "measures the C library's functions, not the sanitizer's stand-ins")
-  foreach(test stackguard_prog stackguard_foreign_prog copystack_prog
-          stackmove_prog stack_overflow_alloca_prog
-          stack_overflow_blocking_prog)
+  foreach(test stackguard_prog stackguard_foreign_prog stackguard_deep_prog
+          copystack_prog stackmove_prog sigquit_swapped_prog
+          stack_overflow_alloca_prog stack_overflow_blocking_prog)
     not_under(${sanitizer} crash.${test}.fixed "is about segments")
   endforeach()
   not_under(${sanitizer} crash.stack_overflow_step_prog.fixed
@@ -46,6 +46,8 @@ foreach(sanitizer address thread)
   not_under(${sanitizer} api.gc_overshoot_test.fixed
     "the sanitizer's own globals are roots, and raise the goal")
 endforeach()
+not_under(address crash.signal_stack_overflow_prog.fixed
+  "the report comes from where the overflowing frames are, poisoned")
 not_under(thread unit.arch_mem_test
   "reserves a tebibyte, for which the sanitizer leaves no addresses")
 not_under(thread unit.sched_sema_test "parks where there is no g0 to switch to")
