@@ -30,10 +30,13 @@ static void start_loops(long n) {
   while (atomic_load(&loops_started) < n) TASK_SLEEP(100000);
 }
 
-static void sleep_often(struct work_samples *late, int64_t length, long n) {
+static void task_sleep(int64_t ns) { TASK_SLEEP(ns); }
+
+static void sleep_often(struct work_samples *late, int64_t length, long n,
+                        void (*sleep_ns)(int64_t ns)) {
   for (long i = 0; i < n; i++) {
     int64_t due = work_now() + length;
-    TASK_SLEEP(length);
+    sleep_ns(length);
     work_add(late, (double) (work_now() - due));
   }
 }
@@ -44,7 +47,7 @@ WORK_UNUSED static void sleep_work(void) {
   long n = work_arg("n", 200);
   struct work_samples late = {0};
   start_loops(work_arg("loops", 2));
-  sleep_often(&late, SLEEP_NS, n);
+  sleep_often(&late, SLEEP_NS, n, task_sleep);
   work_print_samples("late", &late, 1e3);
   work_check((uint64_t) n);
 }

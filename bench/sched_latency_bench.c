@@ -50,11 +50,7 @@ static void bare_sleep(int64_t ns) {
 static void *bare_sleeps(void *arg) {
   struct bare *b = arg;
   prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
-  for (long i = 0; i < b->n; i++) {
-    int64_t due = work_now() + b->length;
-    bare_sleep(b->length);
-    work_add(&b->late, (double) (work_now() - due));
-  }
+  sleep_often(&b->late, b->length, b->n, bare_sleep);
   return NULL;
 }
 
@@ -74,7 +70,7 @@ static void sleep_and_floor_work(void) {
   struct bare bare = {.length = SLEEP_NS, .n = n / TURNS};
   if (work_arg("loops", 2) != 0) return sleep_work();
   for (int i = 0; i < TURNS; i++) {
-    sleep_often(&late, SLEEP_NS, n / TURNS);
+    sleep_often(&late, SLEEP_NS, n / TURNS, task_sleep);
     bare_turn(&bare);
   }
   work_print_samples("late", &late, 1e3);

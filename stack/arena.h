@@ -63,8 +63,9 @@ MPGI_HIDDEN void mpgi_stack_attach(struct mpgi_context *ctx,
 /* Bytes of a segment that can hold need bytes of frames and arguments. */
 MPGI_HIDDEN size_t mpgi_stack_segment_bytes_for(size_t need);
 
-/* Of a wide segment, with MPG_DEBUG=stackguard=1 of any, below its lo.  Not a
- * page: a C function may have larger locals and touch their far end first. */
+/* Of a fixed stack and a wide segment, with MPG_DEBUG=stackguard=1 of any
+ * segment, below its lo.  Not a page: a C function may have larger locals and
+ * touch their far end first. */
 #define MPGI_STACK_GUARD_BYTES ((size_t) 64 << 10)
 
 /* Low end of what was given out for seg: its record is at the high end. */

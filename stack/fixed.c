@@ -29,10 +29,9 @@
 
 #include <stack/arena.h>
 
-#define GUARD_BYTES ((size_t) 64 << 10)
 #define SLAB_BYTES ((size_t) 32 << 20)
 /* One page more than the guard and the default, for the record. */
-#define SLOT_BYTES (GUARD_BYTES + MPGI_STACK_FIXED_DEFAULT + 4096)
+#define SLOT_BYTES (MPGI_STACK_GUARD_BYTES + MPGI_STACK_FIXED_DEFAULT + 4096)
 #define SLAB_SLOTS ((SLAB_BYTES - 4096) / SLOT_BYTES)
 #define MAP_WORDS ((SLAB_SLOTS + 63) / 64)
 #define CACHE_MAX 16u
@@ -90,7 +89,8 @@ static size_t slab_first_free(const struct slab *sl) {
 static bool slab_guard(struct slab *sl, size_t i) {
   uint64_t bit = 1ull << i % 64;
   if (sl->guarded[i / 64] & bit) return true;
-  if (mpgi_os_mem_guard((void *) slot_lo(sl, i), GUARD_BYTES)) return false;
+  if (mpgi_os_mem_guard((void *) slot_lo(sl, i), MPGI_STACK_GUARD_BYTES))
+    return false;
   sl->guarded[i / 64] |= bit;
   return true;
 }
@@ -128,7 +128,7 @@ static struct mpgi_segment *seg_make(uintptr_t base, size_t bytes,
                                      unsigned order) {
   uintptr_t hi = base + bytes - sizeof(struct mpgi_segment);
   struct mpgi_segment *seg = (struct mpgi_segment *) hi;
-  *seg = (struct mpgi_segment){.lo = base + GUARD_BYTES,
+  *seg = (struct mpgi_segment){.lo = base + MPGI_STACK_GUARD_BYTES,
                                .hi = hi,
                                .bytes = bytes,
                                .order = (uint16_t) order,
@@ -146,11 +146,11 @@ static char unmapped;
 static struct mpgi_segment *own_alloc(size_t bytes) {
   size_t page = mpgi_os_page_bytes;
   if (bytes > SIZE_MAX / 4) return NULL;
-  bytes += GUARD_BYTES + sizeof(struct mpgi_segment);
+  bytes += MPGI_STACK_GUARD_BYTES + sizeof(struct mpgi_segment);
   bytes = (bytes + page - 1) & ~(page - 1);
   void *lo = mpgi_os_mem_map(bytes, page);
   if (!lo) return NULL;
-  if (mpgi_os_mem_guard(lo, GUARD_BYTES)) {
+  if (mpgi_os_mem_guard(lo, MPGI_STACK_GUARD_BYTES)) {
     mpgi_os_mem_unmap(lo, bytes);
     return NULL;
   }
@@ -182,7 +182,8 @@ static void slot_free(struct mpgi_segment *seg) {
   MPG_VERIFY(seg->order == MPGI_ORDER_FIXED && seg->bytes == SLOT_BYTES);
   mpgi_valgrind_remove(seg);
   /* The record goes with the memory. */
-  mpgi_os_mem_release((void *) (base + GUARD_BYTES), SLOT_BYTES - GUARD_BYTES);
+  mpgi_os_mem_release((void *) (base + MPGI_STACK_GUARD_BYTES),
+                      SLOT_BYTES - MPGI_STACK_GUARD_BYTES);
   mpgi_mutex_lock(&mpgi_stack_lock);
   slab_push(base);
   mpgi_mutex_unlock(&mpgi_stack_lock);
@@ -230,8 +231,6 @@ void mpgi_stack_fixed_free(struct mpgi_stack_cache *c,
 }
 
 /* ---- as segments of growing stacks ---- */
-
-_Static_assert(GUARD_BYTES == MPGI_STACK_GUARD_BYTES, "mpgi_stack_guard_of");
 
 /* With guard regions that are mappings, 32 thousand would be all there are. */
 struct mpgi_segment *mpgi_stack_wide_alloc(struct mpgi_stack_cache *c) {

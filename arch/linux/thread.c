@@ -130,14 +130,17 @@ static void *thread_main(void *record) {
   return NULL;
 }
 
-/* TSan: a thread isn't known to it at once, and a handler would crash before
- * that.  Ms open theirs. */
 static void mask_for_threads(sigset_t *set) {
-  static const int open[] = {SIGSEGV, SIGBUS,  SIGFPE, SIGILL, SIGTRAP,
-                             SIGSYS,  SIGABRT, SIGURG, SIGPROF};
-  size_t n = sizeof open / sizeof open[0];
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL,
+                               SIGTRAP, SIGSYS, SIGABRT};
   sigfillset(set);
-  for (size_t i = 0; i < (MPGI_TSAN ? n - 2 : n); i++) sigdelset(set, open[i]);
+  for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+    sigdelset(set, faults[i]);
+  /* A thread isn't known to TSan at once, and a handler would crash before
+   * that.  Ms open theirs. */
+  if (MPGI_TSAN) return;
+  sigdelset(set, SIGURG);
+  sigdelset(set, SIGPROF);
 }
 
 /* A program linked in one step calls pthread_create by this name (wrap.c).

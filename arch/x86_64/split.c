@@ -1,8 +1,6 @@
 /* split.c - what is seen of how user code was compiled and linked. */
 #include <arch/arch.h>
 
-#include <string.h>
-
 #include <arch/x86_64/split.h>
 
 MPGI_HIDDEN extern const uint8_t mpgi_split_probe[];
@@ -19,11 +17,11 @@ static bool is(const uint8_t *code, const char *bytes) {
   return true;
 }
 
-/* A larger frame is compared in r11; computing it alone is what plain code with
+/* Not the comparison of SP itself, which the caller has looked for.  A larger
+ * frame is compared in r11; computing it alone is what plain code with
  * -fstack-clash-protection begins with, too. */
 bool mpgi_arch_is_split_slow(uintptr_t fn) {
   const uint8_t *code = (const uint8_t *) fn;
-  if (is(code, "\x64\x48\x3b\x24")) return true; /* cmp %fs:..., %rsp */
   if (is(code, "\xf9\x0f\x1f\x84")) return true; /* stc; nopl ... */
   return is(code, "\x4c\x8d\x9c\x24") /* lea ...(%rsp), %r11 */ &&
          is(code + 8, "\x64\x4c\x3b\x1c"); /* cmp %fs:..., %r11 */

@@ -40,6 +40,13 @@
 #if defined(__CET__)
 #error "mpg: -fsplit-stack needs -fcf-protection=none behind other flags"
 #endif
+
+/* A library that is linked without mpg's would get GCC's __morestack, which
+ * knows nothing of goroutines, and overwrite what is below their segments.
+ * Beside mpg's there is this symbol: the link fails without. */
+__asm__(
+    ".hidden mpg_link_with_libs_of_pkg_config_mpg\n\t"
+    ".reloc ., R_X86_64_NONE, mpg_link_with_libs_of_pkg_config_mpg");
 #endif
 
 /* Stacks are switched behind the backs of these two, unless they are told. */
@@ -52,15 +59,6 @@
 #endif
 #if defined(MPG_IS_SANITIZED) && !defined(MPG_SANITIZED)
 #error "mpg: -fsanitize=address and =thread need an mpg built with MPG_SANITIZE"
-#endif
-
-/* A library that is linked without mpg's would get GCC's __morestack, which
- * knows nothing of goroutines, and overwrite what is below their segments.
- * Beside mpg's there is this symbol: the link fails without. */
-#if defined(MPG_SPLIT_STACK) && MPG_SPLIT_STACK && defined(__x86_64__)
-__asm__(
-    ".hidden mpg_link_with_libs_of_pkg_config_mpg\n\t"
-    ".reloc ., R_X86_64_NONE, mpg_link_with_libs_of_pkg_config_mpg");
 #endif
 
 /* Every function declared in the public headers is exported from libmpg.so. */

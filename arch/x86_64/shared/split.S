@@ -32,6 +32,4 @@ check_linker:
 2:  .ascii "fatal: ", MPGI_SPLIT_REFUSED, "\n"
 3:
 
-    .section .note.GNU-split-stack, "", @progbits
-    .section .note.GNU-no-split-stack, "", @progbits
-    .section .note.GNU-stack, "", @progbits
+    OBJECT_NOTES
