@@ -499,10 +499,10 @@ static bool retake_running(struct sysmon *s, struct mpg_p *pp) {
   MPGI_CHAOS();
   watch_lazy(s, pp);
   watch_cpu(s, pp);
-  if (mpgi_opt.preemptall) {
-    /* Not if blocked: for the signals it would seem to use the CPU. */
-    if (pp->m && !mpgi_os_thread_blocked(pp->m->tid))
-      mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
+  /* Not if blocked: for the signals it would seem to use the CPU, and sysmon
+   * would look as often as it can for as long as that lasts. */
+  if (mpgi_opt.preemptall && pp->m && !mpgi_os_thread_blocked(pp->m->tid)) {
+    mpgi_preempt_one(pp, MPGI_PREEMPT_SLICE);
     return true;
   }
   if (!pp->mon_stuck && slice_is_over(s, pp) && pp->mon_burns &&
