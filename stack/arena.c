@@ -47,6 +47,7 @@
 #define UNITS (CHUNK_BYTES / MPGI_STACK_BLOCK_BYTES)
 #define RESERVE_MAX ((size_t) 64 << 30)
 #define RESERVE_MIN ((size_t) 64 << 20)
+#define LEAVE_BYTES ((size_t) 192 << 20)
 #define UNIT_FREE 0x80u
 #define UNIT_USED 0x40u
 
@@ -99,18 +100,27 @@ static bool try_reserve(size_t bytes) {
   return true;
 }
 
+/* Leaving as much again for the heap, and room for others. */
+static bool try_reserve_half(size_t bytes) {
+  size_t all = bytes + (bytes > LEAVE_BYTES ? bytes : LEAVE_BYTES);
+  void *lo = mpgi_os_mem_reserve(all, CHUNK_BYTES);
+  if (!lo) return false;
+  mpgi_os_mem_unmap(lo, all);
+  return try_reserve(bytes);
+}
+
+static int reserve(size_t bytes) {
+  if (try_reserve(bytes)) return 0;
+  while ((bytes /= 2) > RESERVE_MIN)
+    if (try_reserve_half(bytes)) return 0;
+  return try_reserve(RESERVE_MIN) ? 0 : -ENOMEM;
+}
+
 int mpgi_stack_arena_init(void) {
-  int r = 0;
-  mpgi_mutex_lock(&mpgi_stack_lock);
   size_t bytes = mpgi_stack_arena_cap ? mpgi_stack_arena_cap : RESERVE_MAX;
   MPG_ASSERT(bytes % CHUNK_BYTES == 0);
-  while (!arena.lo && !try_reserve(bytes)) {
-    bytes /= 2;
-    if (bytes < RESERVE_MIN) {
-      r = -ENOMEM;
-      break;
-    }
-  }
+  mpgi_mutex_lock(&mpgi_stack_lock);
+  int r = arena.lo ? 0 : reserve(bytes);
   mpgi_mutex_unlock(&mpgi_stack_lock);
   return r;
 }

@@ -202,6 +202,8 @@ static void small_address_spaces(void *arg) {
   CHECK_EQ(ending_of("", (uint64_t) 2 << 30), RIGHT);
   for (uint64_t mib = 1024; mib >= 16; mib = mib * 2 / 3)
     ending_of("", mib << 20);
+  for (uint64_t mib = 384; mib <= 640; mib += 32)
+    CHECK_EQ(ending_of("", mib << 20), RIGHT);
 }
 
 static const struct check_case cases[] = {
