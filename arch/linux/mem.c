@@ -11,19 +11,27 @@
  * Assumptions about the kernel: mmap places MAP_NORESERVE|PROT_NONE ranges
  * without accounting them [linux.mem.reserve]; MADV_DONTNEED on a private
  * anonymous mapping frees the pages at once and they read zero afterwards
- * [linux.mem.release]; MADV_GUARD_INSTALL exists from 6.13 on and keeps the
- * mapping in one piece, which matters because vm.max_map_count (65530) would
- * otherwise bound the number of fixed stacks [linux.mem.guard].
+ * [linux.mem.release], but refuses locked memory, of which MADV_DONTNEED_LOCKED
+ * (5.18 and later) takes the pages and not the lock; mmap fails with EAGAIN
+ * beyond RLIMIT_MEMLOCK after mlockall(MCL_FUTURE); MADV_GUARD_INSTALL exists
+ * from 6.13 on and keeps the mapping in one piece, which matters because
+ * vm.max_map_count (65530) would otherwise bound the number of fixed stacks
+ * [linux.mem.guard].
  */
 #include <arch/common/check.h>
 #include <arch/linux/sys.h>
 #include <arch/os.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE 103
+#endif
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
 #endif
 
 size_t mpgi_os_page_bytes = 4096;
@@ -52,6 +60,12 @@ static long sys_mprotect(void *lo, size_t bytes, int prot) {
 
 static long sys_madvise(void *lo, size_t bytes, int advice) {
   return mpgi_sys3(SYS_madvise, (long) lo, (long) bytes, advice);
+}
+
+/* Give the memory back, locked or not. */
+static bool drop(void *lo, size_t bytes) {
+  return sys_madvise(lo, bytes, MADV_DONTNEED) == 0 ||
+         sys_madvise(lo, bytes, MADV_DONTNEED_LOCKED) == 0;
 }
 
 /* Map with alignment: over-reserve, then trim both ends. */
@@ -101,8 +115,7 @@ int mpgi_os_mem_commit(void *lo, size_t bytes) {
 
 void mpgi_os_mem_release(void *lo, size_t bytes) {
   MPG_ASSERT(page_aligned(lo, bytes));
-  long r = sys_madvise(lo, bytes, MADV_DONTNEED);
-  MPG_ASSERT(r == 0); /* else it wouldn't read zero [linux.mem.release] */
+  if (!drop(lo, bytes)) memset(lo, 0, bytes); /* locked, and before 5.18 */
 }
 
 void mpgi_os_mem_decommit(void *lo, size_t bytes) {
@@ -113,8 +126,9 @@ void mpgi_os_mem_decommit(void *lo, size_t bytes) {
     sys_madvise(lo, bytes, MADV_DONTDUMP);
     return;
   }
-  MPG_ASSERT(r == -ENOMEM); /* out of mappings: at least free the memory */
-  sys_madvise(lo, bytes, MADV_DONTNEED);
+  /* Out of mappings, or of RLIMIT_MEMLOCK: at least free the memory. */
+  MPG_ASSERT(r == -ENOMEM || r == -EAGAIN);
+  drop(lo, bytes);
   sys_mprotect(lo, bytes, PROT_NONE);
 }
 
@@ -124,7 +138,7 @@ void mpgi_os_mem_unmap(void *lo, size_t bytes) {
   if (r == 0) return;
   /* Cutting a hole would need one mapping too many: keep the addresses. */
   MPG_ASSERT(r == -ENOMEM);
-  sys_madvise(lo, bytes, MADV_DONTNEED);
+  drop(lo, bytes);
 }
 
 void mpgi_os_mem_huge(void *lo, size_t bytes) {

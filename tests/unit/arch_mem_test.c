@@ -11,6 +11,7 @@
 
 #define PAGE ((size_t) 4096)
 #define MIB ((size_t) 1 << 20)
+#define MADV_LOCKED 24 /* MADV_DONTNEED_LOCKED, from Linux 5.18 on */
 
 static void touch(void *p) { *(volatile char *) p = 1; }
 
@@ -118,6 +119,35 @@ static void commit_release_decommit(void **state) {
   assert_int_equal(mpgi_os_mem_commit(p, 2 * PAGE), 0);
   assert_true(all_zero(p, 2 * PAGE));
   mpgi_os_mem_unmap(p, MIB);
+}
+
+/* Released memory reads zero, and a guard guards, where the kernel has the
+ * program's memory locked; also one that won't take locked memory. */
+static void locked_memory_is_released(void *refuse) {
+  child_check(mlockall(MCL_FUTURE) == 0);
+  char *p = mpgi_os_mem_map(3 * PAGE, PAGE);
+  child_check(p);
+  if (refuse)
+    child_check(refuse_syscall(SYS_madvise, 2, MADV_LOCKED, EINVAL) == 0);
+  memset(p, 0x55, 3 * PAGE);
+  mpgi_os_mem_release(p, PAGE);
+  child_check(all_zero(p, PAGE));
+  child_check(p[PAGE] == 0x55);
+  child_check(mpgi_os_mem_guard(p + PAGE, PAGE) == 0);
+  mpgi_os_mem_unguard(p + PAGE, PAGE);
+  p[PAGE] = 1;
+  struct rlimit none = {0, 0}; /* nor may more be locked than there is */
+  child_check(setrlimit(RLIMIT_MEMLOCK, &none) == 0);
+  mpgi_os_mem_decommit(p, 3 * PAGE);
+}
+
+static void memory_may_be_locked(void **state) {
+  (void) state;
+  struct child_result r;
+  child_run(locked_memory_is_released, NULL, &r);
+  assert_child_ok(r);
+  child_run(locked_memory_is_released, &r, &r);
+  assert_child_ok(r);
 }
 
 static void map_gives_zeroed_memory(void **state) {
@@ -289,6 +319,7 @@ int main(void) {
       cmocka_unit_test(core_files_have_what_is_committed),
       cmocka_unit_test(absurd_sizes_are_refused),
       cmocka_unit_test(commit_release_decommit),
+      cmocka_unit_test(memory_may_be_locked),
       cmocka_unit_test(map_gives_zeroed_memory),
       cmocka_unit_test(unmapped_memory_faults),
       cmocka_unit_test(guards_fault_and_can_be_lifted),
