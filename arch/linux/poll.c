@@ -6,7 +6,8 @@
  * does.
  *
  * Assumptions: epoll_pwait2 takes nanoseconds [linux.poll.pwait2]; on kernels
- * before 5.11, which don't have it, milliseconds rounded up must do.
+ * before 5.11, which don't have it, milliseconds rounded up must do.  Sandboxes
+ * that are older than a system call refuse it with EPERM [linux.poll.sandbox].
  *   [linux.poll.table]  a process's table of descriptors has 64 places at
  *                       first; making it larger takes long beside other threads
  */
@@ -90,7 +91,7 @@ static long wait_ns(struct epoll_event *ev, int n, int64_t ns) {
     return wait_ms(ev, n, ns);
   long r = mpgi_sys6(SYS_epoll_pwait2, epoll_fd, (long) ev, n,
                      ns < 0 ? 0 : (long) &ts, 0, 8);
-  if (r != -ENOSYS) return r;
+  if (r != -ENOSYS && r != -EPERM) return r; /* [linux.poll.sandbox] */
   atomic_store_explicit(&no_pwait2, true, memory_order_relaxed);
   return wait_ms(ev, n, ns);
 }

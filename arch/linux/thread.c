@@ -191,8 +191,7 @@ int mpgi_os_thread_start(void (*fn)(void *), void *arg, size_t stack_bytes,
   if (err == 0) return 0;
   atomic_fetch_sub(&mpgi_os_threads_own, 1);
   start_put(s);
-  MPG_ASSERT(err == EAGAIN || err == ENOMEM);
-  return -err;
+  return err == ENOMEM ? -ENOMEM : -EAGAIN; /* EPERM: a sandbox, say */
 }
 
 int mpgi_os_tid(void) {

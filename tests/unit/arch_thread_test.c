@@ -1,4 +1,5 @@
 /* Starting threads, and facts about them. */
+#include <tests/support/refuse.h>
 #include <tests/support/unit.h>
 
 #include <arch/common/fixmem.h>
@@ -127,6 +128,21 @@ static void refused_start_is_an_error_and_leaks_nothing(void **state) {
   assert_int_equal(mpgi_fixmem_bytes(), live);
 }
 
+/* By a sandbox that is older than the system call, for example. */
+static void start_without_permission(void *arg) {
+  (void) arg;
+  child_check(refuse_syscall(SYS_clone3, 0, REFUSE_ANY, EPERM) == 0);
+  child_check(refuse_syscall(SYS_clone, 0, REFUSE_ANY, EPERM) == 0);
+  child_check(mpgi_os_thread_start(look_around, NULL, STACK, NULL) == -EAGAIN);
+}
+
+static void start_without_permission_is_an_error(void **state) {
+  (void) state;
+  struct child_result r;
+  child_run(start_without_permission, NULL, &r);
+  assert_child_ok(r);
+}
+
 static void start_without_memory(void *arg) {
   (void) arg;
   atomic_store(&mpgi_fixmem_fail_countdown, 1);
@@ -207,6 +223,7 @@ int main(void) {
       cmocka_unit_test(slices_are_a_threads_own),
       cmocka_unit_test(failpoint_fails_the_nth_start_only),
       cmocka_unit_test(refused_start_is_an_error_and_leaks_nothing),
+      cmocka_unit_test(start_without_permission_is_an_error),
       cmocka_unit_test(starting_needs_no_memory_later),
       cmocka_unit_test(cpu_clock_counts_only_work),
       cmocka_unit_test(cpu_clock_of_a_dead_thread_is_an_error),
