@@ -332,12 +332,11 @@ static void clean_up(void) {
   }
 }
 
-static void caller_roots(void) {
+static int caller_roots(void) {
   uintptr_t lo;
   mpgi_sched.caller_sp = mpgi_arch_sp();
   mpgi_sched.caller_tp = mpgi_os_thread_pointer();
-  if (mpgi_os_stack_bounds(&lo, &mpgi_sched.caller_hi) != 0)
-    mpgi_sched.caller_hi = mpgi_sched.caller_sp;
+  return mpgi_os_stack_bounds(&lo, &mpgi_sched.caller_hi);
 }
 
 static int run(mpg_func fn, void *arg, bool fixed) {
@@ -352,7 +351,9 @@ static int run(mpg_func fn, void *arg, bool fixed) {
   if (!err) {
     reset_state();
     __builtin_unwind_init();
-    caller_roots();
+    err = caller_roots();
+  }
+  if (!err) {
     mpgi_sched.sigmask = mpgi_os_sigmask_get();
     mpgi_arch_control_save(&mpgi_sched.control);
     mpgi_arch_control_clear(&mpgi_sched.control);

@@ -19,8 +19,10 @@
  * thread pointer [linux.thread.layout].
  *
  * Assumptions: libc puts a thread's control block at the same distance from the
- * upper end of its stack in every thread; the id of a thread's CPU clock is the
- * kernel's encoding, readable by pthread_getcpuclockid [linux.thread.clock];
+ * upper end of its stack in every thread; __libc_stack_end is the main thread's
+ * stack pointer at the program's start [linux.thread.main]; the id of a
+ * thread's CPU clock is the kernel's encoding, readable by
+ * pthread_getcpuclockid [linux.thread.clock];
  * glibc installs its own handler for SIGSETXID at the first pthread_create
  * [linux.thread.setxid], see mpgi_os_signal_onstack_all.
  */
@@ -249,6 +251,26 @@ static int stack_bounds_by_libc(uintptr_t *lo, uintptr_t *hi) {
   return 0;
 }
 
+/* The main thread's, which libc reads from /proc/self/maps: there may be no
+ * /proc, and no descriptor left.  Its first frame is here [linux.thread.main];
+ * what is above are strings. */
+extern void *__libc_stack_end;
+
+static int stack_bounds_of_main(uintptr_t *lo, uintptr_t *hi) {
+  uintptr_t page = mpgi_os_page_bytes, end = (uintptr_t) __libc_stack_end;
+  struct rlimit size;
+  getrlimit(RLIMIT_STACK, &size);
+  *hi = (end + page - 1) & ~(page - 1);
+  *lo = *hi - (size.rlim_cur < *hi / 4 ? size.rlim_cur : *hi / 4);
+  return 0;
+}
+
+static int stack_bounds_ask(uintptr_t *lo, uintptr_t *hi) {
+  int err = stack_bounds_by_libc(lo, hi);
+  bool is_main = mpgi_os_tid() == mpgi_sys3(SYS_getpid, 0, 0, 0);
+  return err && is_main ? stack_bounds_of_main(lo, hi) : err;
+}
+
 /* [linux.thread.layout] Of threads with stacks of asked bytes. */
 static _Atomic size_t layout_asked; /* 0: nobody has asked yet */
 static _Atomic uintptr_t layout_above, layout_bytes;
@@ -276,10 +298,9 @@ static void stack_layout_learn(uintptr_t lo, uintptr_t hi) {
 int mpgi_os_stack_bounds(uintptr_t *lo, uintptr_t *hi) {
   MPG_ASSERT(lo && hi);
   if (!stack_bounds_known(lo, hi)) {
-    int err = stack_bounds_by_libc(lo, hi);
+    int err = stack_bounds_ask(lo, hi);
     if (err) return err;
     stack_layout_learn(*lo, *hi);
   }
-  MPG_ASSERT(*lo < mpgi_arch_sp() && mpgi_arch_sp() < *hi);
-  return 0;
+  return *lo < mpgi_arch_sp() && mpgi_arch_sp() < *hi ? 0 : -EPERM;
 }

@@ -23,7 +23,8 @@ MPG_BEGIN_DECLS
  * arg  passed to fn; may be anything
  *
  * Returns: 0; -EINVAL (fn is NULL); -EALREADY (inside or beside a running
- *   runtime); -ENOMEM; -EAGAIN (no thread could be created).
+ *   runtime); -ENOMEM; -EAGAIN (no thread could be created); -EPERM (not on
+ *   the thread's own stack: a coroutine's, the alternate signal stack).
  * Context: an ordinary thread; blocks it until fn has returned.
  * Callbacks: fn, as a goroutine.
  * Since: 0.1.  Source: Go proc.go (main, rt0_go).
@@ -167,8 +168,8 @@ MPG_API void mpg_preempt_enable(void);
  * thread may call excepted).
  *
  * Returns: 0; -EALREADY (attached already, or a goroutine); -EPERM (mpg_run
- *   doesn't run, or the thread is on its alternate signal stack); -EAGAIN
- *   (1024 threads are attached); -ENOMEM.
+ *   doesn't run, or the thread is not on its own stack: a coroutine's, the
+ *   alternate signal stack); -EAGAIN (1024 threads are attached); -ENOMEM.
  * Context: any thread; not in a signal handler.  Allocates; waits while the
  *   world is stopped.
  * Since: 0.1.  Source: sched/attach.c.
