@@ -91,6 +91,15 @@ MPGI_HOT void mpgi_hot_prefetch(const struct mpg_g *gp) {
       (const void *) (p + MPGI_STACK_BLOCK_BYTES - MPGI_CACHE_LINE_BYTES));
 }
 
+/* The same for a wake-up. */
+MPGI_HOT void mpgi_hot_prefetch_parked(const struct mpg_g *gp) {
+  uintptr_t p = (uintptr_t) gp;
+  __builtin_prefetch((const void *) (p + offsetof(struct mpg_g, status)), 1);
+  __builtin_prefetch((const void *) (p + offsetof(struct mpg_g, extra)), 1);
+  __builtin_prefetch((const void *) (p + offsetof(struct mpg_g, io_over)), 1);
+  __builtin_prefetch((const void *) (p + offsetof(struct mpg_g, wait)), 1);
+}
+
 /* ---- run queues (runq.c) ---- */
 
 #define MPGI_RUNQ_SLOT(i) ((i) % MPGI_RUNQ_SLOTS)
@@ -225,6 +234,23 @@ MPGI_HOT struct mpg_g *mpgi_hot_runq_take_young(struct mpg_p *pp) {
 MPGI_HOT void mpgi_hot_runq_prefetch(struct mpg_p *pp, uint32_t i) {
   mpgi_hot_prefetch(
       atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(i)], memory_order_relaxed));
+}
+
+/* Who is at the head will go on in its operation: its wait and the frames on
+ * top of its stack.  Where these are says its record, which is fetched two
+ * turns before.  Records stay mapped, so whose they are by now doesn't matter
+ * (TSan would call it a race). */
+MPGI_HOT void mpgi_hot_runq_prefetch_frames(const struct mpg_p *pp) {
+  if (MPGI_TSAN) return;
+  uint32_t head = mpgi_hot_runq_head(pp, memory_order_relaxed);
+  const struct mpg_g *gp = atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(head)],
+                                                memory_order_relaxed);
+  __builtin_prefetch(atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(head + 1)],
+                                          memory_order_relaxed));
+  if (!gp) return;
+  __builtin_prefetch(&gp->wait);
+  for (unsigned i = 0; i < 4; i++)
+    __builtin_prefetch((char *) gp->ctx.sp + i * MPGI_CACHE_LINE_BYTES);
 }
 
 MPGI_HOT bool mpgi_hot_has_next(const struct mpg_p *pp) {

@@ -30,6 +30,7 @@
 
 #include <sched/gmp.h>
 
+#include <sched/hot.h>
 #include <sched/io_private.h>
 
 /* One transfer on a descriptor that doesn't wait: the copy delays a stop.  Not
@@ -140,6 +141,7 @@ static enum attempt try_read(struct mpgi_io *io) {
   bool tcp = recv && kind_of(io->pd) == MPGI_PD_TCP;
   io->trust = tcp && mpgi_pd_is_dry(io->pd, io->seen);
   if (io->trust) return WAIT;
+  __builtin_prefetch(io->buf, 1); /* the kernel comes to it a while later */
   long r = recv ? mpgi_os_recv(io->fd, io->buf, n)
                 : mpgi_os_fd_read(io->fd, io->buf, n);
   if (tcp && r > 0 && (size_t) r < n) mpgi_pd_ran_dry(io->pd, io->seen);
@@ -326,7 +328,8 @@ static void run(struct mpg_g *gp, struct mpgi_io *io) {
 static void resumed(struct mpg_g *gp) {
   struct mpgi_io *io = gp->wait.elem;
   MPGI_CHAOS();
-  if (mpgi_pd_unpark(io->pd, gp) == MPGI_IO_CLOSED)
+  mpgi_hot_runq_prefetch_frames(gp->m->p);
+  if (mpgi_pd_unpark(io->pd, gp, io->deadline >= 0) == MPGI_IO_CLOSED)
     closed(io);
   else
     run(gp, io);

@@ -52,12 +52,18 @@ struct mpgi_pd {
   bool listed;              /* lock: on the list of trusted ones */
   _Atomic uint32_t dry;     /* 1 + the edge in after which a read came to the
                                end of what there was; 0: none */
-  uint32_t trusts, trusts_seen;     /* lock: such waits; at the last look */
-  int32_t fd;                       /* constant */
-  struct mpgi_waiter *first, *last; /* lock: who waits, FIFO */
-  struct mpg_g *closer;             /* lock: waits for users to leave */
-  struct mpgi_pd *next_trusted;     /* of the list it is on */
-};
+  uint32_t trusts;          /* lock: such waits */
+  int32_t fd;               /* constant */
+  _Atomic(struct mpgi_waiter *) first; /* lock: who waits, FIFO; read without
+                                          to fetch it ahead */
+  struct mpgi_waiter *last;            /* lock */
+  /* -- second line: rarely */
+  struct mpg_g *closer;         /* lock: waits for users to leave */
+  struct mpgi_pd *next_trusted; /* of the list it is on */
+  uint32_t trusts_seen;         /* lock: trusts at the last look */
+} __attribute__((aligned(2 * MPGI_CACHE_LINE_BYTES)));
+_Static_assert(offsetof(struct mpgi_pd, closer) == MPGI_CACHE_LINE_BYTES,
+               "an operation touches one line");
 
 /* The record of fd.  find: NULL when nobody used it; get: makes it, NULL
  * sets *err. */
@@ -89,9 +95,10 @@ MPGI_HIDDEN enum mpgi_io_over mpgi_pd_park(struct mpgi_pd *pd, struct mpg_g *gp,
                                            uint8_t dirs, const uint32_t seen[2],
                                            int64_t deadline,
                                            void (*resume)(struct mpg_g *gp));
-/* The resumed goroutine: how it ended.  Afterwards nothing refers to it. */
+/* The resumed goroutine: how it ended.  Afterwards nothing refers to it.
+ * timed: it parked with a deadline. */
 MPGI_HIDDEN enum mpgi_io_over mpgi_pd_unpark(struct mpgi_pd *pd,
-                                             struct mpg_g *gp);
+                                             struct mpg_g *gp, bool timed);
 /* The world is stopped, and gp is parked for an edge of pd: keep it parked
  * until let_go.  False: somebody is about to make it runnable. */
 MPGI_HIDDEN bool mpgi_pd_hold(struct mpgi_pd *pd, const struct mpg_g *gp);

@@ -13,6 +13,13 @@
  * goroutine that has run a fair while (1 ms) must go at once.  Source: Go
  * proc.go (sysmon, retake); the fair while is ours.
  *
+ * [sysmon.calm] A look costs some 30 us, with the switches that it causes.
+ * When every P that runs has gone from goroutine to goroutine for CALM_LOOKS,
+ * the next look is CALM_NS away: whoever is woken has its turn before that. A
+ * slice that doesn't end is found by the second look. Nor does sysmon sleep
+ * deeply then because all are idle, as servers are for moments, before nobody
+ * has run for so long: whoever takes a P meanwhile needn't wake it.
+ *
  * [sysmon.drowsy] A P in a system call is taken when it was there at two looks.
  * When sysmon doesn't look for long, whoever enters a system call with work in
  * the queue rouses it:
@@ -43,8 +50,12 @@
 #define CPU_DOUBT_NS (CPU_EVERY_NS / 4)
 #define DROWSY_NS (4 * TICK_MIN_NS)
 #define FULL_LOOKS 2
-#define FAST_SLICES 16
 #define LOOK_NS (MPGI_FAIR_NS / 2)
+#define BRIEF_LOOK_NS (LOOK_NS / 4) /* too short to tell what is slow */
+#define FAST_SLICE_NS (LOOK_NS / 16)
+#define FAST_SLICES 32
+#define CALM_NS (2 * MPGI_FAIR_NS)
+#define CALM_LOOKS 4
 #define SUSPECT_EVERY_NS (100 * 1000 * 1000)
 #define TEXT_EVERY_NS (100 * 1000 * 1000)
 #define STARVED_NS (INT64_C(5) * 1000 * 1000 * 1000)
@@ -57,7 +68,7 @@
 struct sysmon {
   int64_t now, delay;
   int64_t looked, before; /* this look at every P, and the one before */
-  bool fast;              /* some P began FAST_SLICES since the look before */
+  bool fast, slow;        /* some P has short slices; some that runs hasn't */
   bool stuck;             /* some P is, or was at the last look */
   bool brief;             /* its slices are KERNEL_SLICE_NS */
   bool alarms;            /* may be set */
@@ -65,6 +76,9 @@ struct sysmon {
   int64_t slice;          /* in the kernel, before they were */
   int64_t look_next;      /* when a slice may be over, or is asked again */
   int64_t preempt_at;     /* the same if somebody who was woken waits */
+  uint32_t calm;          /* looks at which whoever ran was fast, in a row */
+  uint32_t ticks;         /* of all Ps, at the last look */
+  int64_t busy_at;        /* the last look at which they had moved on */
   uint32_t idle;          /* rounds in which nothing happened */
   uint32_t full;          /* rounds in which nobody was free */
   int64_t next_trace;     /* INT64_MAX: off */
@@ -242,7 +256,15 @@ static int64_t deep_until_at_most(const struct sysmon *s, int64_t until) {
   return until;
 }
 
+/* [sysmon.calm] */
+static bool is_calm(const struct sysmon *s) { return s->calm >= CALM_LOOKS; }
+
+static bool dozes(const struct sysmon *s) {
+  return is_calm(s) && s->now - s->busy_at < CALM_NS && all_idle();
+}
+
 static void sleep_deeply(struct sysmon *s) {
+  if (dozes(s)) return;
   int64_t until = deep_until(s);
   mpgi_mutex_lock(&mpgi_sched.lock);
   bool deep = everybody_idle_locked();
@@ -266,6 +288,8 @@ static void sleep_deeply(struct sysmon *s) {
   s->idle = TICKS_BEFORE_BACKOFF - 1;
   s->delay = TICK_CALM_NS;
   s->full = 0;
+  s->looked = mpgi_os_now(); /* nobody ran until now */
+  if (s->looked - now > CALM_NS) s->calm = 0;
 }
 
 /* Somebody may want a P before long, and a slice may have to be known to be old
@@ -285,8 +309,9 @@ static void sleep_tick(struct sysmon *s) {
   bool full = nobody_free();
   s->full = full ? s->full + 1 : 0;
   if (s->full > FULL_LOOKS) slices_brief(s, true);
-  bool urgent = full && somebody_soon(now);
+  bool soon = somebody_soon(now), urgent = full && soon && !is_calm(s);
   if (delay > LOOK_NS && urgent) delay = LOOK_NS;
+  if (delay > CALM_NS && soon && is_calm(s)) delay = CALM_NS;
   int64_t until = now + delay;
   if (s->look_next > now && s->look_next < until) until = s->look_next;
   if (s->next_trace < until) until = s->next_trace;
@@ -416,6 +441,7 @@ static int64_t look_at(const struct sysmon *s, struct mpg_p *pp) {
 }
 
 static void look_near(struct sysmon *s, struct mpg_p *pp) {
+  if (pp->mon_fast && is_calm(s)) return;
   int64_t when = look_at(s, pp), fair = pp->mon_schedwhen + MPGI_FAIR_NS;
   if (when > s->now && when < s->look_next) s->look_next = when;
   if (pp->mon_stuck) return;
@@ -465,8 +491,11 @@ static void watch_lazy(struct sysmon *s, struct mpg_p *pp) {
 
 static void slice_look(struct sysmon *s, struct mpg_p *pp) {
   uint32_t tick = atomic_load(&pp->schedtick);
-  pp->mon_fast = tick - pp->mon_schedtick >= FAST_SLICES;
+  int64_t passed = s->now - s->before, least = passed / FAST_SLICE_NS;
+  if (least > FAST_SLICES) least = FAST_SLICES; /* it may have been idle */
+  pp->mon_fast = tick - pp->mon_schedtick > least;
   s->fast |= pp->mon_fast;
+  s->slow |= !pp->mon_fast && passed > BRIEF_LOOK_NS;
   if (pp->mon_schedtick != tick) {
     pp->mon_schedtick = tick;
     pp->mon_schedwhen = slice_began(s);
@@ -517,7 +546,7 @@ static bool retake(struct sysmon *s) {
   bool any = false;
   int stuck = 0;
   s->look_next = s->preempt_at = INT64_MAX;
-  s->fast = false;
+  s->fast = s->slow = false;
   for (int32_t i = 0; i < mpgi_sched.nallp; i++) {
     struct mpg_p *pp = mpgi_sched.allp[i];
     if (pp->attached) continue;
@@ -533,6 +562,7 @@ static bool retake(struct sysmon *s) {
   }
   atomic_store_explicit(&mpgi_sched.preempt_at, s->preempt_at,
                         memory_order_relaxed);
+  s->calm = s->slow ? 0 : s->calm + s->fast;
   s->stuck = stuck > 0;
   mpgi_compensate(stuck);
   return any;
@@ -665,6 +695,14 @@ static void trace(struct sysmon *s) {
   s->next_trace = s->now + mpgi_opt.schedtrace * 1000 * 1000;
 }
 
+static void watch_ticks(struct sysmon *s) {
+  uint32_t ticks = 0;
+  for (int32_t i = 0; i < mpgi_sched.nallp; i++)
+    ticks += mpgi_p_runs(mpgi_sched.allp[i]);
+  if (ticks != s->ticks) s->busy_at = s->now;
+  s->ticks = ticks;
+}
+
 static void round_of_duty(struct sysmon *s) {
   s->now = mpgi_os_now();
   s->before = s->looked;
@@ -672,6 +710,7 @@ static void round_of_duty(struct sysmon *s) {
   atomic_store_explicit(&mpgi_sched.coarse_now, s->now, memory_order_relaxed);
   poll_network(s); /* whoever that wakes counts for the ends of slices */
   doubt_waits(s);
+  watch_ticks(s);
   s->idle = retake(s) ? 0 : s->idle + 1;
   find_overdue(s);
   balance(s);

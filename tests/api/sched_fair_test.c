@@ -8,6 +8,7 @@
 
 #define LOOPS 6
 #define ROUNDS 20
+#define SHORT_SLICES 200000
 
 static _Atomic int runs_now; /* the loop that has the P */
 static _Atomic long changes; /* how often that was another one */
@@ -121,6 +122,46 @@ static void woken_by_a_descriptor(void *arg) {
   end_loops();
   CHECK_EQ(pthread_join(t, NULL), 0);
   check_waits(1);
+  mpg_close(ends[0]);
+  mpg_close(ends[1]);
+}
+
+/* A P that goes from one to the other is hardly looked at, until one of them
+ * stays: then whoever the network wakes has its turn. */
+static void *writes_once(void *arg) {
+  (void) arg;
+  wait_until_asked(0);
+  CHECK_EQ(write(ends[1], "x", 1), 1);
+  return NULL;
+}
+
+static void yields(void) {
+  for (int i = 0; i < SHORT_SLICES; i++) mpg_yield();
+}
+
+static void stays(void *arg) {
+  (void) arg;
+  yields();
+  atomic_fetch_add(&asked, 1);
+  while (!atomic_load(&quit)) continue;
+  mpg_waitgroup_done(&done);
+}
+
+static void a_loop_after_short_slices_makes_way(void *arg) {
+  pthread_t t;
+  char x;
+  (void) arg;
+  mpg_gomaxprocs(1);
+  atomic_store(&quit, false);
+  atomic_store(&asked, 0);
+  CHECK_EQ(pipe(ends), 0);
+  CHECK_EQ(pthread_create(&t, NULL, writes_once, NULL), 0);
+  mpg_waitgroup_add(&done, 1);
+  CHECK_GO(stays, NULL);
+  yields();
+  CHECK_EQ(mpg_read(ends[0], &x, 1), 1);
+  end_loops();
+  CHECK_EQ(pthread_join(t, NULL), 0);
   mpg_close(ends[0]);
   mpg_close(ends[1]);
 }
@@ -311,6 +352,7 @@ static void who_is_alone_is_seldom_asked(void *arg) {
 static const struct check_case cases[] = {
     INSIDE(woken_by_a_thread),
     INSIDE(woken_by_a_descriptor),
+    INSIDE(a_loop_after_short_slices_makes_way),
     INSIDE(woken_by_a_timer),
     INSIDE(loops_run_beside_a_ring_of_wakers),
     INSIDE(yielders_and_loops_take_turns),

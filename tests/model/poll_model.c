@@ -131,7 +131,7 @@ static void goes_lazy(int i) {
 
 static void sysmon_deep(int arg) {
   (void) arg;
-  struct sysmon s = {.next_trace = INT64_MAX};
+  struct sysmon s = {.next_trace = INT64_MAX, .busy_at = -CALM_NS};
   sleep_deeply(&s);
 }
 
