@@ -102,10 +102,13 @@ static int at_exit_error;
 
 #define PASSES_FOR_OTHERS 2
 
-/* Destructors of other keys may use mpg: they come first, as libc calls
- * destructors again while there are values. */
+/* An M's thread, or an attached one.  Destructors of other keys may use mpg:
+ * they come first, as libc calls destructors again while there are values. */
 static void at_thread_exit(void *value) {
   static _Thread_local int passes;
+  struct mpg_m *mp = mpgi_tls_m();
+  if (mp && !mp->attached)
+    mpgi_fatal("pthread_exit or pthread_cancel in a goroutine");
   if (passes++ < PASSES_FOR_OTHERS &&
       pthread_setspecific(at_exit_key, value) == 0)
     return;
@@ -117,12 +120,14 @@ static void make_key(void) {
   at_exit_error = pthread_key_create(&at_exit_key, at_thread_exit);
 }
 
-static int arm_thread_exit(struct mpg_m *mp) {
+int mpgi_thread_exit_arm(struct mpg_m *mp) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, make_key);
   int err = at_exit_error;
   return -(err ? err : pthread_setspecific(at_exit_key, mp));
 }
+
+void mpgi_thread_exit_disarm(void) { pthread_setspecific(at_exit_key, NULL); }
 
 /* ---- attaching ---- */
 
@@ -138,7 +143,7 @@ static int set_up(struct mpg_m *mp) {
   err =
       mpgi_os_sigaltstack_swap(mp->gsignal, MPGI_GSIGNAL_BYTES, &mp->altstack);
   if (err) return err; /* -EPERM: running on it */
-  err = arm_thread_exit(mp);
+  err = mpgi_thread_exit_arm(mp);
   if (err) mpgi_os_sigaltstack_restore(&mp->altstack);
   return err;
 }
@@ -227,7 +232,7 @@ static int attach(struct mpg_m *mp) {
     return 0;
   }
   if (gp) mpgi_g_give_back(gp);
-  pthread_setspecific(at_exit_key, NULL);
+  mpgi_thread_exit_disarm();
   mpgi_os_sigaltstack_restore(&mp->altstack);
   mpgi_m_recycle(mp);
   return err;
@@ -317,7 +322,7 @@ int mpgi_thread_detached(int err) {
     forget_loose();
     err = 0;
   }
-  if (err == 0) pthread_setspecific(at_exit_key, NULL);
+  if (err == 0) mpgi_thread_exit_disarm();
   errno = saved;
   return err;
 }

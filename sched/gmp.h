@@ -721,6 +721,10 @@ MPGI_HIDDEN _Noreturn void mpgi_attached_cut(struct mpg_m *mp,
 MPGI_HIDDEN void mpgi_attached_cut_sig(struct mpg_m *mp);
 /* In the middle of a call: never comes back. */
 MPGI_HIDDEN _Noreturn void mpgi_attached_block(struct mpg_m *mp);
+/* The calling thread, mp's, doesn't end before it is disarmed: an attached one
+ * detaches, another M's is fatal.  0 or negative errno. */
+MPGI_HIDDEN int mpgi_thread_exit_arm(struct mpg_m *mp);
+MPGI_HIDDEN void mpgi_thread_exit_disarm(void);
 /* The record's second user lets go of it: free it. */
 MPGI_HIDDEN void mpgi_attached_let_go(struct mpg_m *mp);
 

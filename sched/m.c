@@ -146,6 +146,7 @@ static void m_thread_init(struct mpg_m *mp) {
   err = mpgi_os_sigaltstack(mp->gsignal, MPGI_GSIGNAL_BYTES);
   MPG_VERIFY(err == 0);
   if (mpgi_opt.timerslack) mpgi_os_timer_slack_lower();
+  mpgi_thread_exit_arm(mp); /* without it such an end is not told */
   mpgi_arch_guard_set(0);
   if (__cxa_get_globals) mp->cxx = __cxa_get_globals();
   /* As the caller of mpg_run has it: what goroutines start inherits it. */
@@ -199,6 +200,7 @@ static void m_main(void *arg) {
   MPGI_CHAOS();
   mpgi_m_hide(mp);
   mpgi_tls_m_set(NULL);
+  mpgi_thread_exit_disarm();
   mpgi_tls.waits = NULL;
   mpgi_arch_guard_set(0);
   mpgi_os_sigmask_set(MPGI_OS_SIGMASK_ALL);
