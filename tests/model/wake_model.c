@@ -114,18 +114,13 @@ int mpgi_os_thread_start(void (*fn)(void *), void *arg, size_t bytes,
   return 0;
 }
 
-static bool never(const void *arg) {
-  (void) arg;
-  return false;
-}
-
 /* schedule_on_g0 and mpgi_execute, as far as others see them. */
 static void schedules(struct mpg_m *mp) {
   bool inherit;
   explore_require(find_runnable(mp, &inherit) != NULL);
   if (mp->spinning) spinning_end(mp);
   running++;
-  for (;;) explore_await(never, NULL);
+  explore_done();
 }
 
 /* ---- setup ---- */
@@ -137,6 +132,12 @@ static void hide_rest_of_p(struct mpg_p *pp) {
   explore_constant(slots, (size_t) ((const char *) &pp->runq[256] - slots));
   explore_constant(stacks, (size_t) (end - stacks));
   explore_constant(&pp->lazy, sizeof pp->lazy);
+}
+
+/* Nothing that a stop, a call or the end of a thread needs. */
+static void hide_rest_of_m(struct mpg_m *mp) {
+  explore_constant(&mp->locks,
+                   (size_t) ((char *) (mp + 1) - (char *) &mp->locks));
 }
 
 static void name_all(void) {
@@ -185,6 +186,7 @@ static void setup(int busy, int awake) {
     s->idle_m = &m[i];
     s->nmidle++;
   }
+  for (int i = 0; i < MS; i++) hide_rest_of_m(&m[i]);
   for (int i = 0; i < GS; i++) atomic_store(&g[i].status, MPGI_G_RUNNABLE);
   for (int i = 0; i < GS; i++)
     explore_constant(&g[i], offsetof(struct mpg_g, link));
