@@ -193,7 +193,10 @@ struct mpg_g {
    * descriptor's lock in which directions. */
   _Atomic uint8_t io_over;
   uint8_t io_dirs;
-  mpg_mutex *lock; /* itself: the mutex it competes for */
+  union {            /* itself: what it waits for */
+    mpg_mutex *lock; /* or competes for */
+    struct mpgi_pd *pd;
+  };
   /* -- fifth: waiting */
   struct mpgi_waiter wait;
   int32_t saved_errno; /* async preemption: errno is the goroutine's then */

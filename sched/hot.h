@@ -236,19 +236,22 @@ MPGI_HOT void mpgi_hot_runq_prefetch(struct mpg_p *pp, uint32_t i) {
       atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(i)], memory_order_relaxed));
 }
 
-/* Who is at the head will go on in its operation: its wait and the frames on
- * top of its stack.  Where these are says its record, which is fetched two
- * turns before.  Records stay mapped, so whose they are by now doesn't matter
- * (TSan would call it a race). */
-MPGI_HOT void mpgi_hot_runq_prefetch_frames(const struct mpg_p *pp) {
+/* Who is at the head will go on in its operation: its wait, the frames on top
+ * of its stack, its descriptor.  Where these are says its record, which was
+ * fetched a turn before.  Records stay mapped, so whose they are by now, and
+ * what it waited for, doesn't matter (TSan would call it a race). */
+MPGI_HOT void mpgi_hot_runq_prefetch_io(const struct mpg_p *pp) {
   if (MPGI_TSAN) return;
   uint32_t head = mpgi_hot_runq_head(pp, memory_order_relaxed);
   const struct mpg_g *gp = atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(head)],
                                                 memory_order_relaxed);
-  __builtin_prefetch(atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(head + 1)],
-                                          memory_order_relaxed));
+  const struct mpg_g *then = atomic_load_explicit(
+      &pp->runq[MPGI_RUNQ_SLOT(head + 1)], memory_order_relaxed);
+  __builtin_prefetch((char *) then + offsetof(struct mpg_g, ctx.sp));
+  __builtin_prefetch((char *) then + offsetof(struct mpg_g, pd));
   if (!gp) return;
   __builtin_prefetch(&gp->wait);
+  __builtin_prefetch(gp->pd);
   for (unsigned i = 0; i < 4; i++)
     __builtin_prefetch((char *) gp->ctx.sp + i * MPGI_CACHE_LINE_BYTES);
 }

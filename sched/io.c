@@ -328,7 +328,7 @@ static void run(struct mpg_g *gp, struct mpgi_io *io) {
 static void resumed(struct mpg_g *gp) {
   struct mpgi_io *io = gp->wait.elem;
   MPGI_CHAOS();
-  mpgi_hot_runq_prefetch_frames(gp->m->p);
+  mpgi_hot_runq_prefetch_io(gp->m->p);
   if (mpgi_pd_unpark(io->pd, gp, io->deadline >= 0) == MPGI_IO_CLOSED)
     closed(io);
   else

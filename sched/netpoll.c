@@ -341,6 +341,7 @@ static void park_locked(struct mpgi_pd *pd, struct mpg_g *gp, uint8_t dirs,
   struct mpg_m *mp = gp->m;
   atomic_store_explicit(&gp->io_over, MPGI_IO_WAITS, memory_order_relaxed);
   gp->io_dirs = dirs;
+  gp->pd = pd;
   gp->woken_globally = false;
   gp->wait.g = gp;
   gp->on_resume = resume;

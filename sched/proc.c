@@ -520,6 +520,13 @@ static bool poll_ready(void) {
   return any;
 }
 
+/* All that a poll finds has room here: what is too much would go through the
+ * global queue.  Not for long, though: the ring may never run empty. */
+static bool poll_fits(struct mpg_p *pp) {
+  return mpgi_runq_size(pp) + MPGI_OS_POLL_EVENTS <= MPGI_RUNQ_SLOTS ||
+         mpgi_os_now() - mpgi_netpoll_last() >= MPGI_FAIR_NS;
+}
+
 /* Give up the P unless there is a reason not to.  True: look again with it. */
 static bool keep_p(struct mpg_m *mp, struct mpg_g **found) {
   struct mpg_p *pp = mp->p;
@@ -707,7 +714,7 @@ static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
   if (turn || tick % GLOBAL_FIRST_EVERY == 0) {
     gp = global_one(pp, turn ? MPGI_GLOBQ_TURN : MPGI_GLOBQ_LOOK);
     /* Otherwise they would keep the local queue from ever running empty. */
-    if (!gp) poll_ready();
+    if (!gp && poll_fits(pp)) poll_ready();
   } else if (some_woken_globally(tick)) {
     gp = global_one(pp, MPGI_GLOBQ_BATCH);
   }
