@@ -89,7 +89,8 @@ enum {
 #define MPGI_BRIEF_RUNS 64
 #define MPGI_EXIT_GRACE_NS ((int64_t) 1000 * 1000 * 1000)
 #define MPGI_ALLP_MAX (2 * MPGI_PROCS_MAX) /* and those of attached threads */
-#define MPGI_GSIGNAL_BYTES (64 << 10)
+/* All signals that come at once are on it: with AMX's registers 11 KiB each. */
+#define MPGI_GSIGNAL_BYTES (256 << 10)
 /* TSan leaves 130 KiB of these to a thread; libdw wants 170. */
 #define MPGI_G0_BYTES (MPGI_TSAN ? 2 << 20 : 512 << 10)
 /* Below either; handlers may have large frames. */

@@ -1,5 +1,6 @@
 /* sched_signal_test.c - the application's own signals beside mpg's. */
 #include <errno.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -239,6 +240,38 @@ static void handlers_nest(void *arg) {
   CHECK_EQ(setitimer(ITIMER_PROF, &off, NULL), 0);
 }
 
+#define SIGNAL_STACK (256ul << 10)
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ 51
+#endif
+static _Atomic int burst;
+
+static void count(int sig) {
+  (void) sig;
+  atomic_fetch_add(&burst, 1);
+}
+
+/* The kernel puts the frames of all on the stack before the first handler
+ * runs: what it can't put there kills the program without a word. */
+static void many_signals_at_once(void *arg) {
+  (void) arg;
+  sigset_t all, before;
+  unsigned long fit = SIGNAL_STACK / getauxval(AT_MINSIGSTKSZ) - 2;
+  int last = SIGRTMIN + (fit < 30 ? (int) fit : 30);
+  sigemptyset(&all);
+  mpg_lock_thread();
+  for (int sig = SIGRTMIN; sig < last; sig++) {
+    CHECK(signal(sig, count) != SIG_ERR);
+    sigaddset(&all, sig);
+  }
+  CHECK_EQ(pthread_sigmask(SIG_BLOCK, &all, &before), 0);
+  for (int sig = SIGRTMIN; sig < last; sig++) CHECK_EQ(raise(sig), 0);
+  CHECK_EQ(atomic_load(&burst), 0);
+  CHECK_EQ(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+  CHECK_EQ(atomic_load(&burst), last - SIGRTMIN);
+  mpg_unlock_thread();
+}
+
 static const struct check_case cases[] = {
     INSIDE(handlers_set_in_a_run),
     OUTSIDE(handlers_set_before_the_run),
@@ -248,5 +281,6 @@ static const struct check_case cases[] = {
     OUTSIDE(goroutines_have_the_callers_mask),
     INSIDE(a_profiler_interrupts),
     INSIDE(handlers_nest),
+    INSIDE(many_signals_at_once),
 };
 CHECK_MAIN(cases, 30)

@@ -1,7 +1,7 @@
 // A handler that takes more than the signal stack has.
 // EXPECT-EXIT: 2
 // EXPECT-STDERR: ^fatal: signal stack overflow: recurse.* \(.*\) is called by a
-// EXPECT-STDERR: 65536 bytes
+// EXPECT-STDERR: 262144 bytes
 #include <mpg.h>
 #include <signal.h>
 
