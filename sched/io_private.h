@@ -61,7 +61,7 @@ struct mpgi_pd {
   struct mpg_g *closer;         /* lock: waits for users to leave */
   struct mpgi_pd *next_trusted; /* of the list it is on */
   uint32_t trusts_seen;         /* lock: trusts at the last look */
-} __attribute__((aligned(2 * MPGI_CACHE_LINE_BYTES)));
+} __attribute__((aligned(MPGI_CACHE_LINE_BYTES)));
 _Static_assert(offsetof(struct mpgi_pd, closer) == MPGI_CACHE_LINE_BYTES,
                "an operation touches one line");
 
