@@ -86,7 +86,7 @@ static void thread_blocks_the_applications_signals(void **state) {
   pthread_sigmask(SIG_BLOCK, NULL, &before);
   start_and_wait(NULL);
   for (size_t i = 0; i < sizeof open / sizeof open[0]; i++)
-    assert_int_equal(sigismember(&seen.mask, open[i]), 0);
+    assert_int_equal(sigismember(&seen.mask, open[i]), UNIT_TSAN && i < 2);
   static const int shut[] = {SIGINT, SIGTERM, SIGALRM, SIGUSR1, SIGCHLD};
   for (size_t i = 0; i < sizeof shut / sizeof shut[0]; i++)
     assert_int_equal(sigismember(&seen.mask, shut[i]), 1);
