@@ -177,8 +177,7 @@ uint64_t mpgi_os_sigmask_open(uint64_t mask) {
 int mpgi_os_tgkill(int tid, int sig) {
   MPG_ASSERT(tid > 0 && sig >= 0 && sig < SIGNALS);
   if (mpgi_os_failpoint(&mpgi_os_signal_fail_countdown, false)) return -EAGAIN;
-  long pid = mpgi_sys3(SYS_getpid, 0, 0, 0);
-  long r = mpgi_sys3(SYS_tgkill, pid, tid, sig);
+  long r = mpgi_sys3(SYS_tgkill, mpgi_os_pid(), tid, sig);
   MPG_ASSERT(r == 0 || r == -ESRCH || r == -EAGAIN);
   return (int) r;
 }

@@ -267,8 +267,8 @@ static int stack_bounds_of_main(uintptr_t *lo, uintptr_t *hi) {
 
 static int stack_bounds_ask(uintptr_t *lo, uintptr_t *hi) {
   int err = stack_bounds_by_libc(lo, hi);
-  bool is_main = mpgi_os_tid() == mpgi_sys3(SYS_getpid, 0, 0, 0);
-  return err && is_main ? stack_bounds_of_main(lo, hi) : err;
+  if (!err || mpgi_os_tid() != mpgi_os_pid()) return err;
+  return stack_bounds_of_main(lo, hi);
 }
 
 /* [linux.thread.layout] Of threads with stacks of asked bytes. */
