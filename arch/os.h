@@ -128,10 +128,16 @@ static inline bool mpgi_os_failpoint(_Atomic int64_t *countdown, bool sticky) {
 }
 
 /* ---- locks of libc (linux/lockcheck.c) ---- */
-/* Called when the thread took (+1) or is about to release (-1) a pthread
- * mutex; NULL: off. */
+/* Called when the thread took (+1) or is about to release (-1) a lock of the
+ * C library, true when it counts that; NULL: off. */
 MPGI_HIDDEN extern bool (*_Atomic mpgi_lockcheck_hook)(const void *lock,
                                                        int delta);
+/* For the assembler: real(lock, a, b), counted. */
+typedef int mpgi_lockcheck_fn(void *lock, uintptr_t a, uintptr_t b);
+MPGI_HIDDEN int mpgi_lockcheck_lock(void *lock, uintptr_t a, uintptr_t b,
+                                    mpgi_lockcheck_fn *real);
+MPGI_HIDDEN int mpgi_lockcheck_unlock(void *lock, uintptr_t a, uintptr_t b,
+                                      mpgi_lockcheck_fn *real);
 
 /* ---- futex (linux/futex.c): signal-safe ---- */
 /* Sleep while *word == expected, at most timeout_ns (< 0: for ever); may wake

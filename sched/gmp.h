@@ -186,7 +186,7 @@ struct mpg_g {
   char *name;                 /* fixmem, or NULL */
   struct mpgi_locals *locals; /* itself; NULL until it sets one (local.c) */
   uint32_t lock_count;        /* itself: nesting of mpg_lock_thread */
-  uint32_t pthread_locks;     /* itself: mutexes it holds (lockcheck.c) */
+  uint32_t pthread_locks;     /* itself: libc's, that it holds (lockcheck.c) */
   int64_t wait_since;         /* park: ns, only with tracebacks (approximate) */
   struct mpgi_select *select; /* itself: parked in a select; chan.h */
   _Atomic uint32_t claimed;   /* in a select: somebody gives the result */

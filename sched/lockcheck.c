@@ -1,8 +1,8 @@
 /* lockcheck.c - MPG_DEBUG=lockcheck=1: who is switched out while it holds a
- * pthread mutex?
+ * lock of the C library?
  *
  * Such a goroutine may go on on another thread, which then unlocks what it
- * hasn't locked; and every goroutine that wants the mutex meanwhile blocks a
+ * hasn't locked; and every goroutine that wants the lock meanwhile blocks a
  * thread.  Counted are the locks taken by calls in the program's own objects
  * (arch/linux/lockcheck.c).  The report names the last one taken and comes
  * once for each time a goroutine took one; the program goes on.
@@ -14,7 +14,7 @@
 #include <sched/dump.h>
 
 static bool on_lock(const void *lock, int delta) {
-  struct mpg_g *gp = mpgi_tls_g();
+  struct mpg_g *gp = mpgi_tls_g() ? mpgi_tls_g() : mpgi_tls_libc();
   if (!gp || gp->attached) return false;
   if (delta < 0 && gp->pthread_locks == 0) return false; /* somebody else's */
   gp->pthread_locks += (uint32_t) delta;
@@ -41,7 +41,7 @@ static void put_frames(const struct mpg_g *gp) {
 void mpgi_lockcheck_leave(struct mpg_g *gp, const char *how) {
   if (gp->pthread_locks == 0 || !gp->pthread_lock) return;
   mpgi_print(2,
-             "lockcheck: goroutine %lu %s while it holds a pthread mutex "
+             "lockcheck: goroutine %lu %s while it holds a pthread lock "
              "(%u locked, the last at %p)\n",
              (unsigned long) gp->goid, how, (unsigned) gp->pthread_locks,
              gp->pthread_lock);

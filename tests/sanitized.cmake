@@ -24,7 +24,7 @@ function(not_under sanitizer test reason)
 endfunction()
 
 foreach(sanitizer address thread)
-  foreach(test libc_callback_prog lockcheck_prog)
+  foreach(test libc_callback_prog lockcheck_prog lockcheck_libc_prog)
     not_under(${sanitizer} crash.${test}.fixed
       "needs stand-ins for the C library, which the sanitizer has itself")
   endforeach()

@@ -156,6 +156,7 @@ sure of 16 KiB first.
 | SYSTEM_ARGS | the same, with up to 2 KiB of stack arguments |
 | SYSTEM_DEEP | the same, where 16 KiB on the goroutine's stack would be too little |
 | CHECKED | as LEAF, or as SYSTEM when its check fails |
+| LOCK, UNLOCK | as SYSTEM; `MPG_DEBUG=lockcheck=1` counts them |
 
 | functions | kind | why |
 | --- | --- | --- |

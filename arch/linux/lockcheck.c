@@ -1,13 +1,17 @@
-/* lockcheck.c - pthread_mutex_lock and its kin, counted.
+/* lockcheck.c - the C library's locks, counted.
  *
- * Hidden stand-ins for the C library's, for programs linked with the archive:
- * references in the program's own objects come here.  They call the real ones
- * and, with MPG_DEBUG=lockcheck=1, tell sched (mpgi_lockcheck_hook) what the
- * calling thread holds.  Without the switch it is one more jump.
+ * With MPG_DEBUG=lockcheck=1 sched is told (mpgi_lockcheck_hook) what the
+ * calling thread takes and gives back, by calls in the program's own objects:
  *
- * Built without splitnote.h: ordinary code, which needs the large segment when
- * a goroutine calls it.  Not part of sanitizer builds, whose run-time library
- * has stand-ins itself.
+ *   pthread_mutex_lock and its kin: hidden stand-ins for the C library's, for
+ *   programs linked with the archive.  They call the real ones; without the
+ *   switch it is one more jump.  Ordinary code (built without splitnote.h),
+ *   which needs the large segment when a goroutine calls it.  Not part of
+ *   sanitizer builds, whose run-time library has stand-ins itself.
+ *
+ *   Read-write locks, spin locks, mtx_t: where there are C library stubs, those
+ *   (libc.def) call mpgi_lockcheck_lock and ..._unlock in place of the real
+ *   ones when the switch is on (libc_call.S).
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,6 +23,37 @@
 #include <arch/os.h>
 
 bool (*_Atomic mpgi_lockcheck_hook)(const void *lock, int delta);
+
+/* True: it was counted. */
+static bool tell(const void *lock, int delta) {
+  bool (*hook)(const void *, int) =
+      atomic_load_explicit(&mpgi_lockcheck_hook, memory_order_relaxed);
+  return MPGI_UNLIKELY(hook != NULL) && hook(lock, delta);
+}
+
+static int told(const void *lock, int err) {
+  if (err == 0) tell(lock, +1);
+  return err;
+}
+
+/* ---- by stubs ---- */
+
+int mpgi_lockcheck_lock(void *lock, uintptr_t a, uintptr_t b,
+                        mpgi_lockcheck_fn *real) {
+  return told(lock, real(lock, a, b));
+}
+
+/* Told before, because after it others may have the lock, or its memory; but
+ * this one may not be the owner. */
+int mpgi_lockcheck_unlock(void *lock, uintptr_t a, uintptr_t b,
+                          mpgi_lockcheck_fn *real) {
+  bool counted = tell(lock, -1);
+  int err = real(lock, a, b);
+  if (MPGI_UNLIKELY(err != 0) && counted) tell(lock, +1);
+  return err;
+}
+
+/* ---- stand-ins ---- */
 
 #ifndef MPGI_SANITIZED
 
@@ -54,18 +89,6 @@ __attribute__((constructor)) static void find_real(void) {
                (timed_fn *) dlsym(RTLD_NEXT, "pthread_mutex_timedlock"));
   atomic_store(&real_clocklock,
                (clock_fn *) dlsym(RTLD_NEXT, "pthread_mutex_clocklock"));
-}
-
-/* True: it was counted. */
-static bool tell(const pthread_mutex_t *m, int delta) {
-  bool (*hook)(const void *, int) =
-      atomic_load_explicit(&mpgi_lockcheck_hook, memory_order_relaxed);
-  return MPGI_UNLIKELY(hook != NULL) && hook(m, delta);
-}
-
-static int told(const pthread_mutex_t *m, int err) {
-  if (err == 0) tell(m, +1);
-  return err;
 }
 
 MPGI_HIDDEN int pthread_mutex_lock(pthread_mutex_t *m) {
@@ -111,14 +134,14 @@ MPGI_HIDDEN int pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock,
   return told(m, fn ? fn(m, clock, until) : try_until(m, clock, until));
 }
 
-/* Told before, because after it others may have the mutex, or its memory; but
- * this one may not be the owner. */
+static int unlock_by(void *m, uintptr_t a, uintptr_t b) {
+  (void) a, (void) b;
+  return atomic_load(&real_unlock)(m);
+}
+
 MPGI_HIDDEN int pthread_mutex_unlock(pthread_mutex_t *m) {
   if (MPGI_UNLIKELY(!atomic_load(&real_unlock))) find_real();
-  bool counted = tell(m, -1);
-  int err = atomic_load(&real_unlock)(m);
-  if (MPGI_UNLIKELY(err != 0) && counted) tell(m, +1);
-  return err;
+  return mpgi_lockcheck_unlock(m, 0, 0, unlock_by);
 }
 
 #endif

@@ -135,6 +135,28 @@ END_FUNCTION(\name)
     libc_call mpg_abi_libc_call_args, 1, FOREIGN_BYTES
     libc_call mpg_abi_libc_call_deep, 1, DEEP_BYTES
 
+/* A function that takes or gives back a lock: with MPG_DEBUG=lockcheck=1 one
+ * of linux/lockcheck.c is called in its place and gets it as the fourth
+ * argument. */
+    .hidden mpgi_lockcheck_hook
+    .hidden mpgi_lockcheck_lock
+    .hidden mpgi_lockcheck_unlock
+
+    .macro libc_call_counted name, by
+FUNCTION(\name)
+    .cfi_startproc
+    cmpq $0, mpgi_lockcheck_hook(%rip)
+    je mpg_abi_libc_call
+    mov %r11, %rcx
+    lea \by(%rip), %r11
+    jmp mpg_abi_libc_call
+    .cfi_endproc
+END_FUNCTION(\name)
+    .endm
+
+    libc_call_counted mpg_abi_libc_lock, mpgi_lockcheck_lock
+    libc_call_counted mpg_abi_libc_unlock, mpgi_lockcheck_unlock
+
 /* As if interrupted behind the call; frame and registers as above. */
     .type libc_inject, @function
 libc_inject:

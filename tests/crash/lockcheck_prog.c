@@ -1,7 +1,8 @@
 // EXPECT-EXIT: 0
-// EXPECT-STDERR: ^lockcheck: goroutine [0-9]+ parks while it holds a pthread mutex \(2 locked
-// EXPECT-STDERR: ^lockcheck: goroutine [0-9]+ parks while it holds a pthread mutex \(3 locked
-// EXPECT-STDERR: ^lockcheck: goroutine [0-9]+ is switched out while it holds a pthread mutex \(1 locked
+// EXPECT-STDERR: ^lockcheck: goroutine [0-9]+ parks while it holds a pthread lock \(2 locked
+// EXPECT-STDERR: ^lockcheck: goroutine [0-9]+ parks while it holds a pthread lock \(3 locked
+// EXPECT-STDERR: ^lockcheck: goroutine [0-9]+ parks while it holds a pthread lock \(4 locked
+// EXPECT-STDERR: ^lockcheck: goroutine [0-9]+ is switched out while it holds a pthread lock \(1 locked
 #include <errno.h>
 #include <mpg.h>
 #include <pthread.h>
@@ -11,6 +12,7 @@
 static pthread_mutex_t lock[3] = {PTHREAD_MUTEX_INITIALIZER,
                                   PTHREAD_MUTEX_INITIALIZER,
                                   PTHREAD_MUTEX_INITIALIZER};
+static pthread_mutex_t several = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static _Atomic int done;
 
 static void park_with_two(void *arg) {
@@ -56,13 +58,31 @@ static void spin_with_one(void *arg) {
   atomic_fetch_add(&done, 1);
 }
 
+/* Waiting gives the mutex back and takes it again. */
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+
+static void park_after_a_wait(void *arg) {
+  static pthread_mutex_t mine = PTHREAD_MUTEX_INITIALIZER;
+  struct timespec never = {0, 0};
+  (void) arg;
+  for (int i = 0; i < 4; i++) {
+    pthread_mutex_lock(&mine);
+    if (pthread_cond_timedwait(&changed, &mine, &never) != ETIMEDOUT) abort();
+    pthread_mutex_unlock(&mine);
+  }
+  for (int i = 0; i < 4; i++) pthread_mutex_lock(&several);
+  mpg_sleep(1000);
+  for (int i = 0; i < 4; i++) pthread_mutex_unlock(&several);
+  atomic_fetch_add(&done, 1);
+}
+
 static void start(void *arg) {
   (void) arg;
   mpg_gomaxprocs(1);
   if (mpg_go(park_with_two, NULL) != 0 || mpg_go(park_with_three, NULL) != 0 ||
-      mpg_go(spin_with_one, NULL) != 0)
+      mpg_go(spin_with_one, NULL) != 0 || mpg_go(park_after_a_wait, NULL) != 0)
     abort();
-  while (atomic_load(&done) < 3) mpg_sleep(1000000);
+  while (atomic_load(&done) < 4) mpg_sleep(1000000);
 }
 
 int main(void) {

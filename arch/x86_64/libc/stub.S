@@ -61,6 +61,20 @@
     stub_end \name
     .endm
 
+    .macro LOCK name, version
+    stub_begin \name, \version
+    mov mpgi_real_\name@GOTPCREL(%rip), %r11
+    jmp *mpg_abi_libc_lock@GOTPCREL(%rip)
+    stub_end \name
+    .endm
+
+    .macro UNLOCK name, version
+    stub_begin \name, \version
+    mov mpgi_real_\name@GOTPCREL(%rip), %r11
+    jmp *mpg_abi_libc_unlock@GOTPCREL(%rip)
+    stub_end \name
+    .endm
+
     .macro CHECKED name, version
     stub_begin \name, \version
     mov mpgi_real_\name@GOTPCREL(%rip), %r11
