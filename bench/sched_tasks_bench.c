@@ -331,14 +331,11 @@ static double floor_ns(long n) {
   static uint32_t word;
   int64_t start = work_now();
   for (long i = 0; i < n; i++) {
-    uint32_t is = 0;
-    while (!__atomic_compare_exchange_n(&word, &is, 1, false, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED))
-      is = 0;
+    while (__atomic_fetch_or(&word, 1, __ATOMIC_ACQUIRE) & 1)
+      ;
     counter++;
-    for (is = 1; !__atomic_compare_exchange_n(
-             &word, &is, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);)
-      is = 1;
+    if (__atomic_fetch_sub(&word, 1, __ATOMIC_RELEASE) != 1)
+      work_fail("somebody else has the word");
   }
   return ms_since(start) * 1e6 / (double) n;
 }

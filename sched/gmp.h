@@ -106,6 +106,7 @@ struct mpgi_waiter {
   const void *object;  /* the channel or semaphore; a root */
   int64_t since;       /* mutexes: ns when the wait began */
   bool starving;       /* mutexes: waited for more than 1 ms */
+  bool handed;         /* mutexes: it is its */
   bool select;         /* one of several: win g first (chan.h) */
   _Atomic bool queued; /* channels: in the queue; read without the lock */
   uint32_t index;      /* of the select's case */
@@ -910,6 +911,18 @@ MPGI_HIDDEN void mpgi_sema_reset(void);
 MPGI_HIDDEN bool mpgi_sema_acquire(struct mpg_m *mp, _Atomic uint32_t *count,
                                    enum mpgi_wait_reason reason, bool front,
                                    void (*resume)(struct mpg_g *gp));
+/* The same for a word of another meaning: unless go_on, called under the lock
+ * of all that wait for it, says that the caller need not be parked. */
+MPGI_HIDDEN bool mpgi_sema_park_unless(struct mpg_m *mp, _Atomic uint32_t *word,
+                                       enum mpgi_wait_reason reason, bool front,
+                                       void (*resume)(struct mpg_g *gp),
+                                       bool (*go_on)(_Atomic uint32_t *word));
+/* Wake the first that waits for the word if may, called under that lock, says
+ * so.  The word itself isn't touched, which may be gone when nobody waits
+ * (first is NULL). */
+MPGI_HIDDEN void mpgi_sema_wake_if(_Atomic uint32_t *word,
+                                   bool (*may)(_Atomic uint32_t *word,
+                                               struct mpgi_waiter *first));
 /* Add one and, when somebody waits, give it to the first. */
 MPGI_HIDDEN void mpgi_sema_release(_Atomic uint32_t *count);
 /* Does anybody wait on a semaphore of count's bucket?  After a full fence. */

@@ -76,7 +76,7 @@ MPGI_HIDDEN int mpgi_select_until_g0(struct mpg_select_case *cases, int n,
                                      int64_t deadline_ns);
 
 MPGI_HIDDEN void mpgi_mutex_lock_slow_g0(mpg_mutex *m);
-MPGI_HIDDEN void mpgi_mutex_unlock_slow_g0(mpg_mutex *m);
+MPGI_HIDDEN void mpgi_mutex_unlock_slow_g0(mpg_mutex *m, uint32_t was);
 MPGI_HIDDEN void mpgi_rwmutex_rdlock_slow_g0(mpg_rwmutex *m);
 MPGI_HIDDEN void mpgi_rwmutex_rdunlock_slow_g0(mpg_rwmutex *m, int32_t r);
 MPGI_HIDDEN void mpgi_rwmutex_lock_slow_g0(mpg_rwmutex *m, int32_t r);
@@ -127,7 +127,7 @@ MPGI_HIDDEN bool mpgi_thunk_chan_recv(mpg_chan *c, void *elem);
 MPGI_HIDDEN int mpgi_thunk_chan_try_send(mpg_chan *c, const void *elem);
 MPGI_HIDDEN int mpgi_thunk_chan_try_recv(mpg_chan *c, void *elem);
 MPGI_HIDDEN void mpgi_thunk_mutex_lock_slow(mpg_mutex *m);
-MPGI_HIDDEN void mpgi_thunk_mutex_unlock_slow(mpg_mutex *m);
+MPGI_HIDDEN void mpgi_thunk_mutex_unlock_slow(mpg_mutex *m, uint32_t was);
 MPGI_HIDDEN void mpgi_thunk_rwmutex_rdlock_slow(mpg_rwmutex *m);
 MPGI_HIDDEN void mpgi_thunk_rwmutex_rdunlock_slow(mpg_rwmutex *m, int32_t r);
 MPGI_HIDDEN void mpgi_thunk_rwmutex_lock_slow(mpg_rwmutex *m, int32_t r);

@@ -10,6 +10,8 @@
  * at, both sequentially consistent: a release is never lost between.
  *
  * A release gives the count directly to the first waiter (no barging).
+ *
+ * Mutexes (sync.c) and conditions (cond.c) have words that count otherwise.
  * Source: Go sema.go.
  */
 #include <sched/sched.h>
@@ -99,22 +101,29 @@ static void park_locked(struct bucket *b, struct mpg_m *mp,
   mpgi_park_begin(mp, gp, reason);
 }
 
-bool mpgi_sema_acquire(struct mpg_m *mp, _Atomic uint32_t *count,
-                       enum mpgi_wait_reason reason, bool front,
-                       void (*resume)(struct mpg_g *gp)) {
-  if (try_take(count)) return true;
-  struct bucket *b = bucket_of(count);
+bool mpgi_sema_park_unless(struct mpg_m *mp, _Atomic uint32_t *word,
+                           enum mpgi_wait_reason reason, bool front,
+                           void (*resume)(struct mpg_g *gp),
+                           bool (*go_on)(_Atomic uint32_t *word)) {
+  struct bucket *b = bucket_of(word);
   MPGI_CHAOS();
   mpgi_mutex_lock(&b->lock);
   atomic_fetch_add(&b->nwait, 1); /* [sema.fence] */
-  bool taken = try_take(count);
-  if (taken)
+  bool goes_on = go_on(word);
+  if (goes_on)
     atomic_fetch_sub(&b->nwait, 1);
   else
-    park_locked(b, mp, count, reason, front, resume);
+    park_locked(b, mp, word, reason, front, resume);
   mpgi_mutex_unlock(&b->lock);
   MPGI_CHAOS();
-  return taken;
+  return goes_on;
+}
+
+bool mpgi_sema_acquire(struct mpg_m *mp, _Atomic uint32_t *count,
+                       enum mpgi_wait_reason reason, bool front,
+                       void (*resume)(struct mpg_g *gp)) {
+  return try_take(count) ||
+         mpgi_sema_park_unless(mp, count, reason, front, resume, try_take);
 }
 
 /* ---- queues without a count to take from: condition variables ---- */
@@ -149,13 +158,15 @@ void mpgi_sema_unpark(_Atomic uint32_t *waiting, uint32_t most,
 
 /* ---- release ---- */
 
-void mpgi_sema_give(_Atomic uint32_t *count) {
-  struct bucket *b = bucket_of(count);
+void mpgi_sema_wake_if(_Atomic uint32_t *word,
+                       bool (*may)(_Atomic uint32_t *word,
+                                   struct mpgi_waiter *first)) {
+  struct bucket *b = bucket_of(word);
   struct mpgi_waiter *w = NULL;
   MPGI_CHAOS();
   mpgi_mutex_lock(&b->lock);
-  if (*find_locked(b, (const void *) count) && try_take(count)) {
-    w = get_locked(b, (const void *) count);
+  if (may(word, *find_locked(b, (const void *) word))) {
+    w = get_locked(b, (const void *) word);
     atomic_fetch_sub(&b->nwait, 1);
   }
   mpgi_mutex_unlock(&b->lock);
@@ -163,6 +174,14 @@ void mpgi_sema_give(_Atomic uint32_t *count) {
   w->object = NULL;
   MPGI_CHAOS();
   mpgi_ready(w->g);
+}
+
+static bool may_give(_Atomic uint32_t *count, struct mpgi_waiter *first) {
+  return first && try_take(count);
+}
+
+void mpgi_sema_give(_Atomic uint32_t *count) {
+  mpgi_sema_wake_if(count, may_give);
 }
 
 void mpgi_sema_release(_Atomic uint32_t *count) {

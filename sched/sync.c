@@ -8,9 +8,23 @@
  * Mutex state: bit 0 locked, bit 1 woken (somebody is awake and tries: unlock
  * wakes nobody else), bit 2 starving, the rest counts waiters.  Normal mode: a
  * woken waiter competes with newcomers.  A waiter of more than 1 ms turns the
- * mutex starving: ownership is handed to the first waiter, newcomers queue at
- * the end; it turns back when the last waiter, or one of less than 1 ms, gets
- * it.  Source: Go sync/mutex.go.
+ * mutex starving: it stays locked and is handed to the first waiter, newcomers
+ * queue at the end; it turns back when the last waiter, or one of less than
+ * 1 ms, gets it.  Source: Go sync/mutex.go.
+ *
+ * [mutex.late] Who lets go of a mutex and sees by the same operation that
+ * somebody waits must not look at the word again just so: another may have
+ * taken it since, woken the waiter, and whoever is last may have freed the
+ * memory.  So what is done for waiters is done under their queue's lock:
+ *   waiter   CAS: one waiter more          let go   locked off; waiters seen
+ *            the queue's lock                       the queue's lock
+ *            not locked any more: take it           somebody queued: he can't
+ *            else queue                             leave, so the word is
+ *                                                   there: wake, or hand over
+ *                                                   nobody queued: nothing
+ * Whichever has that lock first, the waiter is woken or takes it.  A waiter
+ * that is counted and not queued is nobody's to wake: the count falls with the
+ * queue only, or by the waiter itself [mutex.inv.count].
  */
 #include <sched/sched.h>
 
@@ -51,6 +65,22 @@ MPGI_RT_TEXT void mpg_mutex_unlock(mpg_mutex *m) {
   mpgi_mutex_fast_unlock(m);
 }
 
+/* A starving mutex has waiters. */
+static uint32_t less_a_waiter(uint32_t state) {
+  state -= WAITER;
+  return state < WAITER ? state & ~STARVING : state;
+}
+
+/* It was let go of since the caller was counted as a waiter [mutex.late]. */
+static bool take_late(_Atomic uint32_t *state) {
+  uint32_t old = atomic_load(state);
+  do {
+    if (old & LOCKED) return false;
+  } while (
+      !atomic_compare_exchange_weak(state, &old, less_a_waiter(old) | LOCKED));
+  return true;
+}
+
 static void lock_resumed(struct mpg_g *gp);
 
 /* Compete for m on behalf of gp, which runs on this M.  Returns with m held;
@@ -58,40 +88,29 @@ static void lock_resumed(struct mpg_g *gp);
 static void lock_compete(struct mpg_g *gp, mpg_mutex *m, bool awoke) {
   _Atomic uint32_t *state = state_of(m);
   struct mpg_m *mp = gp->m;
-  uint32_t old = atomic_load(state);
-  for (;;) {
-    uint32_t new = old;
-    if (!(old & STARVING)) new |= LOCKED;
-    if (old & (LOCKED | STARVING)) new += WAITER;
+  uint32_t old = atomic_load(state), new;
+  do {
+    new = old &LOCKED ? old + WAITER : old | LOCKED;
     if (gp->wait.starving && (old & LOCKED)) new |= STARVING;
     if (awoke) new &= ~WOKEN;
-    if (!atomic_compare_exchange_weak(state, &old, new)) continue;
-    if (!(old & (LOCKED | STARVING))) return;
-    bool again = gp->wait.since != 0;
-    if (!again) gp->wait.since = mpgi_os_now();
-    gp->lock = m;
-    if (!mpgi_sema_acquire(mp, sema_of(&m->sema), MPGI_WAIT_MUTEX, again,
-                           lock_resumed))
-      mpgi_schedule(mp);
-    lock_resumed(gp);
-    return;
-  }
+  } while (!atomic_compare_exchange_weak(state, &old, new));
+  if (!(old & LOCKED)) return;
+  bool again = gp->wait.since != 0;
+  if (!again) gp->wait.since = mpgi_os_now();
+  gp->lock = m;
+  if (!mpgi_sema_park_unless(mp, state, MPGI_WAIT_MUTEX, again, lock_resumed,
+                             take_late))
+    mpgi_schedule(mp);
 }
 
-/* gp was woken (or found the semaphore open): it owns m if that is starving,
- * otherwise it competes again. */
+/* gp was woken: it owns m if that was handed over, else it competes again. */
 static void lock_resumed(struct mpg_g *gp) {
   mpg_mutex *m = gp->lock;
   gp->wait.starving |= mpgi_os_now() - gp->wait.since > STARVE_NS;
-  uint32_t old = atomic_load(state_of(m));
-  if (!(old & STARVING)) {
+  if (!gp->wait.handed)
     lock_compete(gp, m, true);
-    return;
-  }
-  MPG_VERIFY(!(old & (LOCKED | WOKEN)) && old >= WAITER);
-  uint32_t delta = LOCKED - WAITER;
-  if (!gp->wait.starving || old / WAITER == 1) delta -= STARVING;
-  atomic_fetch_add(state_of(m), delta);
+  else if (!gp->wait.starving)
+    atomic_fetch_and(state_of(m), ~STARVING);
 }
 
 void mpgi_gmutex_lock(struct mpg_g *gp, mpg_mutex *m) {
@@ -109,28 +128,46 @@ void mpgi_gmutex_assert_locked(const mpg_mutex *m) {
     mpgi_fatal("unlock of unlocked mutex");
 }
 
-/* One operation lets go of the mutex and says whom to wake: whoever has it
- * next may let it vanish.  (Not so for a waiter that is woken here: it needs
- * the semaphore first, and that needs only the word's address afterwards.) */
-void mpgi_gmutex_unlock(mpg_mutex *m) {
-  _Atomic uint32_t *state = state_of(m);
-  uint32_t old = atomic_load(state), new;
-  bool wake;
-  do {
-    if (!(old & LOCKED)) mpgi_fatal("unlock of unlocked mutex");
-    new = old - LOCKED;
-    wake = new &STARVING;
-    if (new >= WAITER && !(new &(WOKEN | STARVING))) {
-      new = (new - WAITER) | WOKEN;
-      wake = true;
-    }
-  } while (!atomic_compare_exchange_weak(state, &old, new));
-  if (wake) mpgi_sema_release(sema_of(&m->sema));
+/* Still locked, starving: to the first waiter, or to none. */
+static bool hand_over(_Atomic uint32_t *state, struct mpgi_waiter *first) {
+  if (!first) {
+    atomic_fetch_and(state, ~LOCKED); /* [mutex.late] */
+    return false;
+  }
+  uint32_t old = atomic_load(state);
+  while (!atomic_compare_exchange_weak(state, &old, less_a_waiter(old)))
+    ;
+  first->handed = true;
+  return true;
 }
 
-void mpgi_mutex_unlock_slow_g0(mpg_mutex *m) {
+/* Not locked any more, unless somebody took it: then he will wake.  Who waits
+ * for another sort of object doesn't: memory is used again. */
+static bool pass_on(_Atomic uint32_t *state, struct mpgi_waiter *first) {
+  if (!first || first->g->on_resume != lock_resumed) return false;
+  uint32_t old = atomic_load(state);
+  do {
+    if (old & (LOCKED | WOKEN)) return false;
+  } while (!atomic_compare_exchange_weak(
+      state, &old, less_a_waiter(old) | (old & STARVING ? LOCKED : WOKEN)));
+  first->handed = old & STARVING;
+  return true;
+}
+
+/* mpgi_mutex_let_go said false. */
+static void unlock_slow(mpg_mutex *m, uint32_t was) {
+  if (!(was & LOCKED)) mpgi_fatal("unlock of unlocked mutex");
+  mpgi_sema_wake_if(state_of(m), was & STARVING ? hand_over : pass_on);
+}
+
+void mpgi_gmutex_unlock(mpg_mutex *m) {
+  uint32_t was;
+  if (!mpgi_mutex_let_go(m, &was)) unlock_slow(m, was);
+}
+
+void mpgi_mutex_unlock_slow_g0(mpg_mutex *m, uint32_t was) {
   mpgi_current_g("mpg_mutex_unlock");
-  mpgi_gmutex_unlock(m);
+  unlock_slow(m, was);
 }
 
 /* ---- wait group: count << 32 | waiters ---- */

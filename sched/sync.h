@@ -23,33 +23,31 @@ static inline __attribute__((always_inline)) void mpgi_stub_check(
     const char *what) {
   if (MPGI_UNLIKELY(!mpgi_tls_g())) mpgi_stub_misuse(what);
 }
-/* Others may wait: once a holder is preempted, they nearly always do.  So the
- * fast paths are also what lock_compete and mpgi_gmutex_unlock (sync.c) do when
- * nobody need wait and nobody be woken: taking a mutex that is free and not
- * starving; letting go of one while somebody that was woken tries.  Each is one
- * operation on the one word, as there. */
+/* One operation each, whoever else waits or is awake and tries: once a holder
+ * is preempted, somebody nearly always does. */
 static inline __attribute__((always_inline)) void mpgi_mutex_fast_lock(
     mpg_mutex *m) {
-  uint32_t old = 0;
-  while (!__atomic_compare_exchange_n(&m->state, &old, old | MPGI_MUTEX_LOCKED,
-                                      false, __ATOMIC_ACQUIRE,
-                                      __ATOMIC_RELAXED)) {
-    if (!(old & (MPGI_MUTEX_LOCKED | MPGI_MUTEX_STARVING))) continue;
+  if (__atomic_fetch_or(&m->state, MPGI_MUTEX_LOCKED, __ATOMIC_ACQUIRE) &
+      MPGI_MUTEX_LOCKED)
     mpgi_thunk_mutex_lock_slow(m);
-    return;
-  }
+}
+
+/* Let go of m, except when it is starving: that is handed over.  False: that,
+ * or somebody is to be woken, or it wasn't locked; *was is what it was,
+ * starving only when m is locked still. */
+static inline __attribute__((always_inline)) bool mpgi_mutex_let_go(
+    mpg_mutex *m, uint32_t *was) {
+  *was = __atomic_load_n(&m->state, __ATOMIC_RELAXED);
+  if (MPGI_UNLIKELY(*was & MPGI_MUTEX_STARVING)) return false;
+  *was = __atomic_fetch_sub(&m->state, MPGI_MUTEX_LOCKED, __ATOMIC_RELEASE) &
+         ~MPGI_MUTEX_STARVING;
+  uint32_t nobody = MPGI_MUTEX_LOCKED, tries = nobody | MPGI_MUTEX_WOKEN;
+  return *was == nobody || (*was & tries) == tries;
 }
 static inline __attribute__((always_inline)) void mpgi_mutex_fast_unlock(
     mpg_mutex *m) {
-  uint32_t flags = MPGI_MUTEX_LOCKED | MPGI_MUTEX_WOKEN | MPGI_MUTEX_STARVING;
-  uint32_t old = MPGI_MUTEX_LOCKED;
-  while (!__atomic_compare_exchange_n(&m->state, &old, old - MPGI_MUTEX_LOCKED,
-                                      false, __ATOMIC_RELEASE,
-                                      __ATOMIC_RELAXED)) {
-    if ((old & flags) == (MPGI_MUTEX_LOCKED | MPGI_MUTEX_WOKEN)) continue;
-    mpgi_thunk_mutex_unlock_slow(m);
-    return;
-  }
+  uint32_t was;
+  if (!mpgi_mutex_let_go(m, &was)) mpgi_thunk_mutex_unlock_slow(m, was);
 }
 
 /* sync.c, on g0.  Take m on behalf of gp, which runs on this M and may be in

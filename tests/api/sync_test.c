@@ -215,6 +215,39 @@ static void no_wake_up_is_lost(void *arg) {
   }
 }
 
+/* ---- whoever has it last frees it ---- */
+
+enum { USERS = 3, FREED = 0x10 };
+struct shared {
+  mpg_mutex lock;
+  int users;
+};
+
+/* What is in its place afterwards looks like a mutex with waiters. */
+static void use_and_leave(void *arg) {
+  struct shared *s = arg;
+  mpg_mutex_lock(&s->lock);
+  bool last = --s->users == 0;
+  mpg_mutex_unlock(&s->lock);
+  if (last) __atomic_store_n(&s->lock.state, FREED, __ATOMIC_RELEASE);
+  mpg_waitgroup_done(&done);
+}
+
+static void the_last_user_may_free_it(void *arg) {
+  (void) arg;
+  enum { OBJECTS = 20000, AT_ONCE = 16 };
+  static struct shared of[AT_ONCE];
+  mpg_gomaxprocs(4);
+  for (int i = 0; i < OBJECTS / AT_ONCE; i++) {
+    mpg_waitgroup_add(&done, AT_ONCE * USERS);
+    for (int k = 0; k < AT_ONCE; k++) of[k] = (struct shared){.users = USERS};
+    for (int k = 0; k < AT_ONCE * USERS; k++)
+      CHECK_GO(use_and_leave, &of[k / USERS]);
+    mpg_waitgroup_wait(&done);
+    for (int k = 0; k < AT_ONCE; k++) CHECK_EQ(of[k].lock.state, FREED);
+  }
+}
+
 static const struct check_case cases[] = {
     INSIDE(mutex_excludes),
     INSIDE(trylock_says_whether_it_took_it),
@@ -226,5 +259,6 @@ static const struct check_case cases[] = {
     INSIDE(semaphore_admits_its_count),
     INSIDE(release_wakes_one_each),
     INSIDE(no_wake_up_is_lost),
+    INSIDE(the_last_user_may_free_it),
 };
 CHECK_MAIN(cases, 20)

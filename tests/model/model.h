@@ -94,6 +94,8 @@
 #define __atomic_compare_exchange_n(p, e, v, weak, order, fail) \
   atomic_compare_exchange_strong_explicit(p, e, v, order, fail)
 #define __atomic_store_n(p, v, order) atomic_store_explicit(p, v, order)
+#define __atomic_fetch_or(p, v, order) atomic_fetch_or_explicit(p, v, order)
+#define __atomic_fetch_sub(p, v, order) atomic_fetch_sub_explicit(p, v, order)
 #define __atomic_add_fetch(p, v, order) \
   (MODEL_RMW(p, EXPLORE_ADD, v, order) + (v))
 #define __atomic_sub_fetch(p, v, order) \

@@ -32,8 +32,8 @@ static bool may_starve;
 void mpgi_thunk_mutex_lock_slow(mpg_mutex *mu) {
   PARKS(mpgi_mutex_lock_slow_g0(mu));
 }
-void mpgi_thunk_mutex_unlock_slow(mpg_mutex *mu) {
-  mpgi_mutex_unlock_slow_g0(mu);
+void mpgi_thunk_mutex_unlock_slow(mpg_mutex *mu, uint32_t was) {
+  mpgi_mutex_unlock_slow_g0(mu, was);
 }
 void mpgi_thunk_rwmutex_rdlock_slow(mpg_rwmutex *r) {
   PARKS(mpgi_rwmutex_rdlock_slow_g0(r));
@@ -74,6 +74,20 @@ static void locks(int times) {
     inside--;
     mpg_mutex_unlock(&mutex);
   }
+}
+
+/* Whoever has it last frees it [mutex.late].  What is there then looks like a
+ * mutex that somebody waits for. */
+#define GONE (2 * WAITER)
+static int users;
+static void locks_and_leaves(int arg) {
+  (void) arg;
+  mpg_mutex_lock(&mutex);
+  explore_require(inside++ == 0);
+  bool last = --users == 0;
+  inside--;
+  mpg_mutex_unlock(&mutex);
+  if (last) atomic_store(state_of(&mutex), GONE);
 }
 
 static void tries(int times) {
@@ -196,6 +210,10 @@ static void setup_starving(void) {
   setup_mutex();
   may_starve = true;
 }
+static void setup_last(void) {
+  setup_starving();
+  users = 3;
+}
 static void setup_sem(void) {
   setup();
   one_bucket(&sem.count);
@@ -232,6 +250,12 @@ static void nothing_left(void) {
     explore_require(table[i].nwait == 0 && !table[i].first);
 }
 
+static void all_is_gone(void) {
+  explore_require(mutex.state == GONE);
+  mutex.state = 0;
+  nothing_left();
+}
+
 /* ---- configurations ---- */
 
 static const struct explore_config configs[] = {
@@ -255,9 +279,15 @@ static const struct explore_config configs[] = {
                 {"trier", tries, 1, false}}},
     {.name = "sema.mutex_starves_nobody",
      .setup = setup_starving,
-     .thread = {{"locker", locks, 1, false},
+     .thread = {{"locker", locks, 2, false},
                 {"locker2", locks, 1, false},
                 {"locker3", locks, 1, false}}},
+    {.name = "sema.mutex_goes_with_its_last_user",
+     .setup = setup_last,
+     .at_end = all_is_gone,
+     .thread = {{"user", locks_and_leaves, 0, false},
+                {"user2", locks_and_leaves, 0, false},
+                {"user3", locks_and_leaves, 0, false}}},
     {.name = "sema.wait_group_wakes_all",
      .setup = setup_group,
      .thread = {{"waiter", waits, 0, false},
@@ -290,27 +320,29 @@ static const struct {
   struct explore_mutant mutant;
   const char *message;
 } wrong[] = {
-    {0, {"mpgi_sema_acquire", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {0, {"mpgi_sema_park_unless", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
     {0, {"mpgi_sema_release", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
     {0, {"try_take", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
-    {2, {"mpgi_mutex_fast_lock", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
-    {2, {"mpgi_mutex_fast_unlock", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
-    {4, {"mpgi_gmutex_unlock", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
+    {2, {"mpgi_mutex_fast_lock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {2, {"mpgi_mutex_let_go", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
     {2, {"lock_compete", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
-    {4, {"lock_resumed", EXPLORE_RMW, EXPLORE_SKIP, NULL}, ""},
-    {5, {"mpg_waitgroup_done", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
-    {6, {"mpg_rwmutex_rdlock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
-    {6, {"mpg_rwmutex_rdunlock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
-    {6, {"mpg_rwmutex_lock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
-    {6, {"mpgi_rwmutex_lock_slow_g0", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
-    {8, {"mpgi_sema_park", EXPLORE_RMW, EXPLORE_SKIP, NULL}, ""},
+    {4, {"take_late", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
+    {4, {"pass_on", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
+    {4, {"hand_over", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
+    {4, {"hand_over", EXPLORE_RMW, EXPLORE_SKIP, NULL}, ""},
+    {6, {"mpg_waitgroup_done", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {7, {"mpg_rwmutex_rdlock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {7, {"mpg_rwmutex_rdunlock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {7, {"mpg_rwmutex_lock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {7, {"mpgi_rwmutex_lock_slow_g0", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {9, {"mpgi_sema_park", EXPLORE_RMW, EXPLORE_SKIP, NULL}, ""},
 };
 
 int main(void) {
   struct explore_config c;
   for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
     c = configs[i];
-    c.at_end = nothing_left;
+    if (!c.at_end) c.at_end = nothing_left;
     c.memory = EXPLORE_TSO;
     explore_pass(&c);
   }
