@@ -17,6 +17,14 @@ static void check_file(const char *wanted) {
   CHECK_EQ(system(command), 0);
 }
 
+/* With asyncpreemptoff nobody is preempted who doesn't call. */
+static void check_everything(const char *wanted) {
+  char all[512];
+  snprintf(all, sizeof(all), "%s %s", wanted,
+           check_switch("asyncpreemptoff") ? "" : "WHY=preempted");
+  check_file(all);
+}
+
 /* ---- something of everything ---- */
 
 static mpg_waitgroup done;
@@ -87,7 +95,7 @@ static void yields(void *arg) {
 static void everything(void *arg) {
   (void) arg;
   static int loops;
-  loops = mpg_gomaxprocs(0);
+  loops = check_switch("asyncpreemptoff") ? 0 : mpg_gomaxprocs(0);
   atomic_store(&looping, 0);
   atomic_store(&enough, false);
   ball = mpg_chan_new(sizeof(long), 0);
@@ -111,7 +119,7 @@ static void everything(void *arg) {
 #define EVERYTHING                                                         \
   "'stop the world' stopping stopped collection mark sweep 'system call' " \
   "create 'counter heap' 'counter goroutines' WHY=chan "                   \
-  "WHY=sleep WHY=yield WHY=preempted WHY=end WHY=forced LOST=no"
+  "WHY=sleep WHY=yield WHY=end WHY=forced LOST=no"
 
 static void starts_and_stops_in_a_run(void *arg) {
   (void) arg;
@@ -124,14 +132,14 @@ static void a_file_of_a_part_of_a_run(void *arg) {
   (void) arg;
   mpg_gomaxprocs(2);
   CHECK_EQ(mpg_run(starts_and_stops_in_a_run, NULL), 0);
-  check_file("4 " EVERYTHING);
+  check_everything("4 " EVERYTHING);
 }
 
 static void a_file_on_one_processor(void *arg) {
   (void) arg;
   mpg_gomaxprocs(1);
   CHECK_EQ(mpg_run(starts_and_stops_in_a_run, NULL), 0);
-  check_file("3 " EVERYTHING);
+  check_everything("3 " EVERYTHING);
 }
 
 static void a_file_of_several_runs(void *arg) {
@@ -141,7 +149,7 @@ static void a_file_of_several_runs(void *arg) {
   CHECK_EQ(mpg_run(everything, NULL), 0);
   CHECK_EQ(mpg_run(everything, NULL), 0);
   CHECK_EQ(mpg_trace_stop(), 0);
-  check_file("4 'WHY=end of mpg_run' " EVERYTHING);
+  check_everything("4 'WHY=end of mpg_run' " EVERYTHING);
 }
 
 /* ---- attached threads ---- */
@@ -210,7 +218,7 @@ static void processors_come_and_go(void *arg) {
   CHECK_EQ(mpg_trace_start(path), 0);
   CHECK_EQ(mpg_run(grow_and_shrink, NULL), 0);
   CHECK_EQ(mpg_trace_stop(), 0);
-  check_file("8 WHY=gomaxprocs " EVERYTHING);
+  check_everything("8 WHY=gomaxprocs " EVERYTHING);
 }
 
 /* ---- too much for the writer ---- */

@@ -217,7 +217,7 @@ static void memory_is_given_back_at_once(void *arg) {
   (void) arg;
   mpg_release_memory();
   size_t before = rss();
-  for (int i = 0; i < 4; i++) {
+  for (int i = check_switch("gcstress") ? 2 : 0; i < 4; i++) {
     fill(200 * MIB, each[i]);
     size_t peak = rss();
     CHECK_GE(peak, before + 180 * MIB);
@@ -230,12 +230,18 @@ static void memory_is_given_back_at_once(void *arg) {
   CHECK_LE(mpg_release_memory(), 8 * MIB); /* nothing is left */
 }
 
+/* A million objects are collected for too long if every few of them are
+ * followed by a collection. */
+static size_t small_bytes(void) {
+  return check_switch("gcstress") ? 20000 : 1000;
+}
+
 /* Without asking: the goal is small, so the margin is. */
 static void memory_is_given_back_in_the_background(void *arg) {
   (void) arg;
   mpg_release_memory();
   size_t before = rss();
-  fill(200 * MIB, 1000);
+  fill(200 * MIB, small_bytes());
   drop_list();
   collect();
   for (int i = 0; i < 300 && rss() > before + 100 * MIB; i++)
@@ -267,7 +273,7 @@ static void a_limit_is_kept_without_percent(void *arg) {
     CHECK_LE(s.heap_mapped + s.stack_bytes + s.offheap_bytes, 160 * MIB);
   }
   CHECK_GE(stats().cycles, before + 4);
-  CHECK_LE(stats().cycles, before + 40);
+  if (!check_collects()) CHECK_LE(stats().cycles, before + 40);
   CHECK_EQ(mpg_memory_limit(old), (int64_t) (128 * MIB));
   mpg_gc_percent(percent);
 }
@@ -276,12 +282,12 @@ static void a_limit_is_kept_without_percent(void *arg) {
  * collect for each allocation. */
 static void an_impossible_limit_is_no_standstill(void *arg) {
   (void) arg;
-  fill(100 * MIB, 1000);
+  fill(100 * MIB, small_bytes());
   int64_t old = mpg_memory_limit((int64_t) (32 * MIB));
   uint64_t before = stats().cycles;
   churn(200 * MIB);
   CHECK_GT(stats().cycles, before);
-  CHECK_LE(stats().cycles, before + 30);
+  if (!check_collects()) CHECK_LE(stats().cycles, before + 30);
   CHECK_EQ(mpg_memory_limit(old), (int64_t) (32 * MIB));
   drop_list();
 }

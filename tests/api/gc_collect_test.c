@@ -14,12 +14,6 @@ static struct mpg_gc_stats stats(void) {
 
 static void **table; /* global: a root */
 
-/* gcstress collects whatever mpg_gc_percent says. */
-static bool is_forced(void) {
-  const char *debug = getenv("MPG_DEBUG");
-  return debug && strstr(debug, "gcstress");
-}
-
 static __attribute__((noinline)) void make_reachable(hidden *h) {
   table = mpg_alloc(N * sizeof(*table));
   for (uintptr_t i = 0; i < N; i++) {
@@ -149,7 +143,7 @@ static void cycles_are_freed(void *arg) {
 
 static void a_long_list_is_marked(void *arg) {
   (void) arg;
-  int length = is_forced() ? 10000 : 1000000; /* marked each time */
+  int length = check_collects() ? 10000 : 1000000; /* marked each time */
   void **head = NULL;
   for (int i = 0; i < length; i++) {
     void **p = mpg_alloc(16);
@@ -200,7 +194,7 @@ static void churn(size_t mib) {
 
 static void percent_off_means_no_collection(void *arg) {
   (void) arg;
-  if (is_forced()) return;
+  if (check_collects()) return;
   CHECK_EQ(mpg_gc_percent(100), 100);
   CHECK_EQ(mpg_gc_percent(-1), 100);
   uint64_t before = stats().cycles;
@@ -273,7 +267,7 @@ static void stats_want_their_size(void *arg) {
 
 static void stats_add_up(void *arg) {
   (void) arg;
-  if (is_forced()) return;
+  if (check_collects()) return;
   mpg_gc();
   struct mpg_gc_stats a = stats();
   mpg_gc_percent(-1);
@@ -358,6 +352,6 @@ static const struct check_case cases[] = {
 };
 
 int main(int argc, char **argv) {
-  setenv("MPG_DEBUG", "clobberfree=1", 0); /* read by the first mpg_run */
+  check_switches("clobberfree=1");
   return check_cases(cases, sizeof(cases) / sizeof(*cases), argc, argv, 30);
 }

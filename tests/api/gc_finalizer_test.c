@@ -505,7 +505,7 @@ FRESH(set_in_one_run_called_in_the_next)
 FRESH(cycles_are_kept_and_not_finalized)
 
 #define CASE(fn) \
-  { #fn, fn##_, CHECK_INSIDE }
+  { #fn, fn##_, CHECK_INSIDE, NULL, NULL }
 static const struct check_case cases[] = {
     CASE(arguments_are_checked),
     CASE(called_once_with_object_and_arg),
@@ -524,7 +524,7 @@ static const struct check_case cases[] = {
     CASE(in_a_goroutine_of_its_own),
     CASE(may_use_the_api_and_block),
     {"set_in_one_run_called_in_the_next", set_in_one_run_called_in_the_next_,
-     CHECK_OUTSIDE},
+     CHECK_OUTSIDE, NULL, NULL},
     CASE(cycles_are_kept_and_not_finalized),
     /* These may leave some for later. */
     CASE(each_of_many_is_called_once),
@@ -532,6 +532,6 @@ static const struct check_case cases[] = {
 };
 
 int main(int argc, char **argv) {
-  setenv("MPG_DEBUG", "clobberfree=1", 0);
+  check_switches("clobberfree=1");
   return check_cases(cases, sizeof(cases) / sizeof(*cases), argc, argv, 30);
 }

@@ -236,7 +236,7 @@ static const struct check_case cases[] = {
     INSIDE(wrong_arguments),          INSIDE(every_stop_is_a_sample_of_both),
     INSIDE(empty_ones_give_zero),     INSIDE(quantiles_are_monotone),
     INSIDE(a_snapshot_stays),         INSIDE(a_pause_contains_its_time_to_stop),
-    INSIDE(preemptions_are_counted),  INSIDE(waits_for_a_p_are_sampled),
+    INJECTS(preemptions_are_counted), INSIDE(waits_for_a_p_are_sampled),
     INSIDE(stops_are_kept_by_reason), INSIDE(wrong_reasons),
     INSIDE(other_threads_may_read),   OUTSIDE(statistics_can_be_read_anywhere),
 };

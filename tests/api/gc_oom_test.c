@@ -23,6 +23,10 @@ static uint64_t data_bytes(void) { /* VmData of /proc/self/status */
 /* Also beyond what the heap has free since the cases before. */
 #define TOO_MUCH (4096 * MIB)
 
+/* How much memory is exhausted.  Less when that takes a collection for every
+ * few cells. */
+static uint64_t little(void) { return (check_collects() ? 16 : 64) * MIB; }
+
 static void limit_data(uint64_t more) {
   struct rlimit r;
   CHECK_EQ(getrlimit(RLIMIT_DATA, &r), 0);
@@ -76,7 +80,7 @@ static void forget_list(void) {
 
 static void exhaustion_gives_null_and_an_intact_heap(void *arg) {
   (void) arg;
-  limit_data(64 * MIB);
+  limit_data(little());
   for (int round = 0; round < 3; round++) {
     size_t n = exhaust();
     CHECK_GT(n, 1000);
@@ -94,7 +98,7 @@ static void exhaustion_gives_null_and_an_intact_heap(void *arg) {
 /* Many failures don't collect for ever; what a collection frees is found. */
 static void failing_in_a_full_heap_is_cheap(void *arg) {
   (void) arg;
-  limit_data(64 * MIB);
+  limit_data(little());
   size_t n = exhaust();
   struct mpg_gc_stats before = {.size = sizeof(before)}, after = before;
   CHECK_EQ(mpg_gc_stats_read(&before), 0);
@@ -117,7 +121,7 @@ static void failing_in_a_full_heap_is_cheap(void *arg) {
 /* Who drops something at each failure gets memory for it, mostly. */
 static void what_was_dropped_is_found(void *arg) {
   (void) arg;
-  limit_data(64 * MIB);
+  limit_data(little());
   exhaust();
   for (int i = 0; i < 2; i++) {
     struct cell *c = list;
@@ -156,7 +160,7 @@ static void malloc_is_ready_on_new_threads(void *arg) {
   mpg_heap_profile_rate(0); /* its records would be that thread's first use */
   CHECK_EQ(mpg_go(malloc_once_exhausted, NULL), 0);
   while (!other_runs) continue; /* it doesn't run here */
-  limit_data(64 * MIB);
+  limit_data(little());
   exhaust();
   exhausted = true;
   while (!other_is_done) continue;

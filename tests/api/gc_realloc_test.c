@@ -6,10 +6,7 @@
 /* With MPG_DEBUG=redzone=1 an object is followed by a zone and is of no more
  * bytes than were asked for. */
 #define ZONE ((size_t) 16)
-static bool has_zones(void) {
-  const char *switches = getenv("MPG_DEBUG");
-  return switches && strstr(switches, "redzone=1");
-}
+static bool has_zones(void) { return check_switch("redzone") != 0; }
 
 /* The largest object of so many pages. */
 static size_t most_of(size_t pages) {
@@ -260,6 +257,6 @@ static const struct check_case cases[] = {
 };
 
 int main(int argc, char **argv) {
-  setenv("MPG_DEBUG", "clobberfree=1,gcverify=1", 0);
+  check_switches("clobberfree=1,gcverify=1");
   return check_cases(cases, sizeof(cases) / sizeof(*cases), argc, argv, 30);
 }

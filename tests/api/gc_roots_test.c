@@ -328,15 +328,18 @@ static void spin_goroutine(void *arg) {
 }
 
 static struct spin spins[3];
+static void *until_spinning; /* a collection may come before it spins */
 
 static void collect_while_spinning(mpg_func fn) {
   for (uintptr_t i = 0; i < 3; i++) {
-    spins[i] = (struct spin){hide_new(i), i};
+    until_spinning = hide_object(i);
+    spins[i] = (struct spin){hide(until_spinning), i};
     atomic_store(&spinning, 0);
     atomic_store(&release, 0);
     mpg_waitgroup_add(&done, 1);
     CHECK_GO(fn, &spins[i]);
     CHECK_EVENTUALLY(atomic_load(&spinning) == 1);
+    until_spinning = NULL;
     hide_collect();
     hide_collect();
     atomic_store(&release, 1);
@@ -645,7 +648,7 @@ static const struct check_case cases[] = {
     INSIDE(stack_arguments_are_roots),
     INSIDE(callee_saved_registers_are_roots),
     INSIDE(registers_of_running_goroutines_are_roots),
-    INSIDE(registers_of_preempted_goroutines_are_roots),
+    INJECTS(registers_of_preempted_goroutines_are_roots),
     INSIDE(registers_of_frozen_threads_are_roots),
     INSIDE(args_of_waiting_goroutines_are_roots),
     INSIDE(a_timer_that_is_over_keeps_nothing),
@@ -657,6 +660,6 @@ static const struct check_case cases[] = {
 };
 
 int main(int argc, char **argv) {
-  setenv("MPG_DEBUG", "clobberfree=1", 0); /* read by the first mpg_run */
+  check_switches("clobberfree=1");
   return check_cases(cases, sizeof(cases) / sizeof(*cases), argc, argv, 30);
 }

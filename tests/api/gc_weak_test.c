@@ -275,6 +275,6 @@ static const struct check_case cases[] = {
 };
 
 int main(int argc, char **argv) {
-  setenv("MPG_DEBUG", "clobberfree=1", 0);
+  check_switches("clobberfree=1");
   return check_cases(cases, sizeof(cases) / sizeof(*cases), argc, argv, 30);
 }

@@ -109,10 +109,7 @@ static void a_map_keeps_nothing_when_it_dies(void *arg) {
 /* ---- chains: each value is the next key ---- */
 
 /* The second opinion takes a round for each link. */
-static int longest(void) {
-  const char *debug = getenv("MPG_DEBUG");
-  return debug && strstr(debug, "gcverify") ? 2000 : 200000;
-}
+static int longest(void) { return check_switch("gcverify") ? 2000 : 200000; }
 
 static void *first;
 static uintptr_t *last_value;
@@ -300,6 +297,6 @@ static const struct check_case cases[] = {
 };
 
 int main(int argc, char **argv) {
-  setenv("MPG_DEBUG", "clobberfree=1", 0);
+  check_switches("clobberfree=1");
   return check_cases(cases, sizeof(cases) / sizeof(*cases), argc, argv, 50);
 }

@@ -785,7 +785,7 @@ static const struct check_case cases[] = {
     INSIDE(an_event_and_a_deadline_race),
     INSIDE(both_directions_wait_apart),
     INSIDE(waiting_is_no_deadlock),
-    INSIDE(loops_do_not_keep_it_waiting),
+    INJECTS(loops_do_not_keep_it_waiting),
     INSIDE(close_wakes_all),
     INSIDE(what_was_written_before_a_close_counts),
     INSIDE(numbers_are_used_again),

@@ -354,7 +354,8 @@ static const struct check_case cases[] = {
     INSIDE(blocked_calls_keep_their_arguments),
     INSIDE(printing_into_a_full_pipe_stops_nobody),
     INSIDE(calls_without_a_p),
-    OUTSIDE(blocked_calls_end_with_the_run),
+    {"blocked_calls_end_with_the_run", blocked_calls_end_with_the_run,
+     CHECK_OUTSIDE, "nosteal", NULL},
     INSIDE(handlers_may_ask_for_the_time),
 };
 CHECK_MAIN(cases, 30)

@@ -160,13 +160,13 @@ static void comes_between_collections(void *arg) {
 
 static const struct check_case cases[] = {
     OUTSIDE(set_before_a_run_holds_in_it),
-    INSIDE(was_set_before),
+    STEALS(was_set_before),
     INSIDE(reports_and_sets),
-    INSIDE(that_many_run_at_once),
+    STEALS(that_many_run_at_once),
     INSIDE(no_more_run_at_once),
     INSIDE(changes_under_load),
-    INSIDE(set_in_one_run_holds_in_the_next),
-    INSIDE(very_many_are_capped),
+    STEALS(set_in_one_run_holds_in_the_next),
+    STEALS(very_many_are_capped),
     INSIDE(comes_between_collections),
 };
 CHECK_MAIN(cases, 30)

@@ -246,7 +246,7 @@ static const struct check_case cases[] = {
     INSIDE(locks_nest),
     INSIDE(one_that_ends_bound_ends_its_thread),
     INSIDE(threads_end_beside_everything),
-    INSIDE(nobodys_turn_is_lost),
+    INJECTS(nobodys_turn_is_lost),
     INSIDE(the_number_of_ps_changes),
     INSIDE(the_run_ends_with_bound_ones),
     INSIDE(the_main_goroutine_may_end_bound),

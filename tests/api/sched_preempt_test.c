@@ -199,17 +199,17 @@ static void disable_does_not_delay_a_collection(void *arg) {
 }
 
 static const struct check_case cases[] = {
-    INSIDE(beside_an_empty_loop),
-    INSIDE(beside_a_frameless_leaf),
+    INJECTS(beside_an_empty_loop),
+    INJECTS(beside_a_frameless_leaf),
     INSIDE(beside_a_loop_that_calls),
-    INSIDE(beside_an_avx512_loop),
-    INSIDE(beside_memset),
-    INSIDE(beside_qsort),
-    INSIDE(loops_share_one_p),
+    INJECTS(beside_an_avx512_loop),
+    INJECTS(beside_memset),
+    INJECTS(beside_qsort),
+    INJECTS(loops_share_one_p),
     INSIDE(results_of_preempted_loops_agree),
-    INSIDE(the_red_zone_survives),
-    INSIDE(errno_survives),
+    INJECTS(the_red_zone_survives),
+    INJECTS(errno_survives),
     INSIDE(disable_forbids_the_switch),
-    INSIDE(disable_does_not_delay_a_collection),
+    STEALS(disable_does_not_delay_a_collection),
 };
 CHECK_MAIN(cases, 20)

@@ -159,7 +159,8 @@ static void a_pthread_lock_of_another_thread(void *arg) {
 }
 
 /* Asleep, and not disturbed as a rule: the signal of a preemption would end it.
- * (One that was asked for before it slept may, on a busy machine.) */
+ * (One that was asked for before it slept may, on a busy machine; and that of a
+ * collection.) */
 static int disturbed;
 static void sleep_raw(void *arg) {
   const struct timespec t = {0, 60 * 1000 * 1000};
@@ -201,7 +202,7 @@ static void asleep_on_one_p(void *arg) {
     go_on_beside(sleep_raw);
     mpg_waitgroup_wait(&done);
   }
-  CHECK_LE(disturbed, TIMES / 2);
+  if (!check_switch("gcperiod")) CHECK_LE(disturbed, TIMES / 2);
 }
 
 static void waiting_for_a_child_on_one_p(void *arg) {
@@ -301,15 +302,15 @@ static void who_is_stuck_costs_no_cpu(void *arg) {
 }
 
 static const struct check_case cases[] = {
-    INSIDE(one_stuck_on_one_p),
-    INSIDE(more_stuck_than_ps),
-    INSIDE(the_limit_holds_again_afterwards),
-    INSIDE(queues_of_stuck_ps_are_emptied),
-    INSIDE(a_pthread_lock_of_another_thread),
+    STEALS(one_stuck_on_one_p),
+    STEALS(more_stuck_than_ps),
+    STEALS(the_limit_holds_again_afterwards),
+    STEALS(queues_of_stuck_ps_are_emptied),
+    STEALS(a_pthread_lock_of_another_thread),
     INSIDE(asleep_on_one_p),
-    INSIDE(waiting_for_a_child_on_one_p),
+    STEALS(waiting_for_a_child_on_one_p),
     INSIDE(somebody_is_started_after_it),
-    INSIDE(a_crowd_holds_nobody_up_for_long),
+    STEALS(a_crowd_holds_nobody_up_for_long),
     INSIDE(who_is_stuck_costs_no_cpu),
 };
 CHECK_MAIN(cases, 20)

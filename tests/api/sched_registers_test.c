@@ -373,16 +373,16 @@ static void new_goroutines_get_default_control_words(void *arg) {
 }
 
 static const struct check_case cases[] = {
-    INSIDE(vector_mask_and_x87_registers_survive),
-    INSIDE(general_registers_survive),
-    INSIDE(flags_survive),
-    INSIDE(registers_survive_collections),
+    INJECTS(vector_mask_and_x87_registers_survive),
+    INJECTS(general_registers_survive),
+    INJECTS(flags_survive),
+    INJECTS(registers_survive_collections),
     INSIDE(control_words_belong_to_the_goroutine),
     INSIDE(exception_flags_belong_to_the_goroutine),
     INSIDE(new_goroutines_get_default_control_words),
 };
 
 int main(int argc, char **argv) {
-  setenv("MPG_DEBUG", "preemptall=1", 0); /* read by the first mpg_run */
+  check_switches("preemptall=1");
   return check_cases(cases, sizeof(cases) / sizeof(*cases), argc, argv, 30);
 }

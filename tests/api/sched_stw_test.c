@@ -221,7 +221,7 @@ static const struct check_case cases[] = {
     INSIDE(a_callback_in_calls_may_have_a_lock),
     INSIDE(a_callback_in_stubs_may_have_a_lock),
     INSIDE(allocates_with_the_linkers_lock),
-    INSIDE(on_one_p),
-    INSIDE(beside_several_of_each),
+    INJECTS(on_one_p),
+    STEALS(beside_several_of_each),
 };
 CHECK_MAIN(cases, 30)

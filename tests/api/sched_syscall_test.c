@@ -311,7 +311,7 @@ static const struct check_case cases[] = {
     INSIDE(a_hundred_block_at_once),
     INSIDE(bursts_keep_to_the_limit),
     INSIDE(a_raw_read_stops_nobody),
-    INSIDE(raw_reads_at_once_stop_nobody),
+    STEALS(raw_reads_at_once_stop_nobody),
     INSIDE(short_syscalls),
     INSIDE(the_stack_grows_in_there),
     INSIDE(the_number_of_ps_changes_meanwhile),

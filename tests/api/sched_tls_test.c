@@ -109,13 +109,13 @@ static void addresses_move_with_preemptions(void *arg) {
 }
 
 static const struct check_case cases[] = {
-    INSIDE(addresses_move_with_yields),
+    STEALS(addresses_move_with_yields),
     INSIDE(addresses_move_with_parks),
     INSIDE(addresses_move_with_system_calls),
     INSIDE(addresses_move_with_preemptions),
 };
 
 int main(int argc, char **argv) {
-  setenv("MPG_DEBUG", "preemptall=1", 0); /* read by the first mpg_run */
+  check_switches("preemptall=1");
   return check_cases(cases, sizeof(cases) / sizeof(*cases), argc, argv, 60);
 }

@@ -157,10 +157,10 @@ static void out_of_a_callback_of_the_c_library(void *arg) {
 }
 
 static const struct check_case cases[] = {
-    INSIDE(out_of_a_handler),
-    INSIDE(out_of_a_handler_with_its_mask),
-    INSIDE(within_a_handler),
-    INSIDE(out_of_a_handler_in_the_c_library),
-    INSIDE(out_of_a_callback_of_the_c_library),
+    INJECTS(out_of_a_handler),
+    INJECTS(out_of_a_handler_with_its_mask),
+    INJECTS(within_a_handler),
+    INJECTS(out_of_a_handler_in_the_c_library),
+    INJECTS(out_of_a_callback_of_the_c_library),
 };
 CHECK_MAIN(cases, 30)

@@ -236,9 +236,7 @@ static void pins(uint64_t **where, size_t counter) {
   go_movable(give_address_away, where);
   settle(1);
   /* With stackmove a stale word may be found first. */
-  bool at_every_park =
-      getenv("MPG_DEBUG") && strstr(getenv("MPG_DEBUG"), "move");
-  if (!at_every_park) until_counted(&before, counter);
+  if (!check_switch("stackmove")) until_counted(&before, counter);
   for (int i = 0; i < 5; i++) mpg_gc();
   CHECK_EQ(stats().swapped_out, before.swapped_out);
   CHECK_EQ(**where, 41);

@@ -255,6 +255,6 @@ static const struct check_case cases[] = {
     INSIDE(only_the_first_call_counts),
     INSIDE(goexit_counts_as_done),
     INSIDE(onces_nest),
-    INSIDE(its_function_is_ordinary_code),
+    INJECTS(its_function_is_ordinary_code),
 };
 CHECK_MAIN(cases, 20)

@@ -111,6 +111,6 @@ static const struct check_case cases[] = {
     OUTSIDE(now_is_clock_monotonic),  INSIDE(now_is_clock_monotonic),
     INSIDE(sleep_lasts_long_enough),  INSIDE(sleep_until_reaches_its_deadline),
     INSIDE(the_past_returns_at_once), INSIDE(a_very_long_sleep_does_not_end),
-    INSIDE(many_sleepers_all_wake),   INSIDE(sleep_ends_beside_busy_ps),
+    INSIDE(many_sleepers_all_wake),   INJECTS(sleep_ends_beside_busy_ps),
 };
 CHECK_MAIN(cases, 20)

@@ -320,7 +320,7 @@ static const struct check_case cases[] = {
     INSIDE(either_fired_or_stopped),
     INSIDE(a_periodic_one_may_stop_itself),
     INSIDE(idle_ps_notice),
-    INSIDE(they_fire_beside_loops),
+    INJECTS(they_fire_beside_loops),
     INSIDE(they_survive_fewer_ps),
     INSIDE(fn_is_a_goroutine),
     INSIDE(as_a_function),

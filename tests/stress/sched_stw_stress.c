@@ -80,6 +80,8 @@ static void stop_often(void *arg) {
 /* For seconds, perhaps the only one.  A sanitizer's memset is foreign code of
  * no known sort. */
 static bool keeps_its_p(mpg_func loop) {
+  if (check_switch("asyncpreemptoff"))
+    return loop != loop_calls && loop != loop_syscall;
 #if defined(MPG_SANITIZED)
   if (loop == loop_memset) return true;
 #endif

@@ -66,6 +66,32 @@ static __attribute__((noinline, noreturn, unused)) void check_failed(
 /* mpg_go that must succeed. */
 #define CHECK_GO(fn, arg) CHECK_EQ(mpg_go((fn), (arg)), 0)
 
+/* The value of a switch of MPG_DEBUG, 0 when it isn't there: what a promise
+ * costs, or whether it holds, depends on some of them. */
+static inline long long check_switch(const char *name) {
+  const char *at = getenv("MPG_DEBUG");
+  size_t n = strlen(name);
+  long long value = 0;
+  for (; at && *at; at += strcspn(at, ","), at += *at == ',') {
+    if (strncmp(at, name, n) != 0 || !strchr("=,", at[n])) continue;
+    value = at[n] == '=' ? strtoll(at + n + 1, NULL, 10) : 1;
+  }
+  return value;
+}
+
+/* Collections come at any time, whatever the program does. */
+static inline bool check_collects(void) {
+  return check_switch("gcstress") || check_switch("gcperiod");
+}
+
+/* Before the first mpg_run: these switches, too, unless others are given. */
+static __attribute__((unused)) void check_switches(const char *ours) {
+  const char *given = getenv("MPG_DEBUG");
+  char all[512];
+  int n = snprintf(all, sizeof(all), "%s,%s", ours, given ? given : "");
+  if (n < (int) sizeof(all)) setenv("MPG_DEBUG", all, 1);
+}
+
 /* Keep the compiler from knowing, or keeping, anything about a value. */
 #define CHECK_OPAQUE(x) __asm__ volatile("" : "+r"(x) : : "memory")
 
@@ -136,20 +162,35 @@ struct check_case {
   const char *name;
   mpg_func fn;
   enum check_where where;
+  const char *without, *nor; /* switches that take away what it needs */
 };
 #define INSIDE(fn) \
-  { #fn, fn, CHECK_INSIDE }
+  { #fn, fn, CHECK_INSIDE, NULL, NULL }
 #define OUTSIDE(fn) \
-  { #fn, fn, CHECK_OUTSIDE }
+  { #fn, fn, CHECK_OUTSIDE, NULL, NULL }
+/* Inside.  With loops that only an injected call ends; with goroutines queued
+ * at a P whose thread is stuck or in a loop; both. */
+#define INJECTS(fn) \
+  { #fn, fn, CHECK_INSIDE, "asyncpreemptoff", NULL }
+#define STEALS(fn) \
+  { #fn, fn, CHECK_INSIDE, "nosteal", NULL }
+#define INJECTS_STEALS(fn) \
+  { #fn, fn, CHECK_INSIDE, "asyncpreemptoff", "nosteal" }
+
+static inline bool check_is_off(const struct check_case *c) {
+  return (c->without && check_switch(c->without)) ||
+         (c->nor && check_switch(c->nor));
+}
 
 static inline void check_run_case(const struct check_case *c, int seconds) {
   atomic_store(&check_case_name, c->name);
   if (getenv("CHECK_VERBOSE")) fprintf(stderr, "%s\n", c->name);
+  if (check_is_off(c)) return;
   check_watchdog(seconds);
-  if (c->where == CHECK_INSIDE)
-    CHECK_EQ(mpg_run(c->fn, NULL), 0);
-  else
+  if (c->where == CHECK_OUTSIDE)
     c->fn(NULL);
+  else
+    CHECK_EQ(mpg_run(c->fn, NULL), 0);
   check_watchdog(0);
 }
 
