@@ -26,12 +26,6 @@ static char *about(char *text, const char *name) {
   return at;
 }
 
-static int count(const char *text, const char *what) {
-  int n = 0;
-  for (; (text = strstr(text, what)) != NULL; text += strlen(what)) n++;
-  return n;
-}
-
 /* In this order, from the innermost on. */
 static void check_order(const char *text, const char *const *names) {
   const char *at = text;
@@ -70,7 +64,6 @@ static NOINLINE long descend(int depth) {
   volatile char frame[300];
   frame[0] = (char) depth;
   if (depth == 0) {
-    atomic_fetch_add(&there, 1);
     mpg_chan_recv(gate, NULL);
     return frame[0];
   }
@@ -87,9 +80,7 @@ static void frames_through_segments(void *arg) {
   (void) arg;
   begin();
   start(deep, "deep");
-  CHECK_EVENTUALLY(atomic_load(&there) == 1);
-  mpg_sleep(1000 * 1000);
-  char *text = traceback(), *it = about(text, "deep");
+  char *text = traceback_when(1, "[chan receive"), *it = about(text, "deep");
   CHECK_EQ(count(it, "descend(...)"), 41);
   check_order(
       it, (const char *const[]){"[chan receive", "descend(...)", "deep(...)",
@@ -109,9 +100,7 @@ static void many_frames_are_elided(void *arg) {
   (void) arg;
   begin();
   start(deeper, "deeper");
-  CHECK_EVENTUALLY(atomic_load(&there) == 1);
-  mpg_sleep(1000 * 1000);
-  char *text = traceback(), *it = about(text, "deeper");
+  char *text = traceback_when(1, "[chan receive"), *it = about(text, "deeper");
   CHECK_EQ(count(it, "descend(...)"), 100);
   CHECK_EQ(count(it, "...additional frames elided..."), 1);
   CHECK_EQ(count(it, "created by start in goroutine 1"), 1);
@@ -122,6 +111,7 @@ static void many_frames_are_elided(void *arg) {
 /* ---- running ---- */
 
 static NOINLINE void leaf(void) {
+  atomic_fetch_add(&there, 1);
   while (!atomic_load_explicit(&enough, memory_order_relaxed)) continue;
 }
 
@@ -132,7 +122,6 @@ static NOINLINE void calls_leaf(void) {
 
 static void loops(void *arg) {
   (void) arg;
-  atomic_fetch_add(&there, 1);
   calls_leaf();
   NO_TAIL_CALL;
 }
@@ -247,10 +236,13 @@ static void frames_of_the_new_and_of_oneself(void *arg) {
   (void) arg;
   mpg_gomaxprocs(1);
   begin();
+  int fd = traceback_file();
+  mpg_preempt_disable(); /* or the new one ran already */
   start(never_ran, "new");
-  char *text = traceback();
+  char *text = traceback_by(fd);
+  mpg_preempt_enable();
   check_order(text, (const char *const[]){
-                        "goroutine 1 [running]:", "traceback(...)",
+                        "goroutine 1 [running]:", "traceback_by(...)",
                         "frames_of_the_new_and_of_oneself(...)", NULL});
   check_order(about(text, "new"),
               (const char *const[]){"[runnable]", "never_ran(...)",
@@ -263,9 +255,7 @@ static void more_than_one_pass(void *arg) {
   (void) arg;
   begin();
   for (int i = 0; i < 3000; i++) CHECK_GO(deep, NULL);
-  CHECK_EVENTUALLY(atomic_load(&there) == 3000);
-  mpg_sleep(1000 * 1000);
-  char *text = traceback();
+  char *text = traceback_when(3000, "[chan receive");
   CHECK_EQ(count(text, "\ngoroutine "), 3001);
   CHECK_EQ(count(text, "deep(...)"), 3000);
   free(text);
@@ -275,7 +265,6 @@ static void more_than_one_pass(void *arg) {
 static void locked(void *arg) {
   (void) arg;
   mpg_lock_thread();
-  atomic_fetch_add(&there, 1);
   mpg_chan_recv(gate, NULL);
   mpg_unlock_thread();
 }
@@ -284,9 +273,7 @@ static void a_locked_thread_is_said(void *arg) {
   (void) arg;
   begin();
   start(locked, "locked");
-  CHECK_EVENTUALLY(atomic_load(&there) == 1);
-  mpg_sleep(1000 * 1000);
-  char *text = traceback();
+  char *text = traceback_when(1, "[chan receive");
   CHECK_EQ(count(about(text, "locked"), "[chan receive, locked to thread]:"),
            1);
   free(text);
@@ -301,7 +288,7 @@ static const struct check_case cases[] = {
     INSIDE(frames_in_system_calls),
     INSIDE(a_locked_thread_is_said),
     INSIDE(more_than_one_pass),
-    INSIDE(frames_of_the_preempted),
+    INJECTS(frames_of_the_preempted),
     INSIDE(frames_of_the_new_and_of_oneself),
 };
 
