@@ -147,44 +147,57 @@ static uint32_t cell_index(const struct mpgi_span *s, uintptr_t addr) {
   return (uint32_t) (off * mpgi_class[s->class].magic >> 32);
 }
 
+/* What is settled about the next cells of a class, beyond c->sample_left:
+ *   to > 0   the to-th is a sample, none before it
+ *   to < 0   -to are none: their bytes were counted down, but the hole ended
+ *            before they were handed out
+ * A point that a class's bytes met stays with the class, so the bytes that met
+ * none must, too: given back to all, they took the points of whoever counted
+ * next. */
+
+/* A hole of settled cells only. */
+static uint32_t cells_settled(int16_t *to, uint32_t n) {
+  uint32_t settled = (uint32_t) - *to;
+  if (n > settled) n = settled;
+  *to = (int16_t) (*to + (int32_t) n);
+  return n;
+}
+
 /* Of the n free cells that were found: how many make the hole.  The bytes of
  * holes are counted down when these are made; when one would reach the next
  * sample, the class is told how many cells there are to it, and the distance
  * to the one after it is drawn.  The hole ends before the sample, or is it
  * alone. */
-static uint32_t cells_to_sample(struct mpgi_cache *c, uint16_t *to, uint32_t n,
+static uint32_t cells_to_sample(struct mpgi_cache *c, int16_t *to, uint32_t n,
                                 uint64_t bytes) {
   if (MPGI_LIKELY(*to == 0 && c->sample_left >= (int64_t) (n * bytes))) {
     c->sample_left -= (int64_t) (n * bytes);
     return n;
   }
+  if (*to < 0) return cells_settled(to, n);
   if (*to == 0) {
-    *to = (uint16_t) ((uint64_t) c->sample_left / bytes + 1);
+    *to = (int16_t) ((uint64_t) c->sample_left / bytes + 1);
     c->sample_left = mpgi_profile_distance(&c->rand);
   }
   c->sampled = *to == 1;
   if (c->sampled)
     n = 1;
-  else if (n >= *to)
-    n = *to - 1u;
-  *to = (uint16_t) (*to - n);
+  else if (n >= (uint32_t) *to)
+    n = (uint32_t) *to - 1;
+  *to = (int16_t) (*to - (int32_t) n);
   return n;
 }
 
 /* The hole ends with n cells unused. */
-static void cells_from_sample(struct mpgi_cache *c, uint16_t *to, uint64_t n,
-                              uint64_t bytes) {
-  if (*to > 0)
-    *to = (uint16_t) (*to + n);
-  else
-    c->sample_left += (int64_t) (n * bytes);
+static void cells_from_sample(int16_t *to, uint64_t n) {
+  *to = (int16_t) (*to > 0 ? *to + (int64_t) n : *to - (int64_t) n);
 }
 
 /* A cell is handed out twice; false: let it be another one.  A sample that this
  * would be is the class's: the first cell beyond the hole.  (Left to whoever
  * counts next it went to large objects: what mpg_realloc had freed on its way
  * to these seemed to be live.) */
-static bool cell_again(struct mpgi_cache *c, uint16_t *to, uint64_t bytes) {
+static bool cell_again(struct mpgi_cache *c, int16_t *to, uint64_t bytes) {
   if (*to == 1) return false;
   if (*to == 0 && c->sample_left < (int64_t) bytes) {
     *to = 1;
@@ -193,6 +206,8 @@ static bool cell_again(struct mpgi_cache *c, uint16_t *to, uint64_t bytes) {
   }
   if (*to > 0)
     --*to;
+  else if (*to < 0)
+    ++*to;
   else
     c->sample_left -= (int64_t) bytes;
   return true;
@@ -207,8 +222,7 @@ static void hole_retire(struct mpgi_cache *c, struct mpgi_span *s,
   write_begin(c);
   total_add(&c->alloc_bytes, handed);
   total_add(&c->alloc_objects, handed / h->bytes);
-  cells_from_sample(c, &c->to_sample[s->kind][s->class], (end - ptr) / h->bytes,
-                    h->bytes);
+  cells_from_sample(&c->to_sample[s->kind][s->class], (end - ptr) / h->bytes);
   MPGI_CHAOS();
   if (ptr < end)
     mpgi_span_bits_clear(s, cell_index(s, ptr), cell_index(s, end - 1) + 1);

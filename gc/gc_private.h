@@ -361,8 +361,9 @@ struct mpgi_cache {
   /* Bytes to the next sample beyond the holes made so far, those aside that
    * have their own below; about INT64_MAX: none. */
   int64_t sample_left;
-  /* Not 0: that many cells beyond the current hole comes a sample. */
-  uint16_t to_sample[MPGI_KIND_COUNT][MPGI_CLASSES];
+  /* > 0: so many cells beyond the current hole comes a sample; < 0: so many
+   * are none (cache.c). */
+  int16_t to_sample[MPGI_KIND_COUNT][MPGI_CLASSES];
   struct mpgi_rand rand;
   /* Totals of objects handed out from holes that are gone. */
   _Atomic uint64_t alloc_bytes, alloc_objects;

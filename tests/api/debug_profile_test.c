@@ -48,17 +48,23 @@ __attribute__((noinline)) static void drop_some(size_t n, size_t bytes) {
   __asm__ volatile("");
 }
 
-/* 100 has a cell of 112 bytes, 100,000 one of 13 pages. */
+/* 100 has a cell of 112 bytes, with its zone one of 128; 100,000 has one of 13
+ * pages. */
 static void rate_one_counts_exactly(void *arg) {
+  char wanted[512];
   (void) arg;
   mpg_heap_profile_rate(1);
   keep_some(1000, 100);
   drop_some(20, 100000);
   hide_scrub();
-  check_profile(
-      "alloc_objects keep_some 1000 1000 alloc_space keep_some 112000 112000 "
-      "inuse_objects keep_some 1000 1000 inuse_space keep_some 112000 112000 "
-      "alloc_objects drop_some 20 20 alloc_space drop_some 2129920 2129920");
+  int cells = check_switch("redzone") ? 128000 : 112000;
+  snprintf(
+      wanted, sizeof wanted,
+      "alloc_objects keep_some 1000 1000 alloc_space keep_some %d %d "
+      "inuse_objects keep_some 1000 1000 inuse_space keep_some %d %d "
+      "alloc_objects drop_some 20 20 alloc_space drop_some 2129920 2129920",
+      cells, cells, cells, cells);
+  check_profile(wanted);
   memset(kept, 0, sizeof kept);
   mpg_gc();
   mpg_gc();
@@ -80,13 +86,17 @@ __attribute__((noinline)) static void *grow_one(size_t bytes) {
 }
 
 static void explicit_free_is_seen(void *arg) {
+  char wanted[256];
   (void) arg;
   mpg_heap_profile_rate(1);
   free_some(500, 40);
   kept[0] = grow_one(1024);
-  check_profile(
-      "alloc_objects free_some 500 500 inuse_objects free_some 0 0 "
-      "inuse_objects grow_one 1 1 inuse_space grow_one 1040 1040");
+  int cell = check_switch("redzone") ? 1168 : 1040;
+  snprintf(wanted, sizeof wanted,
+           "alloc_objects free_some 500 500 inuse_objects free_some 0 0 "
+           "inuse_objects grow_one 1 1 inuse_space grow_one %d %d",
+           cell, cell);
+  check_profile(wanted);
   kept[0] = NULL;
 }
 
@@ -165,21 +175,46 @@ static void estimates_are_unbiased(void *arg) {
   check_profile(wanted);
 }
 
+/* The cells are their holes' again. */
+__attribute__((noinline)) static void pass_through(void) {
+  for (size_t n = 1000; n < 32000; n += 1000) mpg_free(mpg_alloc(n));
+}
+
+__attribute__((noinline)) static void large_after_gc(void) {
+  void *p = mpg_alloc_noscan(50000);
+  CHECK_OPAQUE(p);
+  mpg_free(p);
+}
+
+/* A collection ends the holes of 500 KB that passed through.  That is nothing
+ * to who comes next: 27 MB of large objects, a standard deviation of 2.4. */
+static void who_comes_after_a_collection_is_met(void *arg) {
+  (void) arg;
+  mpg_heap_profile_rate(256 << 10);
+  for (size_t i = 0; i < 500; i++) {
+    pass_through();
+    mpg_gc();
+    large_after_gc();
+  }
+  check_profile("alloc_space large_after_gc 16000000 38000000");
+  mpg_heap_profile_rate(512 << 10);
+}
+
 /* ---- from everywhere at once ---- */
 
 static mpg_waitgroup done;
 static _Atomic bool enough;
 
 /* What an object allocated while it was small, and gave back, is not taken for
- * what it is when it is large: 41 MB are live, 290 passed through.  A standard
- * deviation is 3.3 MB. */
+ * what it is when it is large: 33 MB are live, 500 passed through.  A standard
+ * deviation is 2.8 MB. */
 static void growing_objects_are_estimated_right(void *arg) {
   (void) arg;
   mpg_heap_profile_rate(256 << 10);
   for (size_t i = 0; i < 1000; i++)
     for (size_t n = 1000; n <= 32000; n += 1000)
       kept[i] = resize_large(kept[i], n);
-  check_profile("inuse_space resize_large 25000000 57000000");
+  check_profile("inuse_space resize_large 20000000 46000000");
   memset(kept, 0, sizeof kept);
   mpg_heap_profile_rate(512 << 10);
 }
@@ -273,6 +308,7 @@ static const struct check_case cases[] = {
     INSIDE(explicit_free_is_seen),
     INSIDE(resized_objects_are_as_large_as_they_are),
     INSIDE(growing_objects_are_estimated_right),
+    INSIDE(who_comes_after_a_collection_is_met),
     INSIDE(zero_stops_sampling),
     INSIDE(estimates_are_unbiased),
     INSIDE(many_threads_and_changes),
