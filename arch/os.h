@@ -160,8 +160,12 @@ struct mpgi_os_poll_event {
   uint32_t events; /* MPGI_OS_POLL_... */
 };
 #define MPGI_OS_POLL_EVENTS 128
-/* Once per process, before the rest.  0 or negative errno. */
+/* Before the rest.  0 or negative errno. */
 MPGI_HIDDEN int mpgi_os_poll_open(void);
+/* False: the program has closed, or replaced, a descriptor of ours. */
+MPGI_HIDDEN bool mpgi_os_poll_is_open(void);
+/* What is still ours; it may be opened again. */
+MPGI_HIDDEN void mpgi_os_poll_close(void);
 /* Report every edge of fd with data (not UINT64_MAX).  0; -EEXIST: the file
  * behind fd is registered under this number; -EPERM: files of its sort can't
  * be waited for; -EBADF, -ENOMEM, -ENOSPC. */
@@ -171,8 +175,9 @@ MPGI_HIDDEN void mpgi_os_poll_del(int fd);
  * broken: somebody called ..._break, and it stays broken until ..._unbreak. */
 MPGI_HIDDEN int mpgi_os_poll_wait(struct mpgi_os_poll_event *out, int max,
                                   int64_t timeout_ns, bool *broken);
-MPGI_HIDDEN void mpgi_os_poll_break(void);
-MPGI_HIDDEN void mpgi_os_poll_unbreak(void);
+/* 0, or negative errno: as ..._is_open. */
+MPGI_HIDDEN int mpgi_os_poll_break(void);
+MPGI_HIDDEN int mpgi_os_poll_unbreak(void);
 /* What poll(2) says now: events, 0, or negative errno. */
 MPGI_HIDDEN int mpgi_os_poll_now(int fd, int events);
 
@@ -185,6 +190,10 @@ MPGI_HIDDEN int mpgi_os_fd_set_nonblocking(int fd);
 MPGI_HIDDEN int mpgi_os_socket_type(int fd); /* SOCK_..., or -ENOTSOCK */
 MPGI_HIDDEN bool mpgi_os_socket_is_tcp(int fd);
 MPGI_HIDDEN int mpgi_os_close(int fd);
+/* A descriptor of the runtime's own goes where a program that closes a number
+ * twice, or counts on the lowest free one, is not likely to meet it.  The new
+ * number, close-on-exec; fd itself when there is none, or fd < 0. */
+MPGI_HIDDEN int mpgi_os_fd_move_up(int fd);
 MPGI_HIDDEN ssize_t mpgi_os_fd_read(int fd, void *buf, size_t n);
 /* Never raises SIGPIPE. */
 MPGI_HIDDEN ssize_t mpgi_os_fd_write(int fd, const void *buf, size_t n);

@@ -898,6 +898,8 @@ MPGI_HIDDEN int64_t mpgi_netpoll_last(void); /* ns: when somebody polled */
 MPGI_HIDDEN void mpgi_netpoll(int64_t timeout_ns, struct mpgi_gqueue *ready);
 MPGI_HIDDEN void mpgi_netpoll_break(void); /* who waits there must look */
 MPGI_HIDDEN void mpgi_netpoll_reset(void);
+/* Outside of a run: the next one that waits for descriptors begins anew. */
+MPGI_HIDDEN void mpgi_netpoll_close(void);
 /* [netpoll.trust] somebody waits on trust; who has for long is woken */
 #define MPGI_TRUST_NS ((int64_t) 50 * 1000 * 1000)
 MPGI_HIDDEN bool mpgi_netpoll_trusts(void);

@@ -57,10 +57,10 @@
  *
  * Who polls: an M without work, without waiting (find_runnable); one idle M,
  * until the first timer (proc.c, poll_idle); sysmon, when nobody has for a
- * while.  [netpoll.break] The idle one is told to look again through an
- * eventfd: breaking is set before the write, so that many callers write once;
- * the poller takes the number out first and clears breaking then, and looks
- * again at what they had published after that.
+ * while.  [netpoll.break] The idle one is told to look again by a break:
+ * breaking is set before, so that of many callers one makes a system call; the
+ * poller ends the break first and clears breaking then, and looks again at what
+ * they had published after that.
  *
  * Model-checked by tests/model/netpoll_model.c.
  * Source: Go netpoll.go, netpoll_epoll.go, fd_mutex.go; there one goroutine
@@ -156,6 +156,12 @@ static int open_once(void) {
   return err;
 }
 
+/* Whoever waits would wait for ever; when the run is over nobody does. */
+static void check_ours(int result) {
+  if (result < 0 && !atomic_load(&mpgi_sched.exiting))
+    mpgi_fatal("a descriptor of mpg's was closed: epoll says %d", result);
+}
+
 static uint64_t data_of(const struct mpgi_pd *pd) {
   return (uint64_t) (pd->seq & INT32_MAX) << 32 | (uint32_t) pd->fd;
 }
@@ -167,7 +173,10 @@ int mpgi_pd_register(struct mpgi_pd *pd) {
   uint64_t data = data_of(pd);
   mpgi_mutex_unlock(&pd->lock);
   err = mpgi_os_poll_add(pd->fd, data);
-  if (err && err != -EEXIST) return err;
+  if (err && err != -EEXIST) {
+    if (err != -EPERM && !mpgi_os_poll_is_open()) check_ours(err);
+    return err;
+  }
   MPGI_CHAOS();
   atomic_store_explicit(&pd->registered, true, memory_order_relaxed);
   return 0;
@@ -492,7 +501,7 @@ void mpgi_pd_accepted(int fd, enum mpgi_pd_kind kind) {
 void mpgi_netpoll_break(void) {
   if (!atomic_load(&on) || atomic_exchange(&breaking, 1) != 0) return;
   MPGI_CHAOS();
-  mpgi_os_poll_break();
+  check_ours(mpgi_os_poll_break());
 }
 
 /* Nothing is read of it, so it may be anybody's by now. */
@@ -518,11 +527,11 @@ static void report_all(const struct mpgi_os_poll_event *ev, int n,
 
 void mpgi_netpoll(int64_t timeout_ns, struct mpgi_gqueue *ready) {
   struct mpgi_os_poll_event ev[MPGI_OS_POLL_EVENTS];
-  bool broken;
+  bool broken = false;
   int n = mpgi_os_poll_wait(ev, MPGI_OS_POLL_EVENTS, timeout_ns, &broken);
-  if (n < 0) mpgi_fatal("epoll_wait: error %d (was its descriptor closed?)", n);
+  check_ours(n);
   if (broken && timeout_ns != 0) { /* [netpoll.break] */
-    mpgi_os_poll_unbreak();
+    check_ours(mpgi_os_poll_unbreak());
     MPGI_CHAOS();
     atomic_store(&breaking, 0);
   }
@@ -532,6 +541,10 @@ void mpgi_netpoll(int64_t timeout_ns, struct mpgi_gqueue *ready) {
 }
 
 /* ---- a new run ---- */
+
+void mpgi_netpoll_close(void) {
+  if (atomic_exchange(&on, false)) mpgi_os_poll_close();
+}
 
 static void chunk_reset(struct mpgi_pd *chunk) {
   for (int i = 0; i < CHUNK_PDS; i++) {
@@ -543,11 +556,13 @@ static void chunk_reset(struct mpgi_pd *chunk) {
     pd->last = NULL;
     pd->closer = NULL;
     pd->trusted = pd->listed = false;
+    if (!atomic_load(&on)) atomic_store(&pd->registered, false);
   }
 }
 
 void mpgi_netpoll_reset(void) {
   _Atomic(struct mpgi_pd *) *t = atomic_load(&table);
+  if (atomic_load(&on) && mpgi_os_poll_unbreak() != 0) mpgi_netpoll_close();
   for (int i = 0; t && i < CHUNKS; i++) {
     struct mpgi_pd *chunk = atomic_load(&t[i]);
     if (chunk) chunk_reset(chunk);
@@ -555,6 +570,5 @@ void mpgi_netpoll_reset(void) {
   atomic_store(&waiting, 0);
   atomic_store(&trusted, NULL);
   atomic_store(&last_poll, mpgi_os_now());
-  if (atomic_load(&on)) mpgi_os_poll_unbreak();
   atomic_store(&breaking, 0);
 }

@@ -647,11 +647,12 @@ static void end_rows(struct writer *w) {
 }
 
 static bool open_file(struct writer *w) {
-  w->fd = open(w->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (w->fd < 0) {
+  int fd = open(w->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) {
     w->error = -errno;
     return false;
   }
+  w->fd = mpgi_os_fd_move_up(fd);
   w->seekable = lseek(w->fd, 0, SEEK_CUR) == 0;
   PUT(w, "{\"traceEvents\":[");
   put_head(w, 'M', 0, 0);

@@ -1,21 +1,23 @@
 /* poll.c - epoll, and the eventfd that ends a wait.
  *
- * One epoll instance for the process, made once and never closed.  Descriptors
- * are registered edge-triggered for everything; the eventfd level-triggered,
- * so that a poll that doesn't wait can't swallow a wake-up meant for one that
- * does.
+ * One epoll instance for the process, made once.  Descriptors are registered
+ * edge-triggered for everything; the eventfd level-triggered, so that a poll
+ * that doesn't wait can't swallow a wake-up meant for one that does.
+ *
+ * [linux.poll.owner] The program may close our two numbers (closefrom) and get
+ * them for files of its own.  So neither is ever read or written: the eventfd
+ * can always be read, and a break is that epoll is asked to report it.  That
+ * fails unless the one number is still an epoll instance in which the other is
+ * registered.
  *
  * Assumptions: epoll_pwait2 takes nanoseconds [linux.poll.pwait2]; on kernels
  * before 5.11, which don't have it, milliseconds rounded up must do.  Sandboxes
  * that are older than a system call refuse it with EPERM [linux.poll.sandbox].
- *   [linux.poll.table]  a process's table of descriptors has 64 places at
- *                       first; making it larger takes long beside other threads
  */
 #include <arch/common/check.h>
 #include <arch/linux/sys.h>
 #include <arch/os.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
@@ -43,32 +45,33 @@ static int control(int op, int fd, uint32_t events, uint64_t data) {
   return (int) mpgi_sys6(SYS_epoll_ctl, epoll_fd, op, fd, (long) &ev, 0, 0);
 }
 
-/* A program that closes a number twice should not hit ours.  But the kernel's
- * table has 64 places at first, and to make it larger beside other threads it
- * waits until every CPU has let go of the old one: 5 to 40 ms, and two seconds
- * on a busy machine, before the first operation [linux.poll.table]. */
-#define OUR_FDS 56
-
-static int move_up(int fd) {
-  if (fd < 0) return fd;
-  int up = (int) mpgi_sys3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, OUR_FDS);
-  if (up < 0) return fd; /* beyond the limit */
-  mpgi_sys3(SYS_close, fd, 0, 0);
-  return up;
-}
-
 int mpgi_os_poll_open(void) {
   MPG_ASSERT(epoll_fd < 0);
-  epoll_fd = move_up((int) mpgi_sys3(SYS_epoll_create1, EPOLL_CLOEXEC, 0, 0));
+  epoll_fd = mpgi_os_fd_move_up(
+      (int) mpgi_sys3(SYS_epoll_create1, EPOLL_CLOEXEC, 0, 0));
   if (epoll_fd < 0) return epoll_fd;
-  int err = break_fd =
-      move_up((int) mpgi_sys3(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK, 0));
-  if (err >= 0) err = control(EPOLL_CTL_ADD, break_fd, EPOLLIN, BREAK_DATA);
+  int err = break_fd = mpgi_os_fd_move_up(
+      (int) mpgi_sys3(SYS_eventfd2, 1, EFD_CLOEXEC | EFD_NONBLOCK, 0));
+  if (err >= 0) err = control(EPOLL_CTL_ADD, break_fd, 0, BREAK_DATA);
   if (err == 0) return 0;
-  if (break_fd >= 0) mpgi_sys3(SYS_close, break_fd, 0, 0);
-  mpgi_sys3(SYS_close, epoll_fd, 0, 0);
+  if (break_fd >= 0) mpgi_os_close(break_fd);
+  mpgi_os_close(epoll_fd);
   epoll_fd = break_fd = -1;
   return err;
+}
+
+bool mpgi_os_poll_is_open(void) {
+  int err = control(EPOLL_CTL_ADD, break_fd, 0, BREAK_DATA);
+  if (err == 0) control(EPOLL_CTL_DEL, break_fd, 0, 0); /* both somebody's */
+  return err == -EEXIST;
+}
+
+void mpgi_os_poll_close(void) {
+  if (mpgi_os_poll_is_open()) {
+    mpgi_os_close(break_fd);
+    mpgi_os_close(epoll_fd);
+  }
+  epoll_fd = break_fd = -1;
 }
 
 int mpgi_os_poll_add(int fd, uint64_t data) {
@@ -113,15 +116,13 @@ int mpgi_os_poll_wait(struct mpgi_os_poll_event *out, int max,
   return k;
 }
 
-void mpgi_os_poll_break(void) {
-  uint64_t one = 1;
-  /* EAGAIN: the counter is full, which wakes as well. */
-  mpgi_sys3(SYS_write, break_fd, (long) &one, sizeof one);
+/* [linux.poll.owner] */
+int mpgi_os_poll_break(void) {
+  return control(EPOLL_CTL_MOD, break_fd, EPOLLIN, BREAK_DATA);
 }
 
-void mpgi_os_poll_unbreak(void) {
-  uint64_t n;
-  mpgi_sys3(SYS_read, break_fd, (long) &n, sizeof n);
+int mpgi_os_poll_unbreak(void) {
+  return control(EPOLL_CTL_MOD, break_fd, 0, BREAK_DATA);
 }
 
 int mpgi_os_poll_now(int fd, int events) {

@@ -4,6 +4,11 @@
  * From /proc/self/task/<tid>/stat, "tid (name) S ...": the name may hold any
  * byte, so the state is looked for behind the last parenthesis; the number of
  * threads is the 18th field from it.  Source: proc(5).
+ *
+ * Who reads has the lowest free number for a moment, so that what the program
+ * opens meanwhile gets another; and it may close ours (closefrom), and have the
+ * number itself by the time we read: pread takes nothing from a file, nor
+ * anything at all from pipes and sockets.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -14,10 +19,11 @@
 
 /* What follows the name, into text; NULL: not readable. */
 static const char *read_stat(const char *path, char *text, size_t bytes) {
-  long fd = mpgi_sys3(SYS_open, (long) path, O_RDONLY | O_CLOEXEC, 0);
+  int fd = mpgi_os_fd_move_up(
+      (int) mpgi_sys3(SYS_open, (long) path, O_RDONLY | O_CLOEXEC, 0));
   if (fd < 0) return NULL;
-  long n = mpgi_sys3(SYS_read, fd, (long) text, (long) bytes - 1);
-  mpgi_sys3(SYS_close, fd, 0, 0);
+  long n = mpgi_sys6(SYS_pread64, fd, (long) text, (long) bytes - 1, 0, 0, 0);
+  mpgi_os_close(fd);
   if (n <= 0) return NULL;
   text[n] = 0;
   const char *end = strrchr(text, ')');

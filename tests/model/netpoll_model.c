@@ -24,7 +24,7 @@ static struct {
   bool reports;    /* it is registered */
   bool edge;       /* and there is an event */
   uint64_t data;   /* of the event */
-  uint64_t broken; /* the eventfd's counter */
+  uint64_t broken; /* a wait ends */
 } kernel;
 static int opens; /* so many files were opened */
 
@@ -82,6 +82,7 @@ void mpgi_os_poll_del(int fd) {
 }
 
 int mpgi_os_poll_open(void) { return 0; }
+bool mpgi_os_poll_is_open(void) { return true; }
 
 static bool has_event(const void *arg) {
   (void) arg;
@@ -103,13 +104,15 @@ int mpgi_os_poll_wait(struct mpgi_os_poll_event *ev, int max, int64_t ns,
   return 1;
 }
 
-void mpgi_os_poll_break(void) {
-  explore_step("write");
-  kernel.broken++;
+int mpgi_os_poll_break(void) {
+  explore_step("break");
+  kernel.broken = 1;
+  return 0;
 }
-void mpgi_os_poll_unbreak(void) {
-  explore_step("read");
+int mpgi_os_poll_unbreak(void) {
+  explore_step("unbreak");
   kernel.broken = 0;
+  return 0;
 }
 
 int mpgi_os_close(int fd) {
