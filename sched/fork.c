@@ -13,7 +13,8 @@
  * posix_spawn, vfork, system and popen inherit that, too.
  *
  * Outside of a run the child may use mpg, mpg_run included: only threads
- * that outlive runs (the collector's, text.c's) have to be made anew.
+ * that outlive runs (the collector's, text.c's) have to be made anew, and the
+ * epoll instance, which would go on being its parent's, too.
  */
 #include <sched/sched.h>
 
@@ -31,7 +32,10 @@ static void in_child(void) {
   mpgi_gc_forked();
   mpgi_text_forked();
   atomic_store(&mpgi_os_threads_own, 0);
-  if (!atomic_load(&mpgi_sched.starting)) return;
+  if (!atomic_load(&mpgi_sched.starting)) {
+    mpgi_netpoll_close();
+    return;
+  }
   forked = true;
   atomic_store(&mpgi_sched.running, 0); /* nobody to stop, or to wait for */
   struct mpg_m *mp = mpgi_tls_m();

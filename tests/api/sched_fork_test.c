@@ -234,6 +234,56 @@ static void a_child_may_run_mpg_outside(void *arg) {
   CHECK_EQ(WEXITSTATUS(status), 6);
 }
 
+/* Parent and child wait for descriptors at the same time. */
+static int from_child[2];
+
+static void answer(void *arg) {
+  int *fd = arg; /* read fd[0], write fd[3] */
+  char c;
+  while (mpg_read(fd[0], &c, 1) == 1) CHECK_EQ(mpg_write(fd[3], &c, 1), 1);
+}
+
+static void talk(void *arg) {
+  int fd[4];
+  char c = 1;
+  (void) arg;
+  CHECK_EQ(pipe(fd), 0);
+  CHECK_EQ(pipe(fd + 2), 0);
+  CHECK_GO(answer, fd);
+  for (int i = 0; i < 1000; i++) {
+    CHECK_EQ(mpg_write(fd[1], &c, 1), 1);
+    CHECK_EQ(mpg_read(fd[2], &c, 1), 1);
+  }
+  for (int i = 0; i < 4; i++) CHECK_EQ(mpg_close(fd[i]), 0);
+}
+
+static void talk_and_tell(void *arg) {
+  talk(arg);
+  CHECK_EQ(mpg_write(from_child[1], "x", 1), 1);
+}
+
+static void hear(void *arg) {
+  char c;
+  (void) arg;
+  CHECK_EQ(mpg_read(from_child[0], &c, 1), 1);
+  CHECK_EQ(c, 'x');
+}
+
+static void a_child_waits_for_its_own(void *arg) {
+  (void) arg;
+  int status;
+  if (!CHILD_MAY_ALLOCATE) return;
+  CHECK_EQ(mpg_run(talk, NULL), 0);
+  CHECK_EQ(pipe(from_child), 0);
+  pid_t child = fork();
+  if (child == 0) _exit(mpg_run(talk_and_tell, NULL) == 0 ? 6 : 1);
+  CHECK_EQ(mpg_run(hear, NULL), 0);
+  CHECK_EQ(waitpid(child, &status, 0), child);
+  CHECK_EQ(WEXITSTATUS(status), 6);
+  CHECK_EQ(close(from_child[0]), 0);
+  CHECK_EQ(close(from_child[1]), 0);
+}
+
 static const struct check_case cases[] = {
     OUTSIDE(a_child_may_run_mpg_outside),
     INSIDE(a_child_execs),
@@ -244,5 +294,6 @@ static const struct check_case cases[] = {
     INSIDE(they_start_others),
     INSIDE(children_take_signals),
     OUTSIDE(a_child_may_run_mpg_outside),
+    OUTSIDE(a_child_waits_for_its_own),
 };
 CHECK_MAIN(cases, 30)
