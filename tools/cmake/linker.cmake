@@ -8,9 +8,12 @@
 # sentence that says what to install.  Also installed beside
 # mpgConfig.cmake, so that a user's build chooses by what it finds there.
 #
+# mpg_lto(<out> [<compiler id>]): the generator expression that is 1 in a target
+# with INTERPROCEDURAL_OPTIMIZATION (that this compiler links).
+#
 # mpg_linker_option(<out> <linker>): the option that chooses it.  lld can't read
 # the objects of GCC's link-time optimisation ("undefined symbol: main"); gold
-# does: a target with INTERPROCEDURAL_OPTIMIZATION is linked by that.
+# does.
 
 function(mpg_linker_works name out)
   set(compiler "${CMAKE_C_COMPILER}")
@@ -69,8 +72,16 @@ function(mpg_choose_linker out)
     "split-stack code.")
 endfunction()
 
-function(mpg_linker_option out linker)
+function(mpg_lto out)
   set(lto "$<BOOL:$<TARGET_PROPERTY:INTERPROCEDURAL_OPTIMIZATION>>")
-  set(gnu "$<OR:$<LINK_LANG_AND_ID:C,GNU>,$<LINK_LANG_AND_ID:CXX,GNU>>")
-  set(${out} "-fuse-ld=$<IF:$<AND:${lto},${gnu}>,gold,${linker}>" PARENT_SCOPE)
+  if(ARGC GREATER 1)
+    string(CONCAT lto "$<AND:${lto},$<OR:$<LINK_LANG_AND_ID:C,${ARGV1}>,"
+                      "$<LINK_LANG_AND_ID:CXX,${ARGV1}>>>")
+  endif()
+  set(${out} "${lto}" PARENT_SCOPE)
+endfunction()
+
+function(mpg_linker_option out linker)
+  mpg_lto(by_gnu GNU)
+  set(${out} "-fuse-ld=$<IF:${by_gnu},gold,${linker}>" PARENT_SCOPE)
 endfunction()
