@@ -66,8 +66,8 @@ MPGI_HIDDEN sighandler_t signal(int sig, sighandler_t handler) {
   return sigaction(sig, &sa, &before) == 0 ? before.sa_handler : SIG_ERR;
 }
 
-#define BIT(sig) ((uint64_t) 1 << ((sig) -1))
-#define LIBC_SIGNALS (BIT(32) | BIT(33)) /* never blocked, as in glibc */
+/* Never blocked, as in glibc. */
+#define LIBC_SIGNALS (MPGI_SIG_BIT(32) | MPGI_SIG_BIT(33))
 
 /* 0 or an error number. */
 static int mask_change(int how, const sigset_t *set, sigset_t *get) {
@@ -76,7 +76,7 @@ static int mask_change(int how, const sigset_t *set, sigset_t *get) {
     memcpy(&bits, set, sizeof bits);
     if (how != SIG_UNBLOCK) {
       bits &= ~LIBC_SIGNALS;
-      if (mpgi_tls_m()) bits &= ~BIT(SIGURG);
+      if (mpgi_tls_m()) bits &= ~MPGI_SIG_BIT(SIGURG);
     }
   }
   uint64_t before = 0;

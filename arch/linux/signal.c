@@ -167,11 +167,7 @@ uint64_t mpgi_os_sigmask_get(void) {
 }
 
 uint64_t mpgi_os_sigmask_open(uint64_t mask) {
-  static const int open[] = {SIGURG, SIGSEGV, SIGBUS, SIGFPE,
-                             SIGILL, SIGTRAP, SIGSYS, SIGABRT};
-  for (size_t i = 0; i < sizeof open / sizeof open[0]; i++)
-    mask &= ~((uint64_t) 1 << (open[i] - 1));
-  return mask;
+  return mask & ~(MPGI_SIG_FAULTS | MPGI_SIG_BIT(SIGURG));
 }
 
 int mpgi_os_tgkill(int tid, int sig) {

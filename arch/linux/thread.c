@@ -29,6 +29,7 @@
 #include <arch/common/chaos.h>
 #include <arch/common/check.h>
 #include <arch/common/fixmem.h>
+#include <arch/linux/sigaction.h>
 #include <arch/linux/sys.h>
 #include <arch/os.h>
 #include <errno.h>
@@ -133,16 +134,13 @@ static void *thread_main(void *record) {
 }
 
 static void mask_for_threads(sigset_t *set) {
-  static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL,
-                               SIGTRAP, SIGSYS, SIGABRT};
-  sigfillset(set);
-  for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
-    sigdelset(set, faults[i]);
+  uint64_t open = MPGI_SIG_FAULTS;
   /* A thread isn't known to TSan at once, and a handler would crash before
    * that.  Ms open theirs. */
-  if (MPGI_TSAN) return;
-  sigdelset(set, SIGURG);
-  sigdelset(set, SIGPROF);
+  if (!MPGI_TSAN) open |= MPGI_SIG_BIT(SIGURG) | MPGI_SIG_BIT(SIGPROF);
+  sigfillset(set);
+  for (int sig = 1; sig < _NSIG; sig++)
+    if (open & MPGI_SIG_BIT(sig)) sigdelset(set, sig);
 }
 
 /* A program linked in one step calls pthread_create by this name (wrap.c).
