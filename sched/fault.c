@@ -19,6 +19,7 @@
 #include <sched/gmp.h>
 
 #include <sched/dump.h>
+#include <sched/frames.h>
 
 /* How far below its stack an SP is taken for one that left it. */
 #define BELOW_BYTES ((uintptr_t) 64 << 20)
@@ -64,9 +65,24 @@ static bool is_signal_overflow(const struct mpg_m *mp, uintptr_t addr,
   return lo - addr - 1 < MPGI_M_GUARD_BYTES && lo - sp < BELOW_BYTES;
 }
 
+/* When it was __morestack's frame that didn't fit: the function it was entered
+ * for, whose address is above what was saved so far. */
+#define SAVED_WORDS 20
+static uintptr_t overflow_pc(const struct mpg_m *mp,
+                             const struct mpgi_sigregs *r) {
+  if (!mpgi_arch_pc_in_morestack(r->pc)) return r->pc;
+  bool in_guard = !mpgi_m_on_gsignal(mp, r->sp);
+  const uintptr_t *word =
+      in_guard ? (const uintptr_t *) mp->gsignal : (const uintptr_t *) r->sp;
+  for (int i = 0; i < SAVED_WORDS; i++)
+    if (mpgi_text_is_user(word[i]) && !mpgi_arch_pc_in_rt(word[i]))
+      return word[i];
+  return r->pc;
+}
+
 static void signal_overflow(struct mpg_m *mp, const struct mpgi_sigregs *r) {
   struct where w;
-  find(&w, r->pc);
+  find(&w, overflow_pc(mp, r));
   note_fault(mp, r);
   mpgi_fatal(
       "signal stack overflow: %s (%s) is called by a signal handler, for "

@@ -31,6 +31,7 @@ foreach(sanitizer address thread)
   not_under(${sanitizer} unit.arch_libc_test
     "measures the C library's functions, not the sanitizer's stand-ins")
   foreach(test stackguard_prog stackguard_foreign_prog stackguard_deep_prog
+          signal_stack_overflow_prologue_prog
           copystack_prog stackmove_prog sigquit_swapped_prog
           stack_overflow_alloca_prog stack_overflow_blocking_prog)
     not_under(${sanitizer} crash.${test}.fixed "is about segments")
