@@ -6,6 +6,8 @@
  *   trace     rounds of pingpong and of sort, with a trace and without in turn:
  *             how much longer they take, per cent
  *   stream    n elements from one to another, capacity cap: ns each
+ *   crowd     n elements from 8 goroutines to 8 others over one channel,
+ *             capacity cap: ns each
  *   select    n elements received from arms channels, one sender each: ns each
  *   skynet    a tree of goroutines, ten children each, n leaves: ms
  *   sieve     the n-th prime, by a chain of filters: ms
@@ -123,6 +125,41 @@ static void stream_work(void) {
   for (uint64_t x; mpg_chan_recv(there, &x);) sum += x;
   work_print("ns", ms_since(start) * 1e6 / (double) n);
   work_check(sum);
+}
+
+static long crowd_each;
+
+static void crowd_sender(void *arg) {
+  (void) arg;
+  for (uint64_t i = 0; i < (uint64_t) crowd_each; i++) mpg_chan_send(there, &i);
+  mpg_waitgroup_done(&done);
+}
+
+static void crowd_receiver(void *arg) {
+  (void) arg;
+  uint64_t sum = 0;
+  for (uint64_t i = 0, x; i < (uint64_t) crowd_each; i++) {
+    mpg_chan_recv(there, &x);
+    sum += x;
+  }
+  total += sum;
+  mpg_waitgroup_done(&done);
+}
+
+static void crowd_work(void) {
+  enum { PAIRS = 8 };
+  long n = work_arg("n", 2000000);
+  there = bench_chan(sizeof(uint64_t), (size_t) work_arg("cap", 128));
+  crowd_each = n / PAIRS;
+  int64_t start = work_now();
+  mpg_waitgroup_add(&done, 2 * PAIRS);
+  for (int i = 0; i < PAIRS; i++) {
+    bench_go(crowd_sender, NULL);
+    bench_go(crowd_receiver, NULL);
+  }
+  mpg_waitgroup_wait(&done);
+  work_print("ns", ms_since(start) * 1e6 / (double) n);
+  work_check(total);
 }
 
 /* ---- select ---- */
@@ -461,12 +498,11 @@ static void trace_work(void) {
 }
 
 static const struct work works[] = {
-    {"yield", yield_work},       {"spawn", spawn_work},
-    {"pingpong", pingpong_work}, {"stream", stream_work},
-    {"select", select_work},     {"skynet", skynet_work},
-    {"sieve", sieve_work},       {"fib", fib_work},
-    {"park", park_work},         {"mutex", mutex_work},
-    {"sort", sort_work},         {"trace", trace_work},
+    {"yield", yield_work},   {"spawn", spawn_work}, {"pingpong", pingpong_work},
+    {"stream", stream_work}, {"crowd", crowd_work}, {"select", select_work},
+    {"skynet", skynet_work}, {"sieve", sieve_work}, {"fib", fib_work},
+    {"park", park_work},     {"mutex", mutex_work}, {"sort", sort_work},
+    {"trace", trace_work},
 };
 
 BENCH_MAIN(works)

@@ -26,7 +26,10 @@
 
 #define SPIN_ROUNDS 4
 #define SPIN_RELAXES 32
-#define SPIN_YIELD_AFTER 100 /* looks: some microseconds */
+/* A look takes the line from the holder.  Who looks seldom lets him do many
+ * operations in a row, at the speed of one CPU's cache. */
+#define SPIN_LOOK_RELAXES 16
+#define SPIN_YIELD_AFTER 16 /* looks: some microseconds */
 #define HELD_MAX 16
 
 /* ---- ranks ---- */
@@ -113,6 +116,10 @@ void mpgi_mutex_init(struct mpgi_mutex *m, enum mpgi_lockrank r) {
   m->reserved = 0;
 }
 
+static void relax(int n) {
+  while (n--) mpgi_arch_relax();
+}
+
 static bool take(struct mpgi_mutex *m, uint32_t as) {
   uint32_t zero = 0;
   return atomic_load_explicit(&m->state, memory_order_relaxed) == 0 &&
@@ -122,7 +129,7 @@ static bool take(struct mpgi_mutex *m, uint32_t as) {
 
 void mpgi_mutex_lock_slow(struct mpgi_mutex *m) {
   for (int round = 0; round < SPIN_ROUNDS; round++) {
-    for (int i = 0; i < SPIN_RELAXES; i++) mpgi_arch_relax();
+    relax(SPIN_RELAXES);
     if (take(m, 1)) return;
   }
   while (atomic_exchange_explicit(&m->state, 2, memory_order_acquire) != 0)
@@ -138,7 +145,7 @@ void mpgi_mutex_wake(struct mpgi_mutex *m) { mpgi_os_futex_wake(&m->state, 1); }
 void mpgi_spin_lock_slow(struct mpgi_mutex *m) {
   for (int i = 1; !take(m, 1); i++)
     if (i % SPIN_YIELD_AFTER)
-      mpgi_arch_relax();
+      relax(SPIN_LOOK_RELAXES);
     else
       mpgi_os_yield();
 }

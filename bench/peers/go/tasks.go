@@ -15,6 +15,7 @@ func init() {
 	works["spawn"] = spawnWork
 	works["pingpong"] = pingpongWork
 	works["stream"] = streamWork
+	works["crowd"] = crowdWork
 	works["select"] = selectWork
 	works["skynet"] = skynetWork
 	works["sieve"] = sieveWork
@@ -106,6 +107,35 @@ func streamWork() {
 	}
 	print("ns", msSince(start)*1e6/float64(n))
 	check(sum)
+}
+
+func crowdWork() {
+	const pairs = 8
+	n := arg("n", 2000000)
+	there := make(chan uint64, arg("cap", 128))
+	each := n / pairs
+	var total uint64
+	start := time.Now()
+	done.Add(2 * pairs)
+	for i := 0; i < pairs; i++ {
+		go func() {
+			for i := 0; i < each; i++ {
+				there <- uint64(i)
+			}
+			done.Done()
+		}()
+		go func() {
+			var sum uint64
+			for i := 0; i < each; i++ {
+				sum += <-there
+			}
+			atomic.AddUint64(&total, sum)
+			done.Done()
+		}()
+	}
+	done.Wait()
+	print("ns", msSince(start)*1e6/float64(n))
+	check(total)
 }
 
 func selectWork() {
