@@ -45,4 +45,12 @@ expect fail '// EXPECT-EXIT: 2'
 program 'echo "$A $B $1" >&2; exit 3'
 expect pass '// EXPECT-EXIT: 3' '// ENV: A=one' '// ENV: B=two words' \
   '// ARGS: three' '// EXPECT-STDERR: ^one two words three$'
+
+program 'echo "$MPG_DEBUG" >&2; exit 3'
+unset MPG_DEBUG
+expect pass '// EXPECT-EXIT: 3' '// ENV: MPG_DEBUG=own' '// EXPECT-STDERR: ^own$'
+export MPG_DEBUG=given=2
+expect pass '// EXPECT-EXIT: 3' '// EXPECT-STDERR: ^given=2$'
+expect pass '// EXPECT-EXIT: 3' '// ENV: MPG_DEBUG=own=1' \
+  '// EXPECT-STDERR: ^given=2,own=1$'
 exit $bad

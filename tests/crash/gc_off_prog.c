@@ -1,6 +1,7 @@
 // EXPECT-EXIT: 0
 // REJECT-STDERR: .
 // ENV: MPG_GC=off
+// ENV: MPG_DEBUG=gcstress=0
 #include <mpg.h>
 
 static void start(void *arg) {

@@ -2,7 +2,7 @@
 // EXPECT-STDERR: ^fatal: unlock of unlocked mutex
 // EXPECT-STDERR: ^goroutine 1 \[running\]:
 // EXPECT-STDERR: ^mistake\(\.\.\.\)
-// EXPECT-STDERR: ^goroutine 0 \[force gc \(idle\)
+// EXPECT-STDERR: ^goroutine 0 \[
 // ENV: MPG_TRACEBACK=crash
 #include <mpg.h>
 
