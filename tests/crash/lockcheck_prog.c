@@ -48,11 +48,18 @@ static void park_with_three(void *arg) {
   atomic_fetch_add(&done, 1);
 }
 
+static _Atomic int ran_beside;
+
+static void run_beside(void *arg) {
+  (void) arg;
+  atomic_store(&ran_beside, 1);
+}
+
 static void spin_with_one(void *arg) {
   (void) arg;
   pthread_mutex_lock(&lock[2]);
-  int64_t end = mpg_now() + 100000000;
-  while (mpg_now() < end) __asm__ volatile("");
+  if (mpg_go(run_beside, NULL) != 0) abort();
+  while (!atomic_load(&ran_beside)) __asm__ volatile("");
   pthread_mutex_unlock(&lock[2]);
   mpg_sleep(1000); /* not reported */
   atomic_fetch_add(&done, 1);

@@ -6,7 +6,7 @@
 // EXPECT-STDERR: ^  M[0-9]+: p=-?[0-9]+ curg=-?[0-9]+ mallocing=[0-9]+ throwing=[0-9]+ preemptoff=.* locks=[0-9]+ dying=[0-9]+ spinning=(true|false) blocked=(true|false) lockedg=-?[0-9]+
 // EXPECT-STDERR: ^  G1: status=[0-9]+\(.*\) m=-?[0-9]+ lockedm=-?[0-9]+
 // EXPECT-STDERR: ^  G[0-9]+: status=4\(chan receive\) m=-1 lockedm=-1
-// ENV: MPG_DEBUG=schedtrace=10,scheddetail=1
+// ENV: MPG_DEBUG=schedtrace=10,scheddetail=1,nosteal=0
 // ENV: MPG_PROCS=2
 #include <mpg.h>
 #include <time.h>
@@ -15,9 +15,9 @@ static void receive(void *c) { mpg_chan_recv(c, NULL); }
 
 /* Both Ps are stuck for a while: who makes up for them is shown, too. */
 static void stuck(void *arg) {
-  static const struct timespec time = {0, 150000000};
+  struct timespec left = {0, 150000000};
   (void) arg;
-  nanosleep(&time, NULL);
+  while (nanosleep(&left, &left) != 0) continue;
 }
 
 static void busy(int64_t ns) {

@@ -3,7 +3,7 @@
 // EXPECT-STDERR: ^calls\(\.\.\.\)
 // EXPECT-STDERR: ^loops\(\.\.\.\)
 // REJECT-STDERR: additional frames elided
-// ENV: MPG_DEBUG=stackmove=1,preemptall=1
+// ENV: MPG_DEBUG=stackmove=1,preemptall=1,asyncpreemptoff=0
 // ENV: MPG_PROCS=1
 /* A movable goroutine that is switched out while it could run on is swapped
  * out each time: after a yield, preempted at a call, and in a loop without
