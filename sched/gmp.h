@@ -112,7 +112,7 @@ struct mpgi_waiter {
   uint32_t index;      /* of the select's case */
 };
 
-/* A timer in a P's heap: 4-ary, by when.  Guarded by pp->timer_lock. */
+/* A timer.  While it is in a P's heap guarded by pp->timer_lock. */
 struct mpgi_timer {
   int64_t when;    /* ns; 0 when not in a heap */
   int64_t period;  /* ns; 0: fires once */
@@ -127,6 +127,12 @@ struct mpgi_timer {
   };
   _Atomic(struct mpg_p *) pp; /* in whose heap; written under the lock */
   uint32_t index;
+};
+
+/* A place in a P's heap of timers: 4-ary, by when. */
+struct mpgi_timer_slot {
+  int64_t when;
+  struct mpgi_timer *t; /* NULL: it was deleted */
 };
 
 /* A goroutine's values of mpg_local (local.c); fixmem. */
@@ -290,9 +296,9 @@ struct mpg_p {
   uint32_t nselects;
 
   struct mpgi_mutex timer_lock;
-  struct mpgi_timer **timers; /* heap, fixmem */
-  uint32_t ntimers, timers_cap;
-  _Atomic int64_t timer_first; /* when of timers[0]; INT64_MAX when none */
+  struct mpgi_timer_slot *timers;      /* heap, fixmem */
+  uint32_t ntimers, ndead, timers_cap; /* slots; of them without a timer */
+  _Atomic int64_t timer_first;         /* timers[0].when; INT64_MAX: none */
 
   /* sysmon's observations */
   uint32_t mon_schedtick, mon_syscalltick;

@@ -201,7 +201,8 @@ static void scan_caller(struct visit *v) {
 static void scan_timers(struct visit *v) {
   for (int i = 0; i < mpgi_sched.nallp_made; i++) {
     const struct mpg_p *pp = mpgi_sched.allp[i];
-    visit_words(v, pp->timers, pp->timers + pp->ntimers);
+    for (uint32_t k = 0; k < pp->ntimers; k++)
+      visit_words(v, &pp->timers[k].t, &pp->timers[k].t + 1);
   }
 }
 

@@ -30,7 +30,7 @@ static void trace_p(struct mpgi_out *o, struct mpg_p *pp) {
                "gfreecnt=%u timerslen=%u\n",
                (int) pp->id, (unsigned) pp->status, (unsigned) pp->schedtick,
                (unsigned) pp->syscalltick, mp ? (long) mp->id : -1L,
-               mpgi_runq_size(pp), pp->ngfree, pp->ntimers);
+               mpgi_runq_size(pp), pp->ngfree, pp->ntimers - pp->ndead);
 }
 
 static void trace_m(struct mpgi_out *o, struct mpg_m *mp) {

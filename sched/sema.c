@@ -18,6 +18,8 @@
 
 #include <sched/gmp.h>
 
+#include <sched/hot.h>
+
 #define BUCKETS 512
 
 struct bucket {
@@ -101,10 +103,11 @@ static void park_locked(struct bucket *b, struct mpg_m *mp,
   mpgi_park_begin(mp, gp, reason);
 }
 
-bool mpgi_sema_park_unless(struct mpg_m *mp, _Atomic uint32_t *word,
-                           enum mpgi_wait_reason reason, bool front,
-                           void (*resume)(struct mpg_g *gp),
-                           bool (*go_on)(_Atomic uint32_t *word)) {
+/* In line: in most calls go_on is known. */
+MPGI_HOT bool park_unless(struct mpg_m *mp, _Atomic uint32_t *word,
+                          enum mpgi_wait_reason reason, bool front,
+                          void (*resume)(struct mpg_g *gp),
+                          bool (*go_on)(_Atomic uint32_t *word)) {
   struct bucket *b = bucket_of(word);
   MPGI_CHAOS();
   mpgi_mutex_lock(&b->lock);
@@ -123,7 +126,14 @@ bool mpgi_sema_acquire(struct mpg_m *mp, _Atomic uint32_t *count,
                        enum mpgi_wait_reason reason, bool front,
                        void (*resume)(struct mpg_g *gp)) {
   return try_take(count) ||
-         mpgi_sema_park_unless(mp, count, reason, front, resume, try_take);
+         park_unless(mp, count, reason, front, resume, try_take);
+}
+
+bool mpgi_sema_park_unless(struct mpg_m *mp, _Atomic uint32_t *word,
+                           enum mpgi_wait_reason reason, bool front,
+                           void (*resume)(struct mpg_g *gp),
+                           bool (*go_on)(_Atomic uint32_t *word)) {
+  return park_unless(mp, word, reason, front, resume, go_on);
 }
 
 /* ---- queues without a count to take from: condition variables ---- */
@@ -158,9 +168,9 @@ void mpgi_sema_unpark(_Atomic uint32_t *waiting, uint32_t most,
 
 /* ---- release ---- */
 
-void mpgi_sema_wake_if(_Atomic uint32_t *word,
-                       bool (*may)(_Atomic uint32_t *word,
-                                   struct mpgi_waiter *first)) {
+MPGI_HOT void wake_if(_Atomic uint32_t *word,
+                      bool (*may)(_Atomic uint32_t *word,
+                                  struct mpgi_waiter *first)) {
   struct bucket *b = bucket_of(word);
   struct mpgi_waiter *w = NULL;
   MPGI_CHAOS();
@@ -180,8 +190,12 @@ static bool may_give(_Atomic uint32_t *count, struct mpgi_waiter *first) {
   return first && try_take(count);
 }
 
-void mpgi_sema_give(_Atomic uint32_t *count) {
-  mpgi_sema_wake_if(count, may_give);
+void mpgi_sema_give(_Atomic uint32_t *count) { wake_if(count, may_give); }
+
+void mpgi_sema_wake_if(_Atomic uint32_t *word,
+                       bool (*may)(_Atomic uint32_t *word,
+                                   struct mpgi_waiter *first)) {
+  wake_if(word, may);
 }
 
 void mpgi_sema_release(_Atomic uint32_t *count) {

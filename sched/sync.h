@@ -39,10 +39,11 @@ static inline __attribute__((always_inline)) bool mpgi_mutex_let_go(
     mpg_mutex *m, uint32_t *was) {
   *was = __atomic_load_n(&m->state, __ATOMIC_RELAXED);
   if (MPGI_UNLIKELY(*was & MPGI_MUTEX_STARVING)) return false;
-  *was = __atomic_fetch_sub(&m->state, MPGI_MUTEX_LOCKED, __ATOMIC_RELEASE) &
-         ~MPGI_MUTEX_STARVING;
+  *was = __atomic_fetch_sub(&m->state, MPGI_MUTEX_LOCKED, __ATOMIC_RELEASE);
   uint32_t nobody = MPGI_MUTEX_LOCKED, tries = nobody | MPGI_MUTEX_WOKEN;
-  return *was == nobody || (*was & tries) == tries;
+  if (*was == nobody || (*was & tries) == tries) return true;
+  *was &= ~MPGI_MUTEX_STARVING;
+  return false;
 }
 static inline __attribute__((always_inline)) void mpgi_mutex_fast_unlock(
     mpg_mutex *m) {

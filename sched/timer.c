@@ -1,13 +1,20 @@
 /* timer.c - per-P timer heaps: 4-ary, by time, stolen with the P's work.
  *
- * [timer.inv.heap] timers[i]->when >= timers[(i-1)/4]->when, index == i;
- * checked at MPG_CHECK >= 3.  timer_first mirrors timers[0]->when so that
- * nobody takes the lock for nothing.
+ * A slot has the time beside the timer, so that order is found without looking
+ * at timers.  Deleting is lazy: the slot stays where it is and names no timer,
+ * until it comes to an end of the heap or half of the slots are such; so it
+ * keeps nothing alive, and what it named may be gone or in a heap again.
+ *
+ * [timer.inv.heap] slot i's when >= that of slot (i-1)/4; a timer's index is
+ * where it is; the first and the last slot name timers; ndead don't.  Checked
+ * at MPG_CHECK >= 3.  timer_first mirrors the first slot's when so that nobody
+ * takes the lock for nothing.
  *
  * Who wakes: an M that goes idle sleeps until the first timer of all Ps (the
  * poller: poll_idle in proc.c).  Adding publishes timer_first, then loads
  * poll_until; the poller publishes poll_until, then loads timer_first; both
- * sequentially consistent: one of them sees the other.
+ * sequentially consistent: one of them sees the other.  (Who adds one that
+ * isn't the first publishes nothing: the poller sees the first, or was seen.)
  *
  * Who fires: an M with a P, its own P's in schedule(), other Ps' when it steals
  * or when it polls.  sysmon fires nothing.  It sees that a timer is overdue
@@ -27,55 +34,97 @@
 
 #include <sched/gmp.h>
 
-static void put_at(struct mpg_p *pp, uint32_t i, struct mpgi_timer *t) {
-  pp->timers[i] = t;
-  t->index = i;
+#define DEAD_AT_LEAST 32 /* fewer aren't worth a pass */
+
+typedef struct mpgi_timer_slot slot;
+
+static void put_at(struct mpg_p *pp, uint32_t i, slot s) {
+  pp->timers[i] = s;
+  if (s.t) s.t->index = i;
 }
 
-static void sift_up(struct mpg_p *pp, uint32_t i) {
-  struct mpgi_timer *t = pp->timers[i];
+static void sift_up(struct mpg_p *pp, uint32_t i, slot s) {
   while (i > 0) {
     uint32_t up = (i - 1) / 4;
-    if (pp->timers[up]->when <= t->when) break;
+    if (pp->timers[up].when <= s.when) break;
     put_at(pp, i, pp->timers[up]);
     i = up;
   }
-  put_at(pp, i, t);
+  put_at(pp, i, s);
 }
 
 static uint32_t least_child(struct mpg_p *pp, uint32_t i) {
   uint32_t best = 0, first = 4 * i + 1;
   for (uint32_t c = first; c < first + 4 && c < pp->ntimers; c++)
-    if (!best || pp->timers[c]->when < pp->timers[best]->when) best = c;
+    if (!best || pp->timers[c].when < pp->timers[best].when) best = c;
   return best;
 }
 
-static void sift_down(struct mpg_p *pp, uint32_t i) {
-  struct mpgi_timer *t = pp->timers[i];
+static void sift_down(struct mpg_p *pp, uint32_t i, slot s) {
   for (uint32_t c; (c = least_child(pp, i)); i = c) {
-    if (pp->timers[c]->when >= t->when) break;
+    if (pp->timers[c].when >= s.when) break;
     put_at(pp, i, pp->timers[c]);
   }
-  put_at(pp, i, t);
+  put_at(pp, i, s);
+}
+
+static bool slot_is_valid(struct mpg_p *pp, uint32_t i) {
+  slot s = pp->timers[i];
+  if (i && s.when < pp->timers[(i - 1) / 4].when) return false;
+  return !s.t || (s.t->index == i && s.t->when == s.when);
 }
 
 static bool heap_is_valid(struct mpg_p *pp) {
-  for (uint32_t i = 0; i < pp->ntimers; i++)
-    if (pp->timers[i]->index != i ||
-        (i && pp->timers[i]->when < pp->timers[(i - 1) / 4]->when))
-      return false;
-  return true;
+  uint32_t n = pp->ntimers, dead = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    if (!slot_is_valid(pp, i)) return false;
+    dead += !pp->timers[i].t;
+  }
+  return dead == pp->ndead &&
+         (n == 0 || (pp->timers[0].t && pp->timers[n - 1].t));
 }
 
 static void publish_first(struct mpg_p *pp) {
   MPG_ASSERT_EXPENSIVE(heap_is_valid(pp));
-  atomic_store(&pp->timer_first, pp->ntimers ? pp->timers[0]->when : INT64_MAX);
+  int64_t first = pp->ntimers ? pp->timers[0].when : INT64_MAX;
+  if (first != atomic_load_explicit(&pp->timer_first, memory_order_relaxed))
+    atomic_store(&pp->timer_first, first);
 }
 
-static bool heap_reserve(struct mpg_p *pp) {
-  if (pp->ntimers < pp->timers_cap) return true;
+/* Without the dead ones. */
+static void compact(struct mpg_p *pp) {
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < pp->ntimers; i++)
+    if (pp->timers[i].t) put_at(pp, n++, pp->timers[i]);
+  pp->ntimers = n;
+  pp->ndead = 0;
+  for (uint32_t i = (n + 2) / 4; i-- > 0;) sift_down(pp, i, pp->timers[i]);
+}
+
+static void drop_first(struct mpg_p *pp) {
+  slot last = pp->timers[--pp->ntimers];
+  if (pp->ntimers) sift_down(pp, 0, last);
+}
+
+/* Some slot died, or the first is gone. */
+static void tidy(struct mpg_p *pp) {
+  for (; pp->ndead; pp->ndead--) {
+    if (pp->ndead > pp->ntimers / 2 && pp->ndead > DEAD_AT_LEAST) {
+      compact(pp);
+      return;
+    }
+    if (!pp->timers[pp->ntimers - 1].t)
+      pp->ntimers--;
+    else if (!pp->timers[0].t)
+      drop_first(pp);
+    else
+      return;
+  }
+}
+
+static bool heap_grow(struct mpg_p *pp) {
   uint32_t cap = pp->timers_cap ? 2 * pp->timers_cap : 64;
-  struct mpgi_timer **bigger = mpgi_fixmem_alloc(cap * sizeof *bigger, 0);
+  slot *bigger = mpgi_fixmem_alloc(cap * sizeof *bigger, 0);
   if (!bigger) return false;
   if (pp->ntimers) memcpy(bigger, pp->timers, pp->ntimers * sizeof *bigger);
   if (pp->timers)
@@ -85,20 +134,21 @@ static bool heap_reserve(struct mpg_p *pp) {
   return true;
 }
 
-static void heap_remove(struct mpg_p *pp, uint32_t i) {
-  struct mpgi_timer *t = pp->timers[i], *last = pp->timers[--pp->ntimers];
-  if (last != t) {
-    put_at(pp, i, last);
-    sift_up(pp, i);
-    sift_down(pp, last->index);
-  }
+static bool heap_reserve(struct mpg_p *pp) {
+  if (pp->ntimers < pp->timers_cap || heap_grow(pp)) return true;
+  if (!pp->ndead) return false;
+  compact(pp);
+  return true;
+}
+
+static void out_of_heap(struct mpgi_timer *t) {
   atomic_store_explicit(&t->pp, NULL, memory_order_release); /* timer.claim */
 }
 
 static void heap_insert(struct mpg_p *pp, struct mpgi_timer *t) {
   atomic_store_explicit(&t->pp, pp, memory_order_relaxed);
-  put_at(pp, pp->ntimers++, t);
-  sift_up(pp, pp->ntimers - 1);
+  pp->ntimers++;
+  sift_up(pp, pp->ntimers - 1, (slot){t->when, t});
 }
 
 int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t) {
@@ -115,6 +165,18 @@ int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t) {
   return ok ? 0 : -ENOMEM;
 }
 
+static void heap_delete(struct mpg_p *pp, struct mpgi_timer *t) {
+  if (!pp->ndead && t->index == pp->ntimers - 1) {
+    pp->ntimers--;
+  } else {
+    pp->timers[t->index].t = NULL;
+    pp->ndead++;
+    tidy(pp);
+  }
+  publish_first(pp);
+  out_of_heap(t);
+}
+
 bool mpgi_timer_del(struct mpgi_timer *t) {
   bool ours = false;
   struct mpg_p *pp;
@@ -122,10 +184,7 @@ bool mpgi_timer_del(struct mpgi_timer *t) {
     MPGI_CHAOS();
     mpgi_mutex_lock(&pp->timer_lock);
     ours = atomic_load_explicit(&t->pp, memory_order_relaxed) == pp;
-    if (ours) {
-      heap_remove(pp, t->index);
-      publish_first(pp);
-    }
+    if (ours) heap_delete(pp, t);
     mpgi_mutex_unlock(&pp->timer_lock);
   }
   return ours;
@@ -174,18 +233,20 @@ struct due {
 
 static struct due fire_locked(struct mpg_p *pp, int64_t now) {
   struct due due = {0};
-  if (!pp->ntimers || pp->timers[0]->when > now) return due;
-  struct mpgi_timer *t = pp->timers[0];
+  if (!pp->ntimers || pp->timers[0].when > now) return due;
+  struct mpgi_timer *t = pp->timers[0].t;
   if (!t->g)
     due.call = t;
   else if (!t->claim || t->claim(t->g))
     due.wake = t->g;
   if (t->period) {
     t->when = next_tick(t, now);
-    sift_down(pp, 0);
+    sift_down(pp, 0, (slot){t->when, t});
   } else {
-    heap_remove(pp, 0);
+    drop_first(pp);
+    out_of_heap(t);
   }
+  tidy(pp);
   publish_first(pp);
   return due;
 }
@@ -215,8 +276,8 @@ void mpgi_timers_run_overdue(void) {
 
 void mpgi_timers_clear(struct mpg_p *pp) {
   for (uint32_t i = 0; i < pp->ntimers; i++)
-    atomic_store_explicit(&pp->timers[i]->pp, NULL, memory_order_relaxed);
-  pp->ntimers = 0;
+    if (pp->timers[i].t) out_of_heap(pp->timers[i].t);
+  pp->ntimers = pp->ndead = 0;
   atomic_store(&pp->timer_first, INT64_MAX);
 }
 

@@ -31,7 +31,7 @@ static int opens; /* so many files were opened */
 struct mpgi_stw mpgi_stw;
 struct mpgi_options mpgi_opt;
 static struct mpg_p p;
-static struct mpgi_timer *heap[4];
+static struct mpgi_timer_slot heap[4];
 static struct mpgi_pd chunk[1];
 static _Atomic(struct mpgi_pd *) chunks[1];
 static int got;         /* bytes read, of any file */

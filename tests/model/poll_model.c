@@ -36,7 +36,7 @@ static void fire(struct mpg_g *gp);
 static struct mpg_p p[PS];
 static struct mpg_m m[THREADS];
 static struct mpg_g g[TIMERS];
-static struct mpgi_timer *heap[PS][4];
+static struct mpgi_timer_slot heap[PS][4];
 static int fired, wanted;
 static int64_t sysmon_woke;
 

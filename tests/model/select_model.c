@@ -42,7 +42,7 @@ static struct {
   struct mpgi_waiter waiter[SMALL];
   struct mpg_chan *order[SMALL];
 } block[THREADS];
-static struct mpgi_timer *heap[THREADS][2];
+static struct mpgi_timer_slot heap[THREADS][2];
 static struct mpg_select_case cases[THREADS][2];
 static uint64_t elem[THREADS][2];
 static uint64_t in, out; /* sums of what was sent and received */

@@ -320,7 +320,7 @@ static const struct {
   struct explore_mutant mutant;
   const char *message;
 } wrong[] = {
-    {0, {"mpgi_sema_park_unless", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
+    {0, {"park_unless", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
     {0, {"mpgi_sema_release", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},
     {0, {"try_take", EXPLORE_CAS, EXPLORE_TEAR, NULL}, ""},
     {2, {"mpgi_mutex_fast_lock", EXPLORE_RMW, EXPLORE_TEAR, NULL}, ""},

@@ -11,7 +11,7 @@ static struct mpg_g gs[UNIT_GS];
 static struct mpg_m m;
 
 static void p_setup(int i) {
-  struct mpgi_timer **timers = ps[i].timers;
+  struct mpgi_timer_slot *timers = ps[i].timers;
   uint32_t cap = ps[i].timers_cap;
   memset(&ps[i], 0, sizeof ps[i]);
   ps[i].timers = timers; /* fixmem: kept, like the runtime's Ps */

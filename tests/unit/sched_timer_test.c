@@ -235,12 +235,13 @@ static void sorted_fired(int g) {
 
 static void check_heap(void) {
   const struct mpg_p *pp = unit_p(0);
-  assert_int_equal(pp->ntimers, nsorted);
+  assert_int_equal(pp->ntimers - pp->ndead, nsorted);
   assert_true(atomic_load(&pp->timer_first) ==
               (nsorted ? sorted[0].when : INT64_MAX));
   for (uint32_t i = 0; i < pp->ntimers; i++) {
-    assert_int_equal(pp->timers[i]->index, i);
-    if (i) assert_true(pp->timers[i]->when >= pp->timers[(i - 1) / 4]->when);
+    struct mpgi_timer_slot s = pp->timers[i];
+    if (s.t) assert_true(s.t->index == i && s.t->when == s.when);
+    if (i) assert_true(s.when >= pp->timers[(i - 1) / 4].when);
   }
 }
 
@@ -279,6 +280,56 @@ static void agrees_with_a_sorted_list(void **state) {
   }
 }
 
+/* ---- deleted ones ---- */
+
+/* Not those by threes, which stay. */
+static void delete_most(int n, int (*nth)(int i, int n)) {
+  for (int i = 0; i < n; i++) {
+    int g = nth(i, n);
+    if (g % 3) assert_true(mpgi_timer_del(&unit_g(g)->timer));
+  }
+}
+static int forwards(int i, int n) { return (void) n, i; }
+static int backwards(int i, int n) { return n - 1 - i; }
+static int anyhow(int i, int n) { return i * 7 % n; }
+
+static void deleted_ones_make_room(void **state) {
+  (void) state;
+  enum { N = 1000 };
+  int (*const orders[])(int, int) = {forwards, backwards, anyhow};
+  for (int o = 0; o < 3; o++) {
+    fresh(NULL);
+    for (int g = 0; g < N; g++) add(0, g, 1 + g);
+    delete_most(N, orders[o]);
+    uint32_t left = unit_p(0)->ntimers - unit_p(0)->ndead;
+    assert_int_equal(left, (N + 2) / 3);
+    assert_true(unit_p(0)->ndead <= left || unit_p(0)->ndead <= 32);
+    assert_int_equal(mpgi_timers_first(), 1);
+    mpgi_timers_run(unit_p(0), N);
+    for (int g = 0; g < N; g += 3) assert_int_equal(next_fired(), g);
+    assert_int_equal(next_fired(), -1);
+    assert_int_equal(unit_p(0)->ntimers, 0);
+  }
+}
+
+/* What was deleted may be set again, elsewhere, before its slot is used. */
+static void a_deleted_one_may_be_set_again(void **state) {
+  (void) state;
+  for (int g = 0; g < 10; g++) add(0, g, 10 + g);
+  assert_true(mpgi_timer_del(&unit_g(4)->timer));
+  assert_int_equal(unit_p(0)->ndead, 1);
+  add(1, 4, 5);
+  assert_true(mpgi_timer_del(&unit_g(5)->timer));
+  add(0, 5, 12);
+  mpgi_timers_run(unit_p(1), 100);
+  assert_int_equal(next_fired(), 4);
+  mpgi_timers_run(unit_p(0), 12);
+  for (int g = 0; g < 2; g++) assert_int_equal(next_fired(), g);
+  int one = next_fired(), other = next_fired();
+  assert_true((one == 2 && other == 5) || (one == 5 && other == 2));
+  assert_int_equal(next_fired(), -1);
+}
+
 /* ---- memory ---- */
 
 static void heap_grows(void **state) {
@@ -286,6 +337,28 @@ static void heap_grows(void **state) {
   for (int i = 0; i < 1000; i++) add(0, i, 1000 - i);
   mpgi_timers_run(unit_p(0), 1000);
   for (int i = 999; i >= 0; i--) assert_int_equal(next_fired(), i);
+}
+
+static void no_memory_and_it_uses_what_is_deleted(void **state) {
+  (void) state;
+  struct mpg_p *pp = unit_p(0);
+  int n = 0;
+  do add(0, n, 10 + n);
+  while (++n < 64 || (uint32_t) n < pp->timers_cap);
+  for (int g = 20; g < 30; g++) assert_true(mpgi_timer_del(&unit_g(g)->timer));
+  atomic_store(&mpgi_fixmem_fail_countdown, 1);
+  add(0, 20, 5);
+  assert_int_equal(mpgi_timers_first(), 5);
+  assert_int_equal(pp->ndead, 0);
+  for (int g = 21; g < 30; g++) add(0, g, 10 + g);
+  struct mpgi_timer t = {.when = 10, .g = unit_g(0)};
+  atomic_store(&mpgi_fixmem_fail_countdown, 1);
+  assert_int_equal(mpgi_timer_add(pp, &t), -ENOMEM);
+  atomic_store(&mpgi_fixmem_fail_countdown, 0);
+  mpgi_timers_run(pp, 10 + n);
+  assert_int_equal(next_fired(), 20);
+  for (int g = 0; g < n; g++)
+    if (g != 20) assert_int_equal(next_fired(), g);
 }
 
 static void no_memory_leaves_the_heap_as_it_was(void **state) {
@@ -315,6 +388,9 @@ int main(void) {
       cmocka_unit_test_setup(overdue_ones_fire_whosever_they_are, fresh),
       cmocka_unit_test_setup(cleared_ones_are_in_no_heap, fresh),
       cmocka_unit_test_setup(agrees_with_a_sorted_list, fresh),
+      cmocka_unit_test_setup(deleted_ones_make_room, fresh),
+      cmocka_unit_test_setup(a_deleted_one_may_be_set_again, fresh),
+      cmocka_unit_test_setup(no_memory_and_it_uses_what_is_deleted, fresh),
       cmocka_unit_test_setup(heap_grows, fresh),
       cmocka_unit_test_setup(no_memory_leaves_the_heap_as_it_was, fresh),
   };
