@@ -139,6 +139,23 @@ MPGI_HIDDEN int mpgi_lockcheck_lock(void *lock, uintptr_t a, uintptr_t b,
 MPGI_HIDDEN int mpgi_lockcheck_unlock(void *lock, uintptr_t a, uintptr_t b,
                                       mpgi_lockcheck_fn *real);
 
+/* ---- locks that remember their thread (linux/lockowner.c) ---- */
+MPGI_HIDDEN bool mpgi_os_mutex_has_owner(const void *mutex);
+/* For the assembler, as those above. */
+#define MPGI_OS_LOCK_FN(name)                                \
+  MPGI_HIDDEN int name(void *lock, uintptr_t a, uintptr_t b, \
+                       mpgi_lockcheck_fn *real)
+MPGI_OS_LOCK_FN(mpgi_hold);
+MPGI_OS_LOCK_FN(mpgi_hold_mutex);
+MPGI_OS_LOCK_FN(mpgi_hold_file);
+MPGI_OS_LOCK_FN(mpgi_drop_mutex);
+MPGI_OS_LOCK_FN(mpgi_drop_rwlock);
+MPGI_OS_LOCK_FN(mpgi_drop_file);
+/* Upcalls (sched/lock.c), on any stack: between the two, which nest, the
+ * calling goroutine, if any, stays on its thread. */
+MPGI_HIDDEN void mpgi_thread_hold(void);
+MPGI_HIDDEN void mpgi_thread_drop(void);
+
 /* ---- futex (linux/futex.c): signal-safe ---- */
 /* Sleep while *word == expected, at most timeout_ns (< 0: for ever); may wake
  * spuriously.  0, or -ETIMEDOUT. */

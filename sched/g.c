@@ -294,6 +294,7 @@ void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
     gp->name = NULL;
   }
   if (MPGI_UNLIKELY(gp->locals != NULL)) mpgi_locals_free(gp);
+  gp->pthread_locks = 0;
   mpgi_hot_g_reset(gp);
   if (gp->movable) {
     movable_free(pp, gp);

@@ -193,7 +193,7 @@ struct mpg_g {
   char *name;                 /* fixmem, or NULL */
   struct mpgi_locals *locals; /* itself; NULL until it sets one (local.c) */
   uint32_t lock_count;        /* itself: nesting of mpg_lock_thread */
-  uint32_t pthread_locks;     /* itself: libc's, that it holds (lockcheck.c) */
+  uint32_t owned_locks;       /* itself: locks that its thread owns (lock.c) */
   int64_t wait_since;         /* park: ns, only with tracebacks (approximate) */
   struct mpgi_select *select; /* itself: parked in a select; chan.h */
   _Atomic uint32_t claimed;   /* in a select: somebody gives the result */
@@ -215,6 +215,7 @@ struct mpg_g {
   struct mpgi_segment seg0; /* record of the first segment */
   int64_t ready_at;         /* MPGI_EXTRA_LATENCY: ns when made runnable */
   const void *pthread_lock; /* the last; NULL: reported */
+  uint32_t pthread_locks;   /* itself: libc's, that it holds (lockcheck.c) */
   struct mpgi_timer timer;
 };
 _Static_assert(sizeof(struct mpg_g) <= 512 + 16 * MPGI_TSAN,
@@ -714,6 +715,7 @@ MPGI_HIDDEN bool mpgi_is_forked(void);
 /* lockcheck.c */
 MPGI_HIDDEN void mpgi_lockcheck_init(void);
 MPGI_HIDDEN void mpgi_lockcheck_leave(struct mpg_g *gp, const char *how);
+MPGI_HIDDEN void mpgi_lockcheck_end(struct mpg_g *gp);
 
 /* attach.c */
 /* Is a run on, and the calling thread none of its? */

@@ -453,7 +453,7 @@ MPGI_HOT void mpgi_hot_g_begin(struct mpg_g *gp, mpg_func fn, void *arg) {
 /* As a dead one's are; what is freed apart is gone. */
 MPGI_HOT void mpgi_hot_g_reset(struct mpg_g *gp) {
   gp->locked_m = NULL;
-  gp->lock_count = gp->pthread_locks = 0;
+  gp->lock_count = gp->owned_locks = 0;
   gp->is_main = 0;
   gp->finalizers = 0;
   gp->preempt_off = 0;

@@ -1,7 +1,8 @@
 /* lock.c - goroutines locked to a thread (mpg_lock_thread).
  *
- * gp->locked_m and mp->locked_g point at each other while lock_count > 0; both
- * are written by the goroutine itself.
+ * gp->locked_m and mp->locked_g point at each other while lock_count > 0 or
+ * owned_locks > 0 (locks of the C library, arch/linux/lockowner.c); both are
+ * written by the goroutine itself.
  *
  *   the goroutine parks     its M hands its P on and waits (nmidlelocked)
  *   somebody picks it       that M gives its P to the waiting one and looks
@@ -35,6 +36,25 @@ void mpgi_lock_thread_g0(void) {
 void mpgi_unlock_thread_g0(void) {
   struct mpg_g *gp = mpgi_current_g("mpg_unlock_thread");
   if (gp->lock_count == 0 || --gp->lock_count > 0 || gp->attached) return;
+  if (gp->owned_locks > 0) return;
+  gp->locked_m = NULL;
+  gp->m->locked_g = NULL;
+}
+
+/* Also of somebody who is in a function of the C library, and in signal
+ * handlers, in pairs.  Nobody is preempted in these. */
+MPGI_RT_TEXT void mpgi_thread_hold(void) {
+  struct mpg_g *gp = mpgi_tls_g() ? mpgi_tls_g() : mpgi_tls_libc();
+  if (!gp || gp->attached) return;
+  gp->owned_locks++;
+  gp->locked_m = gp->m;
+  gp->m->locked_g = gp;
+}
+
+MPGI_RT_TEXT void mpgi_thread_drop(void) {
+  struct mpg_g *gp = mpgi_tls_g() ? mpgi_tls_g() : mpgi_tls_libc();
+  if (!gp || gp->attached || gp->owned_locks == 0) return;
+  if (--gp->owned_locks > 0 || gp->lock_count > 0) return;
   gp->locked_m = NULL;
   gp->m->locked_g = NULL;
 }

@@ -1,11 +1,12 @@
 /* lockcheck.c - MPG_DEBUG=lockcheck=1: who is switched out while it holds a
  * lock of the C library?
  *
- * Such a goroutine may go on on another thread, which then unlocks what it
- * hasn't locked; and every goroutine that wants the lock meanwhile blocks a
- * thread.  Counted are the locks taken by calls in the program's own objects
- * (arch/linux/lockcheck.c).  The report names the last one taken and comes
- * once for each time a goroutine took one; the program goes on.
+ * Every goroutine that wants the lock meanwhile blocks a thread; and an
+ * ordinary mutex is unlocked by another one than locked it (others keep the
+ * goroutine on its thread: arch/linux/lockowner.c).  Counted are the locks
+ * taken by calls in the program's own objects (arch/linux/lockcheck.c).  The
+ * report names the last one taken and comes once for each time a goroutine took
+ * one; the program goes on.
  */
 #include <sched/sched.h>
 
@@ -47,4 +48,9 @@ void mpgi_lockcheck_leave(struct mpg_g *gp, const char *how) {
              gp->pthread_lock);
   put_frames(gp);
   gp->pthread_lock = NULL;
+}
+
+void mpgi_lockcheck_end(struct mpg_g *gp) {
+  mpgi_lockcheck_leave(gp, "ends");
+  gp->pthread_locks = 0;
 }

@@ -933,7 +933,7 @@ MPGI_HOT_END void mpgi_goexit_g0(struct mpgi_context *ctx) {
   if (gp->attached) mpgi_goexit_misuse();
   if (MPGI_UNLIKELY(gp->once != NULL)) mpgi_once_goexit(gp);
   MPGI_TRACE(mp, G_END, gp, 0, 0);
-  if (MPGI_UNLIKELY(mpgi_opt.lockcheck)) mpgi_lockcheck_leave(gp, "ends");
+  if (MPGI_UNLIKELY(mpgi_opt.lockcheck)) mpgi_lockcheck_end(gp);
   mpgi_hot_lose_g(mp, gp);
   mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
   bool finalizers = gp->finalizers;

@@ -28,6 +28,8 @@ foreach(sanitizer address thread)
     not_under(${sanitizer} crash.${test}.fixed
       "needs stand-ins for the C library, which the sanitizer has itself")
   endforeach()
+  not_under(${sanitizer} api.sched_lock_owner_test.fixed
+    "needs stand-ins for the C library, which the sanitizer has itself")
   not_under(${sanitizer} unit.arch_libc_test
     "measures the C library's functions, not the sanitizer's stand-ins")
   foreach(test stackguard_prog stackguard_foreign_prog stackguard_deep_prog

@@ -157,6 +157,7 @@ sure of 16 KiB first.
 | SYSTEM_DEEP | the same, where 16 KiB on the goroutine's stack would be too little |
 | CHECKED | as LEAF, or as SYSTEM when its check fails |
 | LOCK, UNLOCK | as SYSTEM; `MPG_DEBUG=lockcheck=1` counts them |
+| HOLD..., DROP... | the same; in between the goroutine stays on its thread |
 
 | functions | kind | why |
 | --- | --- | --- |

@@ -3,9 +3,9 @@
  * With MPG_DEBUG=lockcheck=1 sched is told (mpgi_lockcheck_hook) what the
  * calling thread takes and gives back, by calls in the program's own objects:
  *
- *   pthread_mutex_lock and its kin: hidden stand-ins for the C library's, for
- *   programs linked with the archive.  They call the real ones; without the
- *   switch it is one more jump.  Ordinary code (built without splitnote.h),
+ *   pthread_mutex_lock and its kin: hidden stand-ins for the C library's.
+ *   They call the real ones, and hold the thread that owns a mutex
+ *   (lockowner.c).  Ordinary code (built without splitnote.h),
  *   which needs the large segment when a goroutine calls it.  Not part of
  *   sanitizer builds, whose run-time library has stand-ins itself.
  *
@@ -32,7 +32,7 @@ static bool tell(const void *lock, int delta) {
 }
 
 static int told(const void *lock, int err) {
-  if (err == 0) tell(lock, +1);
+  if (err == 0 || err == EOWNERDEAD) tell(lock, +1);
   return err;
 }
 
@@ -55,12 +55,12 @@ int mpgi_lockcheck_unlock(void *lock, uintptr_t a, uintptr_t b,
 
 /* ---- stand-ins ---- */
 
-#ifndef MPGI_SANITIZED
-
 typedef int lock_fn(pthread_mutex_t *m);
 typedef int timed_fn(pthread_mutex_t *m, const struct timespec *until);
 typedef int clock_fn(pthread_mutex_t *m, clockid_t clock,
                      const struct timespec *until);
+
+#ifndef MPGI_SANITIZED
 
 static lock_fn *_Atomic real_lock, *_Atomic real_trylock, *_Atomic real_unlock;
 static timed_fn *_Atomic real_timedlock;
@@ -91,14 +91,28 @@ __attribute__((constructor)) static void find_real(void) {
                (clock_fn *) dlsym(RTLD_NEXT, "pthread_mutex_clocklock"));
 }
 
+/* Before m is locked: its owner, this thread then, is held. */
+static bool hold(const pthread_mutex_t *m) {
+  bool owner = mpgi_os_mutex_has_owner(m);
+  if (owner) mpgi_thread_hold();
+  return owner;
+}
+
+static int held(bool owner, const pthread_mutex_t *m, int err) {
+  if (owner && err != 0 && err != EOWNERDEAD) mpgi_thread_drop();
+  return told(m, err);
+}
+
 MPGI_HIDDEN int pthread_mutex_lock(pthread_mutex_t *m) {
   if (MPGI_UNLIKELY(!atomic_load(&real_lock))) find_real();
-  return told(m, atomic_load(&real_lock)(m));
+  bool owner = hold(m);
+  return held(owner, m, atomic_load(&real_lock)(m));
 }
 
 MPGI_HIDDEN int pthread_mutex_trylock(pthread_mutex_t *m) {
   if (MPGI_UNLIKELY(!atomic_load(&real_trylock))) find_real();
-  return told(m, atomic_load(&real_trylock)(m));
+  bool owner = hold(m);
+  return held(owner, m, atomic_load(&real_trylock)(m));
 }
 
 /* Where there is no real one to be had (statically linked): now and then. */
@@ -123,7 +137,9 @@ MPGI_HIDDEN int pthread_mutex_timedlock(pthread_mutex_t *m,
                                         const struct timespec *until) {
   if (MPGI_UNLIKELY(!atomic_load(&real_lock))) find_real();
   timed_fn *fn = atomic_load(&real_timedlock);
-  return told(m, fn ? fn(m, until) : try_until(m, CLOCK_REALTIME, until));
+  bool owner = hold(m);
+  return held(owner, m,
+              fn ? fn(m, until) : try_until(m, CLOCK_REALTIME, until));
 }
 
 /* What std::timed_mutex calls. */
@@ -131,7 +147,8 @@ MPGI_HIDDEN int pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock,
                                         const struct timespec *until) {
   if (MPGI_UNLIKELY(!atomic_load(&real_lock))) find_real();
   clock_fn *fn = atomic_load(&real_clocklock);
-  return told(m, fn ? fn(m, clock, until) : try_until(m, clock, until));
+  bool owner = hold(m);
+  return held(owner, m, fn ? fn(m, clock, until) : try_until(m, clock, until));
 }
 
 static int unlock_by(void *m, uintptr_t a, uintptr_t b) {
@@ -141,7 +158,33 @@ static int unlock_by(void *m, uintptr_t a, uintptr_t b) {
 
 MPGI_HIDDEN int pthread_mutex_unlock(pthread_mutex_t *m) {
   if (MPGI_UNLIKELY(!atomic_load(&real_unlock))) find_real();
-  return mpgi_lockcheck_unlock(m, 0, 0, unlock_by);
+  return mpgi_drop_mutex(m, 0, 0, unlock_by);
 }
 
 #endif
+
+/* For libmpg.so; programs linked with it have stand-ins of their own that
+ * jump here (arch/x86_64/shared/locks.S). */
+#define EXPORTED __attribute__((visibility("default")))
+EXPORTED lock_fn mpg_abi_pthread_mutex_lock, mpg_abi_pthread_mutex_trylock,
+    mpg_abi_pthread_mutex_unlock;
+EXPORTED timed_fn mpg_abi_pthread_mutex_timedlock;
+EXPORTED clock_fn mpg_abi_pthread_mutex_clocklock;
+
+int mpg_abi_pthread_mutex_lock(pthread_mutex_t *m) {
+  return pthread_mutex_lock(m);
+}
+int mpg_abi_pthread_mutex_trylock(pthread_mutex_t *m) {
+  return pthread_mutex_trylock(m);
+}
+int mpg_abi_pthread_mutex_unlock(pthread_mutex_t *m) {
+  return pthread_mutex_unlock(m);
+}
+int mpg_abi_pthread_mutex_timedlock(pthread_mutex_t *m,
+                                    const struct timespec *until) {
+  return pthread_mutex_timedlock(m, until);
+}
+int mpg_abi_pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock,
+                                    const struct timespec *until) {
+  return pthread_mutex_clocklock(m, clock, until);
+}

@@ -157,6 +157,25 @@ END_FUNCTION(\name)
     libc_call_counted mpg_abi_libc_lock, mpgi_lockcheck_lock
     libc_call_counted mpg_abi_libc_unlock, mpgi_lockcheck_unlock
 
+/* The same for locks that remember their thread, always: linux/lockowner.c. */
+    .macro libc_call_owned name, by
+    .hidden \by
+FUNCTION(\name)
+    .cfi_startproc
+    mov %r11, %rcx
+    lea \by(%rip), %r11
+    jmp mpg_abi_libc_call
+    .cfi_endproc
+END_FUNCTION(\name)
+    .endm
+
+    libc_call_owned mpg_abi_libc_hold, mpgi_hold
+    libc_call_owned mpg_abi_libc_hold_mutex, mpgi_hold_mutex
+    libc_call_owned mpg_abi_libc_hold_file, mpgi_hold_file
+    libc_call_owned mpg_abi_libc_drop_mutex, mpgi_drop_mutex
+    libc_call_owned mpg_abi_libc_drop_rwlock, mpgi_drop_rwlock
+    libc_call_owned mpg_abi_libc_drop_file, mpgi_drop_file
+
 /* As if interrupted behind the call; frame and registers as above. */
     .type libc_inject, @function
 libc_inject:

@@ -61,18 +61,43 @@
     stub_end \name
     .endm
 
-    .macro LOCK name, version
+    .macro LOCK_STUB name, version, entry
     stub_begin \name, \version
     mov mpgi_real_\name@GOTPCREL(%rip), %r11
-    jmp *mpg_abi_libc_lock@GOTPCREL(%rip)
+    jmp *mpg_abi_libc_\entry@GOTPCREL(%rip)
     stub_end \name
     .endm
 
+    .macro LOCK name, version
+    LOCK_STUB \name, \version, lock
+    .endm
+
     .macro UNLOCK name, version
-    stub_begin \name, \version
-    mov mpgi_real_\name@GOTPCREL(%rip), %r11
-    jmp *mpg_abi_libc_unlock@GOTPCREL(%rip)
-    stub_end \name
+    LOCK_STUB \name, \version, unlock
+    .endm
+
+    .macro HOLD name, version
+    LOCK_STUB \name, \version, hold
+    .endm
+
+    .macro HOLD_MUTEX name, version
+    LOCK_STUB \name, \version, hold_mutex
+    .endm
+
+    .macro HOLD_FILE name, version
+    LOCK_STUB \name, \version, hold_file
+    .endm
+
+    .macro DROP_MUTEX name, version
+    LOCK_STUB \name, \version, drop_mutex
+    .endm
+
+    .macro DROP_RWLOCK name, version
+    LOCK_STUB \name, \version, drop_rwlock
+    .endm
+
+    .macro DROP_FILE name, version
+    LOCK_STUB \name, \version, drop_file
     .endm
 
     .macro CHECKED name, version
