@@ -712,6 +712,12 @@ MPGI_HIDDEN void mpgi_thread_gone(void); /* last act of a runtime thread */
 MPGI_HIDDEN int mpgi_fork_init(void); /* 0 or negative errno */
 MPGI_HIDDEN bool mpgi_is_forked(void);
 
+/* go.c: mpg_go for a tick of a timer, which its goroutine keeps until it begins
+ * and begun is called. */
+MPGI_HIDDEN int mpgi_go_tick(mpg_func fn, void *arg, bool fixed,
+                             void (*begun)(struct mpg_g *gp),
+                             const void *timer);
+
 /* lockcheck.c */
 MPGI_HIDDEN void mpgi_lockcheck_init(void);
 MPGI_HIDDEN void mpgi_lockcheck_leave(struct mpg_g *gp, const char *how);

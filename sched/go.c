@@ -48,8 +48,10 @@ MPGI_HOT struct mpg_g *make(struct mpg_p *pp, mpg_func fn, void *arg,
   return gp;
 }
 
-MPGI_HOT int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
-                bool fixed) {
+/* begun, if not NULL: its on_resume when it begins, with object in reach. */
+MPGI_HOT int go_then(const struct mpg_go_options *opt, mpg_func fn, void *arg,
+                     bool fixed, void (*begun)(struct mpg_g *gp),
+                     const void *object) {
   int err = check_options(opt);
   if (err) return err;
   if (!fn) return -EINVAL;
@@ -62,6 +64,10 @@ MPGI_HOT int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
   if (!fixed) fixed = wants_fixed(opt, fn);
   struct mpg_g *gp = make(mp->p, fn, arg, opt, fixed, &err);
   if (!gp) return err;
+  if (begun) {
+    gp->on_resume = begun;
+    gp->wait.object = object;
+  }
   /* Without a calling goroutine: a timer's. */
   gp->creator = mp->curg ? mp->curg->goid : 0;
   gp->creator_pc = mp->curg ? caller_pc(mp->curg) : 0;
@@ -77,6 +83,16 @@ MPGI_HOT int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
     mpgi_hot_put_next_and_wake(mp->p, gp, false);
   }
   return 0;
+}
+
+MPGI_HOT int go(const struct mpg_go_options *opt, mpg_func fn, void *arg,
+                bool fixed) {
+  return go_then(opt, fn, arg, fixed, NULL, NULL);
+}
+
+int mpgi_go_tick(mpg_func fn, void *arg, bool fixed,
+                 void (*begun)(struct mpg_g *gp), const void *timer) {
+  return go_then(NULL, fn, arg, fixed, begun, timer);
 }
 
 int mpgi_go_segmented_g0(mpg_func fn, void *arg) {

@@ -14,6 +14,10 @@
  * No memory for the goroutine: a one-shot timer tries again a little later, a
  * periodic one drops the tick.
  *
+ * [timer.waits] A periodic timer drops a tick, too, when the goroutine of the
+ * one before has yet to begin: with more ticks than the Ps have time for,
+ * goroutines would become ever more.
+ *
  * Source: Go time.go (goFunc, sendTime).
  */
 #include <sched/sched.h>
@@ -28,8 +32,9 @@ struct mpg_timer {
   struct mpgi_timer t; /* first */
   mpg_func fn;
   void *arg;
-  mpg_chan *chan; /* mpg_after's */
-  bool fixed;     /* fn runs on a fixed stack */
+  mpg_chan *chan;     /* mpg_after's */
+  bool fixed;         /* fn runs on a fixed stack */
+  _Atomic bool waits; /* [timer.waits]: periodic; set by who fires it */
 };
 _Static_assert(offsetof(struct mpg_timer, t) == 0, "cast from mpgi_timer");
 
@@ -69,11 +74,24 @@ mpg_chan *mpgi_after_g0(int64_t ns) {
 
 /* ---- mpg_timer_start, mpg_timer_stop ---- */
 
+static void tick_begun(struct mpg_g *gp) {
+  mpg_timer *t = (mpg_timer *) (uintptr_t) gp->wait.object;
+  gp->wait.object = NULL;
+  atomic_store(&t->waits, false);
+}
+
+static void tick(struct mpgi_timer *timer, int64_t now) {
+  (void) now;
+  struct mpg_timer *t = (struct mpg_timer *) timer;
+  if (atomic_exchange(&t->waits, true)) return;
+  if (mpgi_go_tick(t->fn, t->arg, t->fixed, tick_begun, t) != 0)
+    atomic_store(&t->waits, false);
+}
+
 static void start_goroutine(struct mpgi_timer *timer, int64_t now) {
   struct mpg_timer *t = (struct mpg_timer *) timer;
   int err = t->fixed ? mpgi_go_fixed_g0(t->fn, t->arg)
                      : mpgi_go_segmented_g0(t->fn, t->arg);
-  if (t->t.period) return;
   if (err == 0) {
     t->arg = NULL; /* or the handle would keep it */
     return;
@@ -90,7 +108,7 @@ static mpg_timer *start(int64_t ns, int64_t period_ns, mpg_func fn, void *arg,
   struct mpg_timer *t = mpgi_gc_alloc(sizeof *t, MPGI_KIND_SCAN);
   if (!t) return NULL;
   t->t.period = period_ns > 0 ? period_ns : 0;
-  t->t.call = start_goroutine;
+  t->t.call = t->t.period ? tick : start_goroutine;
   t->fn = fn;
   t->arg = arg;
   t->fixed = fixed;

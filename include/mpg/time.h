@@ -47,8 +47,9 @@ typedef struct mpg_timer mpg_timer;
  *
  * Ticks are at the start plus ns plus multiples of period_ns; one that is
  * missed because the program was too busy is dropped, so there may be fewer,
- * never more.  Goroutines of several ticks run side by side when fn lasts
- * longer than the period.
+ * never more.  Missed, too, is one that comes while the goroutine of the tick
+ * before has yet to begin.  Goroutines of several ticks run side by side when
+ * fn lasts longer than the period.
  *
  * mpg_timer_start is a macro so that the translation unit's own build flags
  * decide the kind of stack that fn gets (mpg_go).

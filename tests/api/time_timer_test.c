@@ -164,6 +164,32 @@ static __attribute__((noinline)) void start_hidden(int n) {
   }
 }
 
+static _Atomic int begun, ended;
+static void work_a_little(void *arg) {
+  (void) arg;
+  atomic_fetch_add(&begun, 1);
+  int64_t end = mpg_now() + MS / 5;
+  while (mpg_now() < end) continue;
+  atomic_fetch_add(&ended, 1);
+}
+
+/* Twenty times more ticks than there is time for: each timer has a goroutine
+ * that waits for its turn, and there are those that have begun. */
+static void ticks_do_not_pile_up(void *arg) {
+  enum { TIMERS = 100 };
+  (void) arg;
+  mpg_timer *t[TIMERS];
+  mpg_gomaxprocs(1);
+  for (int i = 0; i < TIMERS; i++)
+    CHECK((t[i] = mpg_timer_start(MS, MS, work_a_little, NULL)));
+  for (int i = 0; i < 10; i++) {
+    mpg_sleep(5 * MS);
+    int over = atomic_load(&ended), all = mpg_num_goroutines();
+    CHECK_LE(all, 2 * TIMERS + atomic_load(&begun) - over);
+  }
+  for (int i = 0; i < TIMERS; i++) mpg_timer_stop(t[i]);
+}
+
 static void the_argument_is_a_root(void *arg) {
   (void) arg;
   atomic_store(&sum, 0);
@@ -316,6 +342,7 @@ static const struct check_case cases[] = {
     INSIDE(stopped_in_time_it_never_fires),
     INSIDE(a_periodic_one_ticks_until_stopped),
     INSIDE(missed_ticks_are_dropped),
+    INSIDE(ticks_do_not_pile_up),
     INSIDE(the_argument_is_a_root),
     INSIDE(either_fired_or_stopped),
     INSIDE(a_periodic_one_may_stop_itself),
