@@ -66,8 +66,10 @@ struct mpgi_segment {
   struct mpgi_segment *prev; /* older; NULL for the first */
   struct mpgi_segment *next; /* cached for the next growth; NULL if none */
   uintptr_t lo, hi;          /* usable stack is [lo, hi) */
-  uintptr_t guard;           /* lo + MPGI_GUARD_GAP_BYTES; 0: no checks; of
-                                a home (stack/home.c) above that */
+  uintptr_t guard;           /* 0: no checks; else at least lo +
+                                MPGI_GUARD_GAP_BYTES; above that where there
+                                is room for foreign code (stack/cache.c), and
+                                in a home (stack/home.c) */
   uintptr_t prev_sp; /* while in use: everything of prev at or above this is
                         live (rbp of __morestack's frame); and a bit */
   size_t bytes;      /* what the stack module gave out, this record included */
@@ -97,7 +99,8 @@ struct mpgi_context {
   uintptr_t guard; /* == seg->guard; the guard word while it runs */
   struct mpgi_segment *seg; /* current segment; one word, so that whoever looks
                                (the signal handler's range test) sees one */
-  _Atomic uint32_t preempt; /* 1: the next safe point must switch or stop */
+  _Atomic uint32_t preempt; /* not 0: the next safe point must switch or stop;
+                               bits of whoever asks */
   uint32_t reserved;
   struct mpgi_control control;  /* saved at a park */
   struct mpgi_xsave *xsave;     /* extended state while async-preempted */

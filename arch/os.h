@@ -65,10 +65,6 @@ MPGI_HIDDEN void mpgi_os_yield(void);             /* sched_yield; signal-safe */
 MPGI_HIDDEN void mpgi_os_timer_slack_lower(void); /* this thread: 1 ns */
 
 /* ---- threads (linux/thread.c) ---- */
-struct mpgi_os_thread {
-  uintptr_t handle; /* pthread_t */
-  int tid;
-};
 /* Start fn(arg) on a detached thread with a stack of stack_bytes and every
  * signal but the synchronous ones and SIGURG, SIGPROF blocked.
  * 0, or -EAGAIN, -ENOMEM. */
@@ -264,7 +260,6 @@ MPGI_HIDDEN extern _Atomic int64_t mpgi_os_signal_fail_countdown;
 /* Give every handler the application installed SA_ONSTACK (a goroutine's
  * stack can't take a signal frame). */
 MPGI_HIDDEN void mpgi_os_signal_onstack_all(void);
-MPGI_HIDDEN void mpgi_os_membarrier(void); /* all threads of the process */
 
 /* ---- roots (linux/roots.c) ---- */
 struct mpgi_range {

@@ -106,7 +106,9 @@ static void *alloc_large(struct mpgi_cache *c, size_t bytes,
   return (void *) mpgi_span_base(s);
 }
 
-void *mpgi_alloc_try(struct mpgi_cache *c, size_t bytes, enum mpgi_kind kind) {
+/* Through cache c; no collection, no handler. */
+static void *try_kind(struct mpgi_cache *c, size_t bytes, size_t how) {
+  enum mpgi_kind kind = (enum mpgi_kind) how;
   MPG_ASSERT(kind < MPGI_KIND_COUNT);
   MPG_ASSERT(bytes <= request_max());
   if (bytes <= MPGI_SMALL_MAX_BYTES)
@@ -180,10 +182,6 @@ static inline __attribute__((always_inline)) void *ladder(attempt *try,
   if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) mpgi_redzone_set(p, asked);
   if (MPGI_UNLIKELY(c->sampled)) mpgi_profile_sample(c, p, 0);
   return p;
-}
-
-static void *try_kind(struct mpgi_cache *c, size_t bytes, size_t kind) {
-  return mpgi_alloc_try(c, bytes, (enum mpgi_kind) kind);
 }
 
 void *mpgi_alloc_object(size_t bytes, enum mpgi_kind kind) {

@@ -193,9 +193,6 @@ MPGI_HIDDEN uint64_t mpgi_heap_table_bytes(void);
 static inline uint64_t mpgi_heap_used(void) {
   return atomic_load_explicit(&mpgi_heap.used, memory_order_acquire);
 }
-static inline uint32_t mpgi_heap_page_of(uintptr_t addr) {
-  return (uint32_t) ((addr - mpgi_heap.lo) >> MPGI_PAGE_LOG2);
-}
 static inline uintptr_t mpgi_heap_addr_of(uint32_t page) {
   return mpgi_heap.lo + ((uintptr_t) page << MPGI_PAGE_LOG2);
 }
@@ -418,9 +415,6 @@ MPGI_HIDDEN void mpgi_profile_sample(struct mpgi_cache *c, void *p,
 
 /* ---- allocation (alloc.c) ---- */
 
-/* Through cache c; no collection, no handler. */
-MPGI_HIDDEN void *mpgi_alloc_try(struct mpgi_cache *c, size_t bytes,
-                                 enum mpgi_kind kind);
 /* The whole ladder: trigger, try, collect, handler. */
 MPGI_HIDDEN void *mpgi_alloc_object(size_t bytes, enum mpgi_kind kind);
 /* The same for a scanned object in a span of its own, aligned to a power of two

@@ -38,10 +38,10 @@ static void trace_m(struct mpgi_out *o, struct mpg_m *mp) {
   struct mpg_g *gp = mp->curg;
   mpgi_out_add(
       o,
-      "  M%ld: p=%d curg=%ld mallocing=0 throwing=0 preemptoff=%s locks=%d "
+      "  M%ld: p=%d curg=%ld mallocing=0 throwing=0 preemptoff=%s locks=0 "
       "dying=0 spinning=%s blocked=%s lockedg=%ld\n",
       (long) mp->id, pp ? (int) pp->id : -1, gp ? (long) gp->goid : -1L,
-      gp && gp->preempt_off ? "mpg_preempt_disable" : "", (int) mp->locks,
+      gp && gp->preempt_off ? "mpg_preempt_disable" : "",
       mp->spinning ? "true" : "false", mp->blocked ? "true" : "false",
       mp->locked_g ? (long) mp->locked_g->goid : -1L);
 }

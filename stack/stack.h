@@ -19,8 +19,7 @@
 #include <arch/arch.h>
 
 #define MPGI_STACK_BLOCK_BYTES 2048
-#define MPGI_STACK_MIN_LOG2 11 /* segment orders: 2 KiB << order */
-#define MPGI_STACK_ORDERS 4    /* 2, 4, 8, 16 KiB; larger are wide or runs */
+#define MPGI_STACK_ORDERS 4 /* cached: 2, 4, 8, 16 KiB (cache.c) */
 #define MPGI_STACK_LIMIT_DEFAULT ((size_t) 1 << 30)
 #define MPGI_STACK_FIXED_DEFAULT ((size_t) 256 << 10) /* usable bytes */
 /* Room for foreign code above the guard of a segment, which linkers compare

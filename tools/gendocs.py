@@ -147,7 +147,7 @@ The functions of the C library that cost a goroutine no large stack segment:
 a program linked with mpg reaches them through stubs of its own
 (`docs/design/libc.md`). A function that calls only these, mpg's functions and
 code built with mpg's flags stays on its small segment; any other call makes
-sure of 16 KiB first.
+sure of 64 KiB first (`docs/design/stacks.md`).
 
 | kind | where the function runs |
 | --- | --- |

@@ -19,10 +19,8 @@
 #include <arch/linux/sys.h>
 #include <arch/os.h>
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define SIGNALS 65 /* 1..64 */
@@ -212,34 +210,4 @@ void mpgi_os_signal_onstack_all(void) {
    * handlers run on every thread [linux.thread.setxid]. */
   for (int sig = 1; sig < SIGNALS; sig++)
     if (sig != SIGKILL && sig != SIGSTOP) onstack_one(sig);
-}
-
-/* ---- a memory barrier on every thread ---- */
-
-static long sys_membarrier(int cmd) {
-  return mpgi_sys3(SYS_membarrier, cmd, 0, 0);
-}
-
-/* Where membarrier is refused (seccomp): taking write permission from a page
- * that is mapped dirty interrupts every CPU that runs this process. */
-static void barrier_by_mprotect(void) {
-  static _Alignas(4096) _Atomic char page[4096];
-  static atomic_flag busy = ATOMIC_FLAG_INIT; /* guards page's permission */
-  while (atomic_flag_test_and_set(&busy)) mpgi_arch_relax();
-  atomic_fetch_add(&page[0], 1);
-  long a = mpgi_sys3(SYS_mprotect, (long) page, sizeof page, PROT_READ);
-  long b =
-      mpgi_sys3(SYS_mprotect, (long) page, sizeof page, PROT_READ | PROT_WRITE);
-  MPG_VERIFY(a == 0 && b == 0);
-  atomic_flag_clear(&busy);
-}
-
-void mpgi_os_membarrier(void) {
-  long r = sys_membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
-  if (r == -EPERM) { /* not registered yet; registering twice is harmless */
-    r = sys_membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
-    if (r == 0) r = sys_membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
-  }
-  if (r != 0) r = sys_membarrier(MEMBARRIER_CMD_GLOBAL);
-  if (r != 0) barrier_by_mprotect();
 }

@@ -396,7 +396,7 @@ MPG_API void mpg_on_out_of_memory(void *(*handler)(size_t bytes));
 struct mpg_histogram;
 /* The number of samples.  Context: any thread. */
 MPG_API uint64_t mpg_histogram_count(const struct mpg_histogram *h);
-/* Free a snapshot; NULL is allowed. */
+/* Free a snapshot; NULL is allowed.  Context: any thread. */
 MPG_API void mpg_histogram_free(struct mpg_histogram *h);
 /* The largest sample, exactly, ns; 0 when empty.  Context: any thread. */
 MPG_API uint64_t mpg_histogram_max(const struct mpg_histogram *h);

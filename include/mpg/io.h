@@ -24,15 +24,11 @@
 #include <mpg/base.h>
 
 /* Not <sys/socket.h>: it takes names like send and connect from programs. */
-#ifdef __GLIBC__
 #ifndef __socklen_t_defined
 typedef __socklen_t socklen_t;
 #define __socklen_t_defined
 #endif
 struct sockaddr;
-#else
-#include <sys/socket.h>
-#endif
 
 MPG_BEGIN_DECLS
 
@@ -142,7 +138,13 @@ struct addrinfo; /* <netdb.h> */
  */
 MPG_API int mpg_resolve(const char *host, const char *service,
                         const struct addrinfo *hints, struct addrinfo **list);
-/* list  from mpg_resolve; NULL does nothing */
+/* Give a list back.
+ *
+ * list  from mpg_resolve; NULL does nothing
+ *
+ * Context: goroutine.  May block its thread, with the P handed off.
+ * Since: 0.1.
+ */
 MPG_API void mpg_resolve_free(struct addrinfo *list);
 
 MPG_END_DECLS

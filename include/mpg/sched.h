@@ -15,9 +15,9 @@ MPG_BEGIN_DECLS
  *
  * When fn returns the other goroutines execute no further instruction, as in
  * Go.  The heap stays readable and mpg_run may be called again.  Before the
- * first mpg_run only mpg_goid, mpg_now, mpg_version and the setters of limits
- * (mpg_gomaxprocs, mpg_set_max_threads, mpg_gc_percent, mpg_memory_limit) do
- * anything.
+ * first mpg_run only what says so does anything: mpg_goid, mpg_now,
+ * mpg_version, the setters of limits (mpg_gomaxprocs, mpg_set_max_threads,
+ * mpg_gc_percent, mpg_memory_limit), and some more.
  *
  * fn   what to run; must be able to run on another thread than the caller's
  * arg  passed to fn; may be anything

@@ -136,8 +136,8 @@ static void hide_rest_of_p(struct mpg_p *pp) {
 
 /* Nothing that a stop, a call or the end of a thread needs. */
 static void hide_rest_of_m(struct mpg_m *mp) {
-  explore_constant(&mp->locks,
-                   (size_t) ((char *) (mp + 1) - (char *) &mp->locks));
+  explore_constant(&mp->locked_g,
+                   (size_t) ((char *) (mp + 1) - (char *) &mp->locked_g));
 }
 
 static void name_all(void) {

@@ -1,13 +1,12 @@
-/* Handlers, sending, alternate stacks, barriers. */
-#include <tests/support/refuse.h>
+/* Handlers, sending, alternate stacks. */
 #include <tests/support/unit.h>
 
 #include <arch/linux/sigaction.h>
 #include <arch/os.h>
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 
 #define ALT_BYTES ((size_t) 64 << 10)
@@ -201,72 +200,6 @@ static void send_failpoint_fails_once(void **state) {
   assert_int_equal(mpgi_os_tgkill(mpgi_os_tid(), 0), 0);
 }
 
-/* ---- barrier ---- */
-
-/* Dekker with one side's fence replaced by the barrier on the other side:
- * both threads reading 0 would mean that it doesn't work. */
-static _Atomic uint32_t x, y, seen_by_fast, turn;
-
-static void *fast_side(void *arg) {
-  uint32_t rounds = *(uint32_t *) arg;
-  for (uint32_t i = 1; i <= rounds; i++) {
-    while (atomic_load_explicit(&turn, memory_order_acquire) != i) continue;
-    atomic_store_explicit(&x, i, memory_order_relaxed);
-    __asm__ volatile("" ::: "memory"); /* no fence: the barrier's job */
-    uint32_t r = atomic_load_explicit(&y, memory_order_relaxed);
-    atomic_store_explicit(&seen_by_fast, r, memory_order_relaxed);
-    atomic_store_explicit(&turn, 0, memory_order_release);
-  }
-  return NULL;
-}
-
-static int both_missed(uint32_t rounds) {
-  pthread_t t;
-  int bad = 0;
-  atomic_store(&turn, 0);
-  atomic_store(&x, 0);
-  atomic_store(&y, 0);
-  if (pthread_create(&t, NULL, fast_side, &rounds) != 0) return -1;
-  for (uint32_t i = 1; i <= rounds; i++) {
-    atomic_store_explicit(&turn, i, memory_order_release);
-    atomic_store_explicit(&y, i, memory_order_relaxed);
-    mpgi_os_membarrier();
-    uint32_t r = atomic_load_explicit(&x, memory_order_relaxed);
-    while (atomic_load_explicit(&turn, memory_order_acquire) != 0) continue;
-    bad += r != i && atomic_load(&seen_by_fast) != i;
-  }
-  pthread_join(t, NULL);
-  return bad;
-}
-
-static void membarrier_orders_other_threads(void **state) {
-  (void) state;
-  assert_int_equal(both_missed(5000), 0);
-}
-
-static void barrier_without_expedited(void *arg) {
-  (void) arg;
-  child_check(refuse_syscall(SYS_membarrier, 0,
-                             MEMBARRIER_CMD_PRIVATE_EXPEDITED, EINVAL) == 0);
-  mpgi_os_membarrier();
-  child_check(both_missed(20) == 0);
-}
-
-static void barrier_without_syscall(void *arg) {
-  (void) arg;
-  child_check(refuse_syscall(SYS_membarrier, 0, REFUSE_ANY, ENOSYS) == 0);
-  child_check(both_missed(2000) == 0);
-}
-
-static void membarrier_has_fallbacks(void **state) {
-  (void) state;
-  struct child_result r;
-  child_run(barrier_without_expedited, NULL, &r);
-  assert_child_ok(r);
-  child_run(barrier_without_syscall, NULL, &r);
-  assert_child_ok(r);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(handler_runs_on_the_alternate_stack),
@@ -277,8 +210,6 @@ int main(void) {
       cmocka_unit_test(others_get_the_alternate_stack),
       cmocka_unit_test(tgkill_reaches_one_thread),
       cmocka_unit_test(send_failpoint_fails_once),
-      cmocka_unit_test(membarrier_orders_other_threads),
-      cmocka_unit_test(membarrier_has_fallbacks),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
