@@ -136,10 +136,7 @@ static int set_up(struct mpg_m *mp) {
   if (err) return err;
   mp->nowhere.prev = &mp->stack;
   mp->attached = mp->calls_by_g0 = true;
-  mp->tid = mpgi_os_tid();
-  mp->cpu_clock = mpgi_os_thread_clock();
-  mp->thread_pointer = mpgi_os_thread_pointer();
-  mp->guard = mpgi_arch_guard_addr();
+  mpgi_m_take_thread(mp);
   err =
       mpgi_os_sigaltstack_swap(mp->gsignal, MPGI_GSIGNAL_BYTES, &mp->altstack);
   if (err) return err; /* -EPERM: running on it */
@@ -156,15 +153,6 @@ static void wait_for_world(void) {
 
 static bool may_attach_locked(void) {
   return mpgi_sched.attachable && !atomic_load(&mpgi_sched.exiting);
-}
-
-/* One more dead P.  0; -EAGAIN: as many as there may be; -ENOMEM. */
-static int make_p(void) {
-  mpgi_mutex_lock(&mpgi_sched.resize_lock);
-  int want = mpgi_sched.nallp_made + 1;
-  int err = want > MPGI_ALLP_MAX ? -EAGAIN : mpgi_p_resize_prepare(want);
-  mpgi_mutex_unlock(&mpgi_sched.resize_lock);
-  return err;
 }
 
 /* Under sched.lock: a P, running, while no stop is on.  Without one *err says
@@ -212,7 +200,7 @@ static int publish(struct mpg_m *mp, struct mpg_g *gp) {
     if (pp || err) return err;
     if (mpgi_stw_waiting())
       wait_for_world();
-    else if ((err = make_p()))
+    else if ((err = mpgi_p_make_one()))
       return err;
   }
 }
@@ -369,10 +357,7 @@ void mpgi_attached_run(struct mpg_m *mp) {
    * way round. */
   while (mpgi_g_status(gp) != MPGI_G_RUNNABLE &&
          !atomic_load(&mpgi_sched.exiting)) {
-    mp->blocked = true;
-    mpgi_note_sleep(&mp->park);
-    mp->blocked = false;
-    mpgi_note_clear(&mp->park);
+    mpgi_m_sleep(mp);
   }
   if (!mpgi_attached_take_p(mp)) mpgi_attached_block(mp);
   mpgi_execute(mp, gp, false);

@@ -74,29 +74,23 @@ static uint64_t get(struct cursor *c, unsigned bytes) {
   return v;
 }
 
-static uint64_t uleb(struct cursor *c) {
-  uint64_t v = 0;
-  for (unsigned shift = 0; shift < 64; shift += 7) {
-    uint64_t b = get(c, 1);
-    v |= (b & 0x7f) << shift;
-    if (!(b & 0x80)) return v;
-  }
-  c->bad = true;
-  return 0;
-}
-
-static int64_t sleb(struct cursor *c) {
+/* has_sign: the highest bit is one. */
+static uint64_t leb128(struct cursor *c, bool has_sign) {
   uint64_t v = 0;
   for (unsigned shift = 0; shift < 64; shift += 7) {
     uint64_t b = get(c, 1);
     v |= (b & 0x7f) << shift;
     if (b & 0x80) continue;
-    if ((b & 0x40) && shift + 7 < 64) v |= ~UINT64_C(0) << (shift + 7);
-    return (int64_t) v;
+    if (has_sign && (b & 0x40) && shift + 7 < 64)
+      v |= ~UINT64_C(0) << (shift + 7);
+    return v;
   }
   c->bad = true;
   return 0;
 }
+
+static uint64_t uleb(struct cursor *c) { return leb128(c, false); }
+static int64_t sleb(struct cursor *c) { return (int64_t) leb128(c, true); }
 
 static void skip(struct cursor *c, uint64_t bytes) {
   if (bytes > (size_t) (c->end - c->at))

@@ -37,11 +37,8 @@ static struct mpg_p *revive(void) {
 
 /* Retiring Ps still hold their entries: then one more is made. */
 static struct mpg_p *make_another(void) {
-  mpgi_mutex_lock(&mpgi_sched.resize_lock);
-  int want = mpgi_sched.nallp_made + 1;
-  int err = want > MPGI_ALLP_MAX ? -1 : mpgi_p_resize_prepare(want);
-  mpgi_mutex_unlock(&mpgi_sched.resize_lock);
-  return err ? NULL : revive(); /* no memory: sysmon tries again */
+  return mpgi_p_make_one() ? NULL
+                           : revive(); /* no memory: sysmon tries again */
 }
 
 static bool add_one(void) {

@@ -73,14 +73,25 @@ static struct mpg_g *g_make(struct mpgi_stack_cache *c) {
   return gp;
 }
 
+static void shared_push_locked(struct mpg_g *gp) {
+  gp->link = mpgi_sched.gfree;
+  mpgi_sched.gfree = gp;
+  mpgi_sched.ngfree++;
+}
+
+static struct mpg_g *shared_pop_locked(void) {
+  struct mpg_g *gp = mpgi_sched.gfree;
+  if (!gp) return NULL;
+  mpgi_sched.gfree = gp->link;
+  mpgi_sched.ngfree--;
+  return gp;
+}
+
 static void gfree_refill(struct mpg_p *pp) {
+  struct mpg_g *old;
   mpgi_mutex_lock(&mpgi_sched.allg_lock);
-  while (mpgi_sched.gfree && pp->ngfree < GFREE_BATCH) {
-    struct mpg_g *gp = mpgi_sched.gfree;
-    mpgi_sched.gfree = gp->link;
-    mpgi_sched.ngfree--;
-    mpgi_hot_gfree_push(pp, gp);
-  }
+  while (pp->ngfree < GFREE_BATCH && (old = shared_pop_locked()))
+    mpgi_hot_gfree_push(pp, old);
   mpgi_mutex_unlock(&mpgi_sched.allg_lock);
   if (pp->gfree) return;
   struct mpg_g *gp = g_make(&pp->stacks);
@@ -98,9 +109,7 @@ static void gfree_spill(struct mpg_p *pp, uint32_t keep) {
     struct mpg_g *gp = pp->gfree;
     pp->gfree = gp->link;
     pp->ngfree--;
-    gp->link = mpgi_sched.gfree;
-    mpgi_sched.gfree = gp;
-    mpgi_sched.ngfree++;
+    shared_push_locked(gp);
   }
   mpgi_mutex_unlock(&mpgi_sched.allg_lock);
 }
@@ -110,19 +119,13 @@ void mpgi_gfree_flush(struct mpg_p *pp) { gfree_spill(pp, 0); }
 void mpgi_g_give_back(struct mpg_g *gp) {
   mpgi_stack_first(&gp->ctx, &gp->seg0, gp->seg0.lo, gp->seg0.hi);
   mpgi_mutex_lock(&mpgi_sched.allg_lock);
-  gp->link = mpgi_sched.gfree;
-  mpgi_sched.gfree = gp;
-  mpgi_sched.ngfree++;
+  shared_push_locked(gp);
   mpgi_mutex_unlock(&mpgi_sched.allg_lock);
 }
 
 struct mpg_g *mpgi_g_attached(struct mpgi_segment *seg) {
   mpgi_mutex_lock(&mpgi_sched.allg_lock);
-  struct mpg_g *gp = mpgi_sched.gfree;
-  if (gp) {
-    mpgi_sched.gfree = gp->link;
-    mpgi_sched.ngfree--;
-  }
+  struct mpg_g *gp = shared_pop_locked();
   mpgi_mutex_unlock(&mpgi_sched.allg_lock);
   if (!gp && !(gp = g_make(NULL))) return NULL;
   gp->link = NULL;
@@ -204,8 +207,7 @@ static void movable_free(struct mpg_p *pp, struct mpg_g *gp) {
 static bool g_fixed_stack(struct mpg_p *pp, struct mpg_g *gp, size_t bytes) {
   struct mpgi_segment *seg = mpgi_stack_fixed_alloc(&pp->stacks, bytes);
   if (!seg) return false;
-  gp->ctx.seg = seg;
-  gp->ctx.guard = seg->guard;
+  mpgi_stack_first_fixed(&gp->ctx, seg);
   gp->fixed = 1;
   return true;
 }

@@ -285,7 +285,7 @@ struct mpg_p {
 
   uint64_t goid, goid_end; /* owner: numbers for goroutines, taken in batches */
   /* owner: user goroutines that it started, and whose end it saw; of this run.
-   * mpgi_num_goroutines */
+   * mpgi_g_count */
   _Atomic uint64_t started, ended;
   struct mpg_g *gfree; /* owner: dead Gs */
   uint32_t ngfree;
@@ -391,7 +391,6 @@ struct mpg_m {
                              locks, and may be frozen (mpgi_abroad) */
   uint32_t rand;
   uint32_t fastrand;
-  int32_t locks;          /* itself: > 0 while it must not be descheduled */
   struct mpg_g *locked_g; /* itself: runs nobody else (lock.c) */
   bool ended;             /* itself: the thread ends before the run does */
   /* of an attached thread (attach.c); itself */
@@ -469,12 +468,12 @@ struct mpgi_sched {
   _Atomic uint64_t next_goid;
   /* The counts are raised after the entries are made: who reads one sees what
    * is below it. */
-  struct mpg_p *allp[MPGI_ALLP_MAX]; /* stopper */
+  struct mpg_p *allp[MPGI_ALLP_MAX]; /* resize_lock; stopper: their order */
   _Atomic int32_t nallp;         /* that may be looked at; stopper, or lock */
-  _Atomic int32_t nallp_made;    /* whose turn it is to stop the world */
+  _Atomic int32_t nallp_made;    /* resize_lock */
   _Atomic int32_t procs;         /* GOMAXPROCS; stopper */
   _Atomic int32_t procs_wanted;  /* for the next run; 0: default */
-  struct mpgi_mutex resize_lock; /* nallp_made */
+  struct mpgi_mutex resize_lock; /* making Ps */
   _Atomic uint32_t starting;     /* some thread is inside mpg_run */
   _Atomic uint32_t running;      /* goroutines may exist */
   _Atomic uint32_t deadlock_suspected; /* written under lock (deadlock.c) */
@@ -568,7 +567,6 @@ MPGI_HIDDEN void mpgi_runq_shed_locked(struct mpg_p *pp, uint32_t n);
 MPGI_HIDDEN void mpgi_gqueue_push(struct mpgi_gqueue *q, struct mpg_g *gp);
 MPGI_HIDDEN struct mpg_g *mpgi_gqueue_pop(struct mpgi_gqueue *q);
 MPGI_HIDDEN void mpgi_globq_put_locked(struct mpg_g *gp);
-MPGI_HIDDEN void mpgi_globq_put_batch_locked(struct mpgi_gqueue *q);
 /* Woken by somebody without a P. */
 MPGI_HIDDEN void mpgi_globq_put_woken_locked(struct mpgi_gqueue *q);
 MPGI_HIDDEN void mpgi_globq_put_spent_locked(struct mpg_g *gp);
@@ -625,7 +623,6 @@ enum mpgi_pin {
   MPGI_PIN_ROOT,
   MPGI_PIN_STACK,
   MPGI_PIN_THREAD,
-  MPGI_PIN_RUNTIME,
 };
 MPGI_HIDDEN bool mpgi_move_init(void); /* false: no memory */
 MPGI_HIDDEN void mpgi_move_register(struct mpgi_movable *mg);
@@ -681,6 +678,10 @@ static inline struct mpg_g *mpgi_current_g(const char *what) {
 MPGI_HIDDEN void mpgi_drop_g(struct mpg_m *mp, struct mpg_g *gp);
 
 /* m.c */
+/* Until somebody wakes it, which may be for nothing. */
+MPGI_HIDDEN void mpgi_m_sleep(struct mpg_m *mp);
+/* Write what it says of its thread, the calling one. */
+MPGI_HIDDEN void mpgi_m_take_thread(struct mpg_m *mp);
 MPGI_HIDDEN int mpgi_m_start_first(struct mpg_p *pp);
 /* pp is on its way to an M that is not awake yet: take it back, the M sleeps
  * on; or false. */
@@ -763,8 +764,11 @@ MPGI_HIDDEN bool mpgi_p_idle_take_locked(struct mpg_p *pp); /* this one */
 /* A dead P beyond gomaxprocs, running (in transit); NULL: none left. */
 MPGI_HIDDEN struct mpg_p *mpgi_p_revive_locked(void);
 MPGI_HIDDEN void mpgi_p_die_locked(struct mpg_p *pp); /* of no owner */
-/* With the world stopped (or before it runs). 0 or -ENOMEM. */
+/* Have n Ps at least, new ones dead.  0 or -ENOMEM. */
 MPGI_HIDDEN int mpgi_p_resize_prepare(int n);
+/* One more dead P.  0; -EAGAIN: as many as there may be; -ENOMEM. */
+MPGI_HIDDEN int mpgi_p_make_one(void);
+/* With the world stopped, or before it runs: gomaxprocs is n. */
 /* Returns how many there are: fewer when attached threads hold the rest. */
 MPGI_HIDDEN int mpgi_p_resize_stw(int n);
 /* Let go of one P: dead at once when idle, else retiring. */
@@ -803,8 +807,6 @@ MPGI_HIDDEN void mpgi_preempt_one(struct mpg_p *pp, uint32_t why);
 
 /* run.c */
 MPGI_HIDDEN int mpgi_procs_want(int n);
-/* The main goroutine returned: stop everything for good. On g0. */
-MPGI_HIDDEN _Noreturn void mpgi_run_finish(struct mpg_m *mp);
 /* In a signal handler while exiting: this thread runs no more. */
 MPGI_HIDDEN _Noreturn void mpgi_freeze_for_ever_sig(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_idle_gc_g0(void);
@@ -823,9 +825,10 @@ MPGI_HIDDEN void mpgi_roots_goroutine(const struct mpg_g *gp, mpgi_visit *fn,
 /* leak.c: after marking.  Goroutines nobody can ever wake. */
 MPGI_HIDDEN void mpgi_leaks_stw(void);
 
-/* finalizer.c */
 /* cleanup.c: somebody may wait with this channel. */
 MPGI_HIDDEN void mpgi_cleanup_wake(void *waker);
+
+/* finalizer.c */
 MPGI_HIDDEN void mpgi_finalizers_reset(void);
 /* Make the goroutine that runs finalizers unless there is one.  0; -ENOMEM. */
 MPGI_HIDDEN int mpgi_finalizers_wanted(void);
@@ -943,7 +946,6 @@ MPGI_HIDDEN void mpgi_sema_wake_if(_Atomic uint32_t *word,
 MPGI_HIDDEN void mpgi_sema_release(_Atomic uint32_t *count);
 /* Does anybody wait on a semaphore of count's bucket?  After a full fence. */
 MPGI_HIDDEN bool mpgi_sema_has_waiters(const _Atomic uint32_t *count);
-MPGI_HIDDEN void mpgi_sema_give(_Atomic uint32_t *count);
 /* Park the calling goroutine behind those that wait for the same word, which
  * counts them; the caller must schedule. */
 MPGI_HIDDEN void mpgi_sema_park(struct mpg_m *mp, _Atomic uint32_t *waiting,

@@ -70,10 +70,7 @@ static void wait_for_p(struct mpg_m *mp) {
   /* The giver writes next_p, then wakes; here the note is cleared, then
    * next_p read: a wake-up that was cleared away has left a P. */
   while (!atomic_load(&mp->next_p) && !atomic_load(&mpgi_sched.exiting)) {
-    mp->blocked = true;
-    mpgi_note_sleep(&mp->park);
-    mp->blocked = false;
-    mpgi_note_clear(&mp->park);
+    mpgi_m_sleep(mp);
   }
   MPGI_CHAOS();
   struct mpg_p *pp = atomic_exchange(&mp->next_p, NULL);

@@ -131,12 +131,16 @@ struct mpg_m *mpgi_m_make_attached(void) {
 /* The C++ library's, in programs that are linked with one. */
 extern struct mpgi_cxx *__cxa_get_globals(void) __attribute__((weak));
 
-static void m_thread_init(struct mpg_m *mp) {
-  mpgi_fixmem_thread_begin();
+void mpgi_m_take_thread(struct mpg_m *mp) {
   mp->tid = mpgi_os_tid();
   mp->cpu_clock = mpgi_os_thread_clock();
   mp->thread_pointer = mpgi_os_thread_pointer();
   mp->guard = mpgi_arch_guard_addr();
+}
+
+static void m_thread_init(struct mpg_m *mp) {
+  mpgi_fixmem_thread_begin();
+  mpgi_m_take_thread(mp);
   atomic_store(&mp->waits, 0);
   mpgi_tls.waits = &mp->waits;
   int err = mpgi_os_stack_bounds(&mp->g0_lo, &mp->g0_hi);
@@ -404,16 +408,20 @@ void mpgi_m_start(struct mpg_p *pp, bool spinning) {
   hand(pp, mp);
 }
 
+void mpgi_m_sleep(struct mpg_m *mp) {
+  mp->blocked = true;
+  mpgi_note_sleep(&mp->park);
+  mp->blocked = false;
+  mpgi_note_clear(&mp->park);
+}
+
 /* A stray wake-up (proc.c, poll_idle) comes without a P; so does one whose P a
  * stopper took back. */
 static struct mpg_p *await_p(struct mpg_m *mp) {
   struct mpg_p *pp;
   while (!(pp = atomic_exchange(&mp->next_p, NULL))) { /* [m.handed] */
     if (atomic_load(&mpgi_sched.exiting)) mpgi_m_exit(mp);
-    mp->blocked = true;
-    mpgi_note_sleep(&mp->park);
-    mp->blocked = false;
-    mpgi_note_clear(&mp->park);
+    mpgi_m_sleep(mp);
     MPGI_CHAOS();
   }
   MPGI_CHAOS();

@@ -46,6 +46,23 @@ void mpgi_p_die_locked(struct mpg_p *pp) {
   if (mpgi_stw_waiting()) mpgi_stw_arrive();
 }
 
+static void idle_push_locked(struct mpg_p *pp) {
+  pp->link = mpgi_sched.idle_p;
+  mpgi_sched.idle_p = pp;
+  atomic_fetch_add(&mpgi_sched.npidle, 1);
+}
+
+/* False: pp isn't on the list. */
+static bool idle_cut_locked(struct mpg_p *pp) {
+  struct mpg_p **at = &mpgi_sched.idle_p;
+  while (*at && *at != pp) at = &(*at)->link;
+  if (!*at) return false;
+  *at = pp->link;
+  pp->link = NULL;
+  atomic_fetch_sub(&mpgi_sched.npidle, 1);
+  return true;
+}
+
 void mpgi_p_idle_put_locked(struct mpg_p *pp) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
   if (mpgi_p_retires(pp)) {
@@ -54,38 +71,23 @@ void mpgi_p_idle_put_locked(struct mpg_p *pp) {
   }
   MPG_ASSERT(mpgi_runq_empty(pp));
   p_status_set(pp, MPGI_P_RUNNING, MPGI_P_IDLE);
-  pp->link = mpgi_sched.idle_p;
-  mpgi_sched.idle_p = pp;
-  atomic_fetch_add(&mpgi_sched.npidle, 1);
+  idle_push_locked(pp);
   /* It was counted when the stop began: under the lock nothing becomes idle
    * of its own accord while the world stops. */
   if (mpgi_stw_waiting()) mpgi_stw_arrive();
 }
 
-struct mpg_p *mpgi_p_idle_get_locked(void) {
-  mpgi_mutex_assert_held(&mpgi_sched.lock);
-  struct mpg_p *pp = mpgi_sched.idle_p;
-  if (!pp || mpgi_stw_waiting()) return NULL;
-  mpgi_sched.idle_p = pp->link;
-  pp->link = NULL;
-  atomic_fetch_sub(&mpgi_sched.npidle, 1);
-  p_status_set(pp, MPGI_P_IDLE, MPGI_P_RUNNING);
-  mpgi_sysmon_wake_locked(); /* it sleeps deeply while every P is idle */
-  return pp;
-}
-
 bool mpgi_p_idle_take_locked(struct mpg_p *pp) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
-  if (mpgi_stw_waiting()) return false;
-  struct mpg_p **at = &mpgi_sched.idle_p;
-  while (*at && *at != pp) at = &(*at)->link;
-  if (!*at) return false;
-  *at = pp->link;
-  pp->link = NULL;
-  atomic_fetch_sub(&mpgi_sched.npidle, 1);
+  if (mpgi_stw_waiting() || !idle_cut_locked(pp)) return false;
   p_status_set(pp, MPGI_P_IDLE, MPGI_P_RUNNING);
-  mpgi_sysmon_wake_locked();
+  mpgi_sysmon_wake_locked(); /* it sleeps deeply while every P is idle */
   return true;
+}
+
+struct mpg_p *mpgi_p_idle_get_locked(void) {
+  struct mpg_p *pp = mpgi_sched.idle_p;
+  return pp && mpgi_p_idle_take_locked(pp) ? pp : NULL;
 }
 
 void mpgi_p_retire(struct mpg_m *mp) {
@@ -117,9 +119,8 @@ static struct mpg_p *p_make(int id) {
   return pp;
 }
 
-/* One caller at a time: whose turn it is to stop the world [stw.turn]. */
-int mpgi_p_resize_prepare(int n) {
-  MPG_ASSERT(n >= 1 && n <= MPGI_ALLP_MAX);
+static int make_locked(int n) {
+  mpgi_mutex_assert_held(&mpgi_sched.resize_lock);
   for (int i = mpgi_sched.nallp_made; i < n; i++) {
     struct mpg_p *pp = p_make(i);
     if (!pp) return -ENOMEM;
@@ -129,18 +130,29 @@ int mpgi_p_resize_prepare(int n) {
   return 0;
 }
 
+int mpgi_p_resize_prepare(int n) {
+  MPG_ASSERT(n >= 1 && n <= MPGI_ALLP_MAX);
+  mpgi_mutex_lock(&mpgi_sched.resize_lock);
+  int err = make_locked(n);
+  mpgi_mutex_unlock(&mpgi_sched.resize_lock);
+  return err;
+}
+
+int mpgi_p_make_one(void) {
+  mpgi_mutex_lock(&mpgi_sched.resize_lock);
+  int want = mpgi_sched.nallp_made + 1;
+  int err = want > MPGI_ALLP_MAX ? -EAGAIN : make_locked(want);
+  mpgi_mutex_unlock(&mpgi_sched.resize_lock);
+  return err;
+}
+
 void mpgi_p_shrink_locked(struct mpg_p *pp) {
   switch (atomic_load(&pp->status)) {
   case MPGI_P_DEAD: return;
-  case MPGI_P_IDLE: {
-    struct mpg_p **at = &mpgi_sched.idle_p;
-    while (*at != pp) at = &(*at)->link;
-    *at = pp->link;
-    pp->link = NULL;
-    atomic_fetch_sub(&mpgi_sched.npidle, 1);
+  case MPGI_P_IDLE:
+    idle_cut_locked(pp);
     atomic_store(&pp->status, MPGI_P_DEAD);
     return;
-  }
   default: mpgi_runq_drain_locked(pp); mpgi_p_want(pp, MPGI_P_WANT_RETIRE);
   }
 }
@@ -178,9 +190,7 @@ static void enliven_locked(struct mpg_p *pp) {
   mpgi_p_want_no_more(pp, MPGI_P_WANT_RETIRE);
   if (atomic_load(&pp->status) != MPGI_P_DEAD) return;
   atomic_store(&pp->status, MPGI_P_IDLE);
-  pp->link = mpgi_sched.idle_p;
-  mpgi_sched.idle_p = pp;
-  atomic_fetch_add(&mpgi_sched.npidle, 1);
+  idle_push_locked(pp);
 }
 
 int mpgi_p_resize_stw(int n) {

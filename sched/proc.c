@@ -420,7 +420,7 @@ static struct mpg_g *steal_work(struct mpg_m *mp, int64_t *next) {
 
 /* ---- going idle ---- */
 
-/* With a P again?  Taken when some queue has work or a timer is due. */
+/* For whoever let go of its P and is needed.  True: it has an idle one. */
 static bool reacquire_idle_p(struct mpg_m *mp) {
   mpgi_mutex_lock(&mpgi_sched.lock);
   struct mpg_p *pp = mpgi_p_idle_get_locked();

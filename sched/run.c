@@ -85,12 +85,6 @@ MPGI_RT_TEXT static void run_main(void *arg) {
   mpgi_thunk_main_done();
 }
 
-void mpgi_main_done_g0(void) {
-  struct mpg_m *mp = mpgi_tls_m();
-  if (!mp) mpgi_not_attached("return from mpg_run's function"); /* in a child */
-  mpgi_run_finish(mp);
-}
-
 /* ---- the goroutine that collects when sysmon says so ----
  *
  * sysmon has no P and must not wait for the world; so it only wakes this one.
@@ -229,7 +223,8 @@ void mpgi_freeze_for_ever_sig(struct mpg_m *mp) {
   for (;;) mpgi_os_futex_wait(&never, 0, -1);
 }
 
-void mpgi_run_finish(struct mpg_m *mp) {
+/* The main goroutine returned: stop everything for good. */
+static _Noreturn void run_finish(struct mpg_m *mp) {
   mpgi_world_stop(MPGI_STOP_EXIT, 0);
   mpgi_trace_run_end_stw();
   mpgi_fixmem_forbid(-1);
@@ -250,6 +245,12 @@ void mpgi_run_finish(struct mpg_m *mp) {
   mpgi_note_wake(&mpgi_sched.exit_note);
   MPGI_CHAOS();
   mpgi_m_exit(mp);
+}
+
+void mpgi_main_done_g0(void) {
+  struct mpg_m *mp = mpgi_tls_m();
+  if (!mp) mpgi_not_attached("return from mpg_run's function"); /* in a child */
+  run_finish(mp);
 }
 
 static void wait_end(void) {

@@ -126,7 +126,7 @@ void mpgi_globq_put_locked(struct mpg_g *gp) {
   globq_size_publish();
 }
 
-void mpgi_globq_put_batch_locked(struct mpgi_gqueue *q) {
+static void globq_put_batch_locked(struct mpgi_gqueue *q) {
   mpgi_mutex_assert_held(&mpgi_sched.lock);
   struct mpgi_gqueue *g = &mpgi_sched.runq;
   if (!q->head) return;
@@ -144,7 +144,7 @@ void mpgi_globq_put_woken_locked(struct mpgi_gqueue *q) {
   for (struct mpg_g *gp = q->head; gp; gp = gp->link) gp->woken_globally = true;
   atomic_fetch_add_explicit(&mpgi_sched.runq_woken, q->n, memory_order_relaxed);
   mpgi_want(MPGI_WANT_WOKEN);
-  mpgi_globq_put_batch_locked(q);
+  globq_put_batch_locked(q);
 }
 
 bool mpgi_runq_has_woken(struct mpg_p *pp) {
@@ -243,7 +243,7 @@ static void make_room(struct mpg_p *pp) {
   for (uint32_t i = 0; i < MPGI_RUNQ_SLOTS / 2; i++)
     mpgi_gqueue_push(&batch, taken[i]);
   mpgi_mutex_lock(&mpgi_sched.lock);
-  mpgi_globq_put_batch_locked(&batch);
+  globq_put_batch_locked(&batch);
   mpgi_mutex_unlock(&mpgi_sched.lock);
 }
 
@@ -417,7 +417,7 @@ void mpgi_runq_drain_locked(struct mpg_p *pp) {
   while ((gp = mpgi_hot_runq_take_next(pp)) ||
          (gp = mpgi_hot_runq_take_head(pp, false)))
     mpgi_gqueue_push(&batch, gp);
-  mpgi_globq_put_batch_locked(&batch);
+  globq_put_batch_locked(&batch);
 }
 
 void mpgi_runq_shed_locked(struct mpg_p *pp, uint32_t n) {
@@ -425,5 +425,5 @@ void mpgi_runq_shed_locked(struct mpg_p *pp, uint32_t n) {
   struct mpgi_gqueue batch = {0};
   for (struct mpg_g *gp; n && (gp = mpgi_hot_runq_take_head(pp, false)); n--)
     mpgi_gqueue_push(&batch, gp);
-  mpgi_globq_put_batch_locked(&batch);
+  globq_put_batch_locked(&batch);
 }

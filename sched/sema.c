@@ -190,7 +190,7 @@ static bool may_give(_Atomic uint32_t *count, struct mpgi_waiter *first) {
   return first && try_take(count);
 }
 
-void mpgi_sema_give(_Atomic uint32_t *count) { wake_if(count, may_give); }
+static void give(_Atomic uint32_t *count) { wake_if(count, may_give); }
 
 void mpgi_sema_wake_if(_Atomic uint32_t *word,
                        bool (*may)(_Atomic uint32_t *word,
@@ -200,5 +200,5 @@ void mpgi_sema_wake_if(_Atomic uint32_t *word,
 
 void mpgi_sema_release(_Atomic uint32_t *count) {
   atomic_fetch_add(count, 1); /* [sema.fence] */
-  if (mpgi_sema_has_waiters(count)) mpgi_sema_give(count);
+  if (mpgi_sema_has_waiters(count)) give(count);
 }

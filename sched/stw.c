@@ -616,11 +616,8 @@ unsigned mpgi_stw_recruit(unsigned n) {
 
 /* Ps for n, beside those of attached threads. */
 static int prepare_ps(int n) {
-  mpgi_mutex_lock(&mpgi_sched.resize_lock);
   int want = n + mpgi_sched.nattached;
-  int err = mpgi_p_resize_prepare(want < MPGI_ALLP_MAX ? want : MPGI_ALLP_MAX);
-  mpgi_mutex_unlock(&mpgi_sched.resize_lock);
-  return err;
+  return mpgi_p_resize_prepare(want < MPGI_ALLP_MAX ? want : MPGI_ALLP_MAX);
 }
 
 /* Returns how many there are now; *old: how many there were. */
