@@ -1,6 +1,7 @@
 /* gc_dump_test.c - the heap dump names what is live, and by whom. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include "../support/hide.h"
 
@@ -115,11 +116,57 @@ static void goes_on_afterwards(void *arg) {
   close(fd);
 }
 
+/* A connection that has ended, as a client's may at any time. */
+static void nobody_reads(void *arg) {
+  (void) arg;
+  int s[2];
+  CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+  CHECK_EQ(close(s[0]), 0);
+  CHECK_EQ(mpg_heap_dump(s[1]), 0);
+  mpg_traceback_all(s[1]);
+  CHECK_EQ(mpg_write(s[1], "x", 1), -EPIPE);
+  CHECK_EQ(close(s[1]), 0);
+}
+
+static void *read_slowly(void *arg) {
+  static char text[4096];
+  long all = 0, n;
+  while ((n = read(*(int *) arg, text, sizeof text)) > 0) {
+    all += n;
+    nanosleep(&(struct timespec){0, 10000}, NULL);
+  }
+  return (void *) all;
+}
+
+/* It isn't cut off where the pipe is full. */
+static void somebody_reads_slowly(void *arg) {
+  (void) arg;
+  enum { OBJECTS = 20000 };
+  pthread_t t;
+  void *all, **list = NULL;
+  int p[2];
+  for (int i = 0; i < OBJECTS; i++) {
+    void **more = mpg_alloc(sizeof *more);
+    *more = list;
+    list = more;
+  }
+  CHECK_EQ(pipe2(p, O_CLOEXEC), 0);
+  CHECK_EQ(fcntl(p[1], F_SETFL, O_NONBLOCK), 0);
+  CHECK_EQ(pthread_create(&t, NULL, read_slowly, p), 0);
+  CHECK_EQ(mpg_heap_dump(p[1]), 0);
+  CHECK_EQ(close(p[1]), 0);
+  CHECK_EQ(pthread_join(t, &all), 0);
+  CHECK_GT((long) all, OBJECTS * (long) strlen("object 0x 16 scan\n"));
+  mpg_keep_alive(list);
+}
+
 static const struct check_case cases[] = {
     INSIDE(names_objects_and_referrers),
     INSIDE(names_entries_of_weak_maps),
     INSIDE(leaves_garbage_out),
     INSIDE(goes_on_afterwards),
+    INSIDE(nobody_reads),
+    INSIDE(somebody_reads_slowly),
 };
 
 int main(int argc, char **argv) {
