@@ -41,8 +41,13 @@ struct cell {
 
 static struct cell *list; /* global: a root */
 
+/* Larger ones when every few are followed by a collection. */
+static size_t cell_bytes(void) {
+  return check_switch("gcstress") ? 8000 : sizeof(struct cell);
+}
+
 static bool add_cell(size_t n) {
-  struct cell *c = mpg_alloc(sizeof(*c));
+  struct cell *c = mpg_alloc(cell_bytes());
   if (!c) return false;
   memset(c->payload, (int) n, sizeof(c->payload));
   c->next = list;
