@@ -238,7 +238,7 @@ static const struct check_case cases[] = {
     INSIDE(a_callback_stops_the_world),
     INSIDE(an_attached_threads_callback_stops_the_world),
     INSIDE(a_constructor_stops_the_world),
-    INJECTS(loops_are_preempted_beside_a_long_callback),
+    INJECTS_STEALS(loops_are_preempted_beside_a_long_callback),
     INSIDE(a_run_ends_while_others_wait),
 };
 CHECK_MAIN(cases, 30)
