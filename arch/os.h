@@ -210,6 +210,10 @@ MPGI_HIDDEN int mpgi_os_fd_move_up(int fd);
 MPGI_HIDDEN ssize_t mpgi_os_fd_read(int fd, void *buf, size_t n);
 /* Never raises SIGPIPE. */
 MPGI_HIDDEN ssize_t mpgi_os_fd_write(int fd, const void *buf, size_t n);
+/* The same, and they never wait, whatever the descriptor's flags.  -EOPNOTSUPP:
+ * this file or this kernel can't do that; or the others say what is wrong. */
+MPGI_HIDDEN ssize_t mpgi_os_fd_read_nowait(int fd, void *buf, size_t n);
+MPGI_HIDDEN ssize_t mpgi_os_fd_write_nowait(int fd, const void *buf, size_t n);
 /* On sockets; these never wait, whatever the descriptor's flags. */
 MPGI_HIDDEN ssize_t mpgi_os_recv(int fd, void *buf, size_t n);
 MPGI_HIDDEN ssize_t mpgi_os_send(int fd, const void *buf, size_t n);

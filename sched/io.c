@@ -15,6 +15,11 @@
  * is looked at again before it could block us, a file is offered to epoll each
  * time, and registration is repeated before parking.
  *
+ * [io.nowait] A read or write of a pipe or file says with the call that it must
+ * not wait, where the kernel can do that: then it matters no more what the
+ * number refers to, and files that are in memory are read without handing the P
+ * off.  Who refuses it (refuses, by direction) is asked only once.
+ *
  * The collector finds the memory to read into through the record.
  *
  * A call that blocks on g0 without a P sets m->in_call: when mpg_run ends, its
@@ -75,6 +80,7 @@ static enum attempt set_up(struct mpgi_io *io) {
     if (err) return done(io, err);
   }
   MPGI_CHAOS();
+  atomic_store_explicit(&pd->refuses, 0, memory_order_relaxed);
   int err = mpgi_os_fd_set_nonblocking(io->fd);
   if (err) return done(io, err);
   if (type < 0)
@@ -132,8 +138,43 @@ static bool at_urgent_mark(const struct mpgi_io *io) {
          mpgi_os_poll_now(io->fd, POLLIN) > 0;
 }
 
+/* Is that call worth trying? */
+static bool nowait(const struct mpgi_pd *pd, uint8_t dir, size_t n) {
+  enum mpgi_pd_kind kind = kind_of(pd);
+  bool refuses = atomic_load_explicit(&pd->refuses, memory_order_relaxed) & dir;
+  return !refuses && n > 0 &&
+         (kind == MPGI_PD_POLLED ||
+          (kind == MPGI_PD_FILE && n <= TRANSFER_BYTES));
+}
+
+/* What it returned.  BLOCK: nothing. */
+static enum attempt judge_nowait(struct mpgi_io *io, uint8_t dir, long r) {
+  io->dirs = dir;
+  if (r == -EOPNOTSUPP)
+    atomic_fetch_or_explicit(&io->pd->refuses, dir, memory_order_relaxed);
+  else if (r != -EAGAIN)
+    return done(io, r);
+  else if (kind_of(io->pd) == MPGI_PD_POLLED)
+    return WAIT;
+  return BLOCK;
+}
+
+/* BLOCK: in another way; with done set, the rest of a file, which may be out of
+ * memory. */
+static enum attempt read_nowait(struct mpgi_io *io) {
+  if (!nowait(io->pd, MPGI_IO_IN, io->n)) return BLOCK;
+  long r = mpgi_os_fd_read_nowait(io->fd, io->buf, transfer(io->pd, io->n));
+  if (r <= 0 || (size_t) r == io->n || kind_of(io->pd) != MPGI_PD_FILE)
+    return judge_nowait(io, MPGI_IO_IN, r);
+  io->done = (size_t) r;
+  return BLOCK;
+}
+
 static enum attempt try_read(struct mpgi_io *io) {
-  enum attempt a = check(io, false);
+  enum attempt a = read_nowait(io);
+  if (a != BLOCK) return a;
+  a = check(io, false);
+  if (io->done && a != BLOCK) return done(io, (long) io->done);
   if (a != WAIT) return a;
   size_t n = transfer(io->pd, io->n);
   io->dirs = MPGI_IO_IN;
@@ -153,19 +194,28 @@ static enum attempt write_result(struct mpgi_io *io, long r) {
   return done(io, io->done ? (long) io->done : r);
 }
 
+static enum attempt wrote(struct mpgi_io *io, long r) {
+  if (r <= 0) return write_result(io, r);
+  io->done += (size_t) r;
+  return io->done == io->n ? done(io, (long) io->done) : AGAIN;
+}
+
 static enum attempt try_write(struct mpgi_io *io) {
+  size_t n = transfer(io->pd, io->n - io->done);
+  const char *from = (const char *) io->buf + io->done;
+  if (nowait(io->pd, MPGI_IO_OUT, n)) {
+    long r = mpgi_os_fd_write_nowait(io->fd, from, n);
+    enum attempt a = judge_nowait(io, MPGI_IO_OUT, r);
+    if (a != BLOCK) return a == DONE ? wrote(io, r) : a;
+  }
   enum attempt a = check(io, false);
   if (a == DONE) return write_result(io, io->result);
   if (a != WAIT) return a;
-  size_t n = transfer(io->pd, io->n - io->done);
-  const char *from = (const char *) io->buf + io->done;
   io->dirs = MPGI_IO_OUT;
   long r = is_socket(io->pd) ? mpgi_os_send(io->fd, from, n)
                              : mpgi_os_fd_write(io->fd, from, n);
   if (r < 0 && (a = judge(io, r)) != DONE) return a;
-  if (r <= 0) return write_result(io, r);
-  io->done += (size_t) r;
-  return io->done == io->n ? done(io, (long) io->done) : AGAIN;
+  return wrote(io, r);
 }
 
 static enum attempt try_accept(struct mpgi_io *io) {
@@ -247,13 +297,18 @@ static long write_all(struct mpgi_io *io) {
   return (long) io->done;
 }
 
+/* All of it, or what is left of it. */
+static long read_rest(struct mpgi_io *io) {
+  long r =
+      mpgi_os_fd_read(io->fd, (char *) io->buf + io->done, io->n - io->done);
+  return !io->done ? r : (long) io->done + (r > 0 ? r : 0);
+}
+
 static void block(struct mpg_m *mp, struct mpgi_io *io) {
   mpgi_pd_leave(io->pd);
   MPGI_CHAOS();
   mpgi_call_begin(mp);
-  io->result = io->op == MPGI_IO_WRITE
-                   ? write_all(io)
-                   : mpgi_os_fd_read(io->fd, io->buf, io->n);
+  io->result = io->op == MPGI_IO_WRITE ? write_all(io) : read_rest(io);
   mpgi_call_end(mp);
 }
 
@@ -427,6 +482,7 @@ MPGI_RT_TEXT ssize_t mpg_read(int fd, void *buf, size_t n) {
   io.fd = fd;
   io.buf = buf;
   io.n = n;
+  io.done = 0;
   io.deadline = -1;
   mpgi_thunk_io(&io);
   return io.result;

@@ -50,6 +50,7 @@ struct mpgi_pd {
                                than bytes came; [netpoll.trust] */
   bool trusted;             /* lock: somebody waits who has not tried */
   bool listed;              /* lock: on the list of trusted ones */
+  _Atomic uint8_t refuses;  /* MPGI_IO_IN, _OUT: hint, [io.nowait] */
   _Atomic uint32_t dry;     /* 1 + the edge in after which a read came to the
                                end of what there was; 0: none */
   uint32_t trusts;          /* lock: such waits */
@@ -137,7 +138,7 @@ struct mpgi_io {
   void *buf; /* read, write: memory; accept, connect: struct sockaddr */
   size_t n;  /* read, write: bytes; connect: of the address */
   union {
-    size_t done;    /* write */
+    size_t done;    /* write, read */
     socklen_t *len; /* accept */
     int events;     /* wait_fd */
   };

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 
 /* Restart what a signal interrupted. */
@@ -79,6 +80,27 @@ ssize_t mpgi_os_fd_write(int fd, const void *buf, size_t n) {
   if (!sigismember(&old, SIGPIPE))
     mpgi_sys6(SYS_rt_sigprocmask, SIG_SETMASK, (long) &old, 0, 8, 0, 0);
   return r;
+}
+
+/* Linux 6.18 has all of it, for pipes; files read what is in memory.  Who knows
+ * nothing of such calls (kernels, sandboxes) has several ways to say so, and a
+ * file that can't be read or written at all says -EINVAL. */
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x100
+#endif
+
+static long nowait(long nr, int fd, const void *buf, size_t n, int flags) {
+  struct iovec all = {(void *) buf, n};
+  long r = retry(nr, fd, (long) &all, 1, -1, -1, RWF_NOWAIT | flags);
+  return r == -ENOSYS || r == -EINVAL || r == -EPERM ? -EOPNOTSUPP : r;
+}
+
+ssize_t mpgi_os_fd_read_nowait(int fd, void *buf, size_t n) {
+  return nowait(SYS_preadv2, fd, buf, n, 0);
+}
+
+ssize_t mpgi_os_fd_write_nowait(int fd, const void *buf, size_t n) {
+  return nowait(SYS_pwritev2, fd, buf, n, RWF_NOSIGNAL);
 }
 
 /* ---- sockets ---- */

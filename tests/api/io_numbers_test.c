@@ -92,11 +92,14 @@ static void they_may_be_taken_by_another_epoll(void *arg) {
   CHECK_EQ(mpg_run(talk, NULL), 0);
 }
 
-/* The low numbers stay the program's. */
-static int lowest(void) {
-  int fd = dup(0);
-  CHECK_EQ(close(fd), 0);
-  return fd;
+/* The low numbers stay the program's, but for the moment in which a file of
+ * sysmon's is opened and moved up. */
+static void check_lowest(int expected) {
+  int fd;
+  do {
+    fd = dup(0);
+    CHECK_EQ(close(fd), 0);
+  } while (fd != expected); /* if it is kept: till the test's time is up */
 }
 
 static void waiting_and_tracing_take_no_low_number(void *arg) {
@@ -105,10 +108,10 @@ static void waiting_and_tracing_take_no_low_number(void *arg) {
   int fd = mkstemp(path);
   CHECK_GE(fd, 0);
   CHECK_EQ(close(fd), 0);
-  CHECK_EQ(lowest(), fd);
+  check_lowest(fd);
   talk(NULL);
   CHECK_EQ(mpg_trace_start(path), 0);
-  CHECK_EQ(lowest(), fd);
+  check_lowest(fd);
   CHECK_EQ(mpg_trace_stop(), 0);
   CHECK_EQ(unlink(path), 0);
 }

@@ -231,6 +231,29 @@ static void files_work_too(void *arg) {
   CHECK_EQ(mpg_close(fd), 0);
 }
 
+/* What isn't in memory is waited for: a read ends at the end of the file. */
+static void files_are_read_whole(void *arg) {
+  (void) arg;
+  enum { BYTES = 128 << 10 };
+  char path[] = "/tmp/mpg_io_test.XXXXXX";
+  char *out = mpg_alloc_noscan(BYTES), *in = mpg_alloc_noscan(BYTES + 1);
+  int fd = mkstemp(path);
+  CHECK_GE(fd, 0);
+  CHECK_EQ(unlink(path), 0);
+  for (int i = 0; i < BYTES; i++) out[i] = (char) (i * 7 + i / 256);
+  CHECK_EQ(mpg_write(fd, out, BYTES), BYTES);
+  CHECK_EQ(fsync(fd), 0);
+  for (int kept = 0; kept <= BYTES; kept += BYTES / 4) {
+    CHECK_EQ(posix_fadvise(fd, kept, BYTES - kept, POSIX_FADV_DONTNEED), 0);
+    CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
+    memset(in, 0, BYTES);
+    CHECK_EQ(mpg_read(fd, in, BYTES + 1), BYTES);
+    CHECK(memcmp(in, out, BYTES) == 0);
+    CHECK_EQ(mpg_read(fd, in, 1), 0);
+  }
+  CHECK_EQ(mpg_close(fd), 0);
+}
+
 /* ---- errors ---- */
 
 static void wrong_descriptors_are_refused(void *arg) {
@@ -775,6 +798,7 @@ static const struct check_case cases[] = {
     INSIDE(an_eventfd_counts),
     INSIDE(a_terminal_gives_lines),
     INSIDE(files_work_too),
+    INSIDE(files_are_read_whole),
     INSIDE(wrong_descriptors_are_refused),
     INSIDE(bad_memory_is_refused),
     INSIDE(nobody_reads_any_more),

@@ -55,6 +55,43 @@ static void descriptors_are_waited_for_in_old_sandboxes(void *arg) {
   in_a_child(poll_without_pwait2);
 }
 
+/* Pipes and files, when reads and writes can't say that they must not wait. */
+static void talk_and_keep(void *arg) {
+  char text[] = "kept", path[] = "/tmp/mpg_sandbox_test.XXXXXX";
+  wait_for_it(arg);
+  CHECK_EQ(mpg_close(fds[0]), 0);
+  CHECK_EQ(mpg_write(fds[1], text, sizeof text), -EPIPE);
+  CHECK_EQ(mpg_close(fds[1]), 0);
+  int fd = mkstemp(path);
+  CHECK_GE(fd, 0);
+  CHECK_EQ(unlink(path), 0);
+  CHECK_EQ(mpg_write(fd, text, sizeof text), sizeof text);
+  CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
+  memset(text, 0, sizeof text);
+  CHECK_EQ(mpg_read(fd, text, sizeof text), sizeof text);
+  CHECK(strcmp(text, "kept") == 0);
+  CHECK_EQ(mpg_read(fd, text, sizeof text), 0);
+  CHECK_EQ(mpg_close(fd), 0);
+}
+
+static void talk_without_flags(int err) {
+  CHECK_EQ(refuse_syscall(SYS_preadv2, 0, REFUSE_ANY, err), 0);
+  CHECK_EQ(refuse_syscall(SYS_pwritev2, 0, REFUSE_ANY, err), 0);
+  CHECK_EQ(mpg_run(talk_and_keep, NULL), 0);
+}
+static void talk_in_an_old_kernel(void) { talk_without_flags(ENOSYS); }
+static void talk_in_a_sandbox(void) { talk_without_flags(EPERM); }
+static void talk_without_nosignal(void) { talk_without_flags(EOPNOTSUPP); }
+static void talk_as_it_is(void) { CHECK_EQ(mpg_run(talk_and_keep, NULL), 0); }
+
+static void reads_and_writes_need_no_flags(void *arg) {
+  (void) arg;
+  in_a_child(talk_as_it_is);
+  in_a_child(talk_in_an_old_kernel);
+  in_a_child(talk_in_a_sandbox);
+  in_a_child(talk_without_nosignal);
+}
+
 /* ---- no /proc ---- */
 
 #define MARK ((uintptr_t) 0x1111)
@@ -164,6 +201,7 @@ static void threads_attach_on_their_own_stack(void *arg) {
 
 static const struct check_case cases[] = {
     OUTSIDE(descriptors_are_waited_for_in_old_sandboxes),
+    OUTSIDE(reads_and_writes_need_no_flags),
     OUTSIDE(the_callers_stack_is_a_root_without_proc),
     OUTSIDE(locked_memory_is_given_back),
     OUTSIDE(a_run_begins_on_the_threads_stack),
