@@ -72,8 +72,8 @@ static uintptr_t overflow_pc(const struct mpg_m *mp,
                              const struct mpgi_sigregs *r) {
   if (!mpgi_arch_pc_in_morestack(r->pc)) return r->pc;
   bool in_guard = !mpgi_m_on_gsignal(mp, r->sp);
-  const uintptr_t *word =
-      in_guard ? (const uintptr_t *) mp->gsignal : (const uintptr_t *) r->sp;
+  uintptr_t from = in_guard ? (uintptr_t) mp->gsignal : (uintptr_t) r->sp;
+  const uintptr_t *word = (const uintptr_t *) from;
   for (int i = 0; i < SAVED_WORDS; i++)
     if (mpgi_text_is_user(word[i]) && !mpgi_arch_pc_in_rt(word[i]))
       return word[i];
