@@ -95,7 +95,9 @@ static WORK_NOINLINE LINE_ALIGNED uint64_t callee(uint64_t x) {
 static WORK_NOINLINE uintptr_t callee_address(void) {
   volatile uint64_t frame[24];
   frame[0] = 0;
-  return (uintptr_t) &frame[0];
+  uintptr_t at = (uintptr_t) frame;
+  __asm__("" : "+r"(at)); /* Clang: no address of a local is returned */
+  return at;
 }
 
 static inline __attribute__((always_inline)) double time_callee(int chunks) {

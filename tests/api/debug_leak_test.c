@@ -2,8 +2,7 @@
 #include <fcntl.h>
 
 #include "../support/check.h"
-
-#define NOINLINE __attribute__((noinline, noclone))
+#include "../support/noinline.h"
 
 static mpg_chan *global;
 static mpg_waitgroup there;

@@ -3,9 +3,9 @@
 #include <fcntl.h>
 
 #include "../support/check.h"
+#include "../support/noinline.h"
 #include "../support/traceback.h"
 
-#define NOINLINE __attribute__((noinline, noclone))
 /* The call before isn't the function's last act. */
 #define NO_TAIL_CALL CHECK_OPAQUE(gate)
 

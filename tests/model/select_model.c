@@ -27,6 +27,10 @@ static inline uint32_t model_random(void) {
 
 #define CAP 1
 
+/* Room for what is at their ends. */
+#pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wunknown-warning-option"
+#pragma GCC diagnostic ignored "-Wgnu-variable-sized-type-not-at-end"
 struct storage {
   struct mpg_chan c;
   uint64_t slot[CAP];

@@ -1,8 +1,7 @@
 /* gdb_program.c - goroutines for tests/api/gdb_test.sh to look at. */
 #include <mpg.h>
 #include <stdatomic.h>
-
-#define NOINLINE __attribute__((noinline, noclone))
+#include "noinline.h"
 
 static _Atomic int there;
 static mpg_chan *gate;

@@ -53,7 +53,7 @@ static bool is_ref(const struct shadow *s, size_t offset) {
 static void fill(int id) {
   struct shadow *s = &model[id];
   for (size_t i = 0; i + 8 <= s->bytes; i += 8)
-    if (!is_ref(s, i)) *(uint64_t *) (s->addr + i) = filler(id, i);
+    if (!is_ref(s, i)) *(uint64_t *) (void *) (s->addr + i) = filler(id, i);
 }
 
 static void make(int id) {
@@ -89,7 +89,8 @@ static void point(int from, int r, int to) {
   size_t delta = draw(3) == 0 ? 0 : draw(3) == 0 ? bytes : draw(bytes + 1);
   s->to[r] = to;
   s->delta[r] = delta;
-  *(void **) (s->addr + s->at[r]) = to == NONE ? NULL : model[to].addr + delta;
+  *(void **) (void *) (s->addr + s->at[r]) =
+      to == NONE ? NULL : model[to].addr + delta;
 }
 
 static int random_live(void) {
@@ -129,12 +130,12 @@ static void check_intact(int id) {
   const struct shadow *s = &model[id];
   assert_ptr_equal(mpgi_base_g0(s->addr), s->addr);
   for (size_t i = 0; i + 8 <= s->bytes; i += 8)
-    if (!is_ref(s, i) && *(uint64_t *) (s->addr + i) != filler(id, i))
+    if (!is_ref(s, i) && *(uint64_t *) (void *) (s->addr + i) != filler(id, i))
       fail_msg("object %d of %zu bytes, kind %d: damaged at %zu", id, s->bytes,
                s->kind, i);
   for (int r = 0; r < s->refs; r++)
     assert_ptr_equal(
-        *(void **) (s->addr + s->at[r]),
+        *(void **) (void *) (s->addr + s->at[r]),
         s->to[r] == NONE ? NULL : model[s->to[r]].addr + s->delta[r]);
 }
 
@@ -511,8 +512,8 @@ static void rows_make(size_t bytes, enum mpgi_kind kind, unsigned density) {
   for (int i = 0; i < ROW; i++) {
     int next = i + 1 < ROW ? i + 1 : i;
     if (kind != MPGI_KIND_NOSCAN) {
-      ((void **) row[0][i].addr)[0] = row[1][i].addr;
-      ((void **) row[0][i].addr)[2] =
+      ((void **) (void *) row[0][i].addr)[0] = row[1][i].addr;
+      ((void **) (void *) row[0][i].addr)[2] =
           row[1][next].addr + draw((uint32_t) bytes);
     }
     if (draw(100) >= density) continue;
