@@ -649,7 +649,7 @@ static const struct check_case cases[] = {
     INSIDE(callee_saved_registers_are_roots),
     INSIDE(registers_of_running_goroutines_are_roots),
     INJECTS(registers_of_preempted_goroutines_are_roots),
-    INSIDE(registers_of_frozen_threads_are_roots),
+    STEALS(registers_of_frozen_threads_are_roots),
     INSIDE(args_of_waiting_goroutines_are_roots),
     INSIDE(a_timer_that_is_over_keeps_nothing),
     INSIDE(channel_buffers_are_roots),
