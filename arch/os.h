@@ -202,6 +202,8 @@ MPGI_HIDDEN bool mpgi_os_fd_is_nonblocking(int fd);
 MPGI_HIDDEN int mpgi_os_fd_set_nonblocking(int fd);
 MPGI_HIDDEN int mpgi_os_socket_type(int fd); /* SOCK_..., or -ENOTSOCK */
 MPGI_HIDDEN bool mpgi_os_socket_is_tcp(int fd);
+/* Closing it may wait; also when it is no socket. */
+MPGI_HIDDEN bool mpgi_os_socket_lingers(int fd);
 MPGI_HIDDEN int mpgi_os_close(int fd);
 /* A descriptor of the runtime's own goes where a program that closes a number
  * twice, or counts on the lowest free one, is not likely to meet it.  The new

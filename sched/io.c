@@ -417,12 +417,22 @@ static void enter(struct mpg_g *gp, struct mpgi_io *io) {
 
 /* ---- closing ---- */
 
+/* A socket that doesn't linger: about as long as sending. */
+static bool closes_at_once(const struct mpgi_io *io) {
+  return io->pd && is_socket(io->pd) && !mpgi_os_socket_lingers(io->fd);
+}
+
 static void close_now(struct mpg_g *gp) {
   struct mpgi_io *io = gp->wait.elem;
   struct mpg_m *mp = gp->m;
   gp->wait.elem = NULL;
   if (io->pd && atomic_load(&io->pd->registered)) mpgi_os_poll_del(io->fd);
   MPGI_CHAOS();
+  if (closes_at_once(io)) {
+    io->result = mpgi_os_close(io->fd);
+    mpgi_pd_close_end(io->pd);
+    return;
+  }
   mpgi_call_begin(mp);
   io->result = mpgi_os_close(io->fd);
   MPGI_CHAOS();

@@ -119,6 +119,14 @@ bool mpgi_os_socket_is_tcp(int fd) {
   return socket_option(fd, SO_PROTOCOL) == IPPROTO_TCP;
 }
 
+bool mpgi_os_socket_lingers(int fd) {
+  struct linger l = {0};
+  socklen_t len = sizeof l;
+  long r = mpgi_sys6(SYS_getsockopt, fd, SOL_SOCKET, SO_LINGER, (long) &l,
+                     (long) &len, 0);
+  return r < 0 || l.l_onoff;
+}
+
 ssize_t mpgi_os_recv(int fd, void *buf, size_t n) {
   return retry(SYS_recvfrom, fd, (long) buf, (long) n, MSG_DONTWAIT, 0, 0);
 }

@@ -139,6 +139,40 @@ static void a_reset_after_a_short_read(void *arg) {
   many_times(reset);
 }
 
+/* ---- a close that waits ---- */
+
+static _Atomic bool begun;
+
+static void close_it(void *arg) {
+  int fd = *(int *) arg;
+  atomic_store(&begun, true);
+  CHECK_EQ(mpg_close(fd), 0);
+  mpg_waitgroup_done(&done);
+}
+
+/* It may wait until the other end has read all: on one P, which reads. */
+static void a_close_that_lingers_loses_nothing(void *arg) {
+  (void) arg;
+  static char buf[64 << 10];
+  ssize_t n, sent = 0, came = 0;
+  int fd[2];
+  struct linger some = {.l_onoff = 1, .l_linger = 10};
+  mpg_gomaxprocs(1);
+  open_listener();
+  open_pair(fd);
+  while ((n = send(fd[1], buf, sizeof(buf), MSG_DONTWAIT)) > 0) sent += n;
+  CHECK_EQ(setsockopt(fd[1], SOL_SOCKET, SO_LINGER, &some, sizeof(some)), 0);
+  mpg_waitgroup_add(&done, 1);
+  CHECK_GO(close_it, &fd[1]);
+  while (!atomic_load(&begun)) mpg_yield();
+  while ((n = mpg_read(fd[0], buf, sizeof(buf))) > 0) came += n;
+  CHECK_EQ(n, 0);
+  CHECK_EQ(came, sent);
+  mpg_waitgroup_wait(&done);
+  CHECK_EQ(mpg_close(fd[0]), 0);
+  CHECK_EQ(mpg_close(listener), 0);
+}
+
 /* ---- urgent data ---- */
 
 /* A read ends before the mark though more has come. */
@@ -231,6 +265,7 @@ static const struct check_case cases[] = {
     INSIDE(the_end_follows_bytes),
     INSIDE(the_end_of_one_who_waits),
     INSIDE(a_reset_after_a_short_read),
+    INSIDE(a_close_that_lingers_loses_nothing),
     INSIDE(bytes_around_urgent_data),
     INSIDE(another_connection_under_the_number),
     INSIDE(readers_share_a_connection),

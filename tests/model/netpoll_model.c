@@ -115,6 +115,7 @@ int mpgi_os_poll_unbreak(void) {
   return 0;
 }
 
+bool mpgi_os_socket_lingers(int n) { return (void) n, explore_choose(2); }
 int mpgi_os_close(int fd) {
   (void) fd;
   explore_step("close");
