@@ -91,28 +91,24 @@ __attribute__((constructor)) static void find_real(void) {
                (clock_fn *) dlsym(RTLD_NEXT, "pthread_mutex_clocklock"));
 }
 
-/* Before m is locked: its owner, this thread then, is held. */
-static bool hold(const pthread_mutex_t *m) {
-  bool owner = mpgi_os_mutex_has_owner(m);
-  if (owner) mpgi_thread_hold();
-  return owner;
+static int lock_by(void *m, uintptr_t a, uintptr_t b) {
+  (void) a, (void) b;
+  return atomic_load(&real_lock)(m);
 }
 
-static int held(bool owner, const pthread_mutex_t *m, int err) {
-  if (owner && err != 0 && err != EOWNERDEAD) mpgi_thread_drop();
-  return told(m, err);
+static int trylock_by(void *m, uintptr_t a, uintptr_t b) {
+  (void) a, (void) b;
+  return atomic_load(&real_trylock)(m);
 }
 
 MPGI_HIDDEN int pthread_mutex_lock(pthread_mutex_t *m) {
   if (MPGI_UNLIKELY(!atomic_load(&real_lock))) find_real();
-  bool owner = hold(m);
-  return held(owner, m, atomic_load(&real_lock)(m));
+  return mpgi_hold_mutex(m, 0, 0, lock_by);
 }
 
 MPGI_HIDDEN int pthread_mutex_trylock(pthread_mutex_t *m) {
   if (MPGI_UNLIKELY(!atomic_load(&real_trylock))) find_real();
-  bool owner = hold(m);
-  return held(owner, m, atomic_load(&real_trylock)(m));
+  return mpgi_hold_mutex(m, 0, 0, trylock_by);
 }
 
 /* Where there is no real one to be had (statically linked): now and then. */
@@ -133,22 +129,31 @@ static int try_until(pthread_mutex_t *m, clockid_t clock,
   }
 }
 
+static int timed_by(void *m, uintptr_t at, uintptr_t b) {
+  const struct timespec *until = (const struct timespec *) at;
+  timed_fn *fn = atomic_load(&real_timedlock);
+  (void) b;
+  return fn ? fn(m, until) : try_until(m, CLOCK_REALTIME, until);
+}
+
+static int clock_by(void *m, uintptr_t clock, uintptr_t at) {
+  const struct timespec *until = (const struct timespec *) at;
+  clock_fn *fn = atomic_load(&real_clocklock);
+  return fn ? fn(m, (clockid_t) clock, until)
+            : try_until(m, (clockid_t) clock, until);
+}
+
 MPGI_HIDDEN int pthread_mutex_timedlock(pthread_mutex_t *m,
                                         const struct timespec *until) {
   if (MPGI_UNLIKELY(!atomic_load(&real_lock))) find_real();
-  timed_fn *fn = atomic_load(&real_timedlock);
-  bool owner = hold(m);
-  return held(owner, m,
-              fn ? fn(m, until) : try_until(m, CLOCK_REALTIME, until));
+  return mpgi_hold_mutex(m, (uintptr_t) until, 0, timed_by);
 }
 
 /* What std::timed_mutex calls. */
 MPGI_HIDDEN int pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock,
                                         const struct timespec *until) {
   if (MPGI_UNLIKELY(!atomic_load(&real_lock))) find_real();
-  clock_fn *fn = atomic_load(&real_clocklock);
-  bool owner = hold(m);
-  return held(owner, m, fn ? fn(m, clock, until) : try_until(m, clock, until));
+  return mpgi_hold_mutex(m, (uintptr_t) clock, (uintptr_t) until, clock_by);
 }
 
 static int unlock_by(void *m, uintptr_t a, uintptr_t b) {

@@ -32,7 +32,7 @@ bool mpgi_os_mutex_has_owner(const void *mutex) {
 int mpgi_hold(void *lock, uintptr_t a, uintptr_t b, mpgi_lockcheck_fn *real) {
   mpgi_thread_hold();
   int err = mpgi_lockcheck_lock(lock, a, b, real);
-  if (err != 0) mpgi_thread_drop();
+  if (err != 0 && err != EOWNERDEAD) mpgi_thread_drop();
   return err;
 }
 

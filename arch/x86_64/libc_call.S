@@ -135,33 +135,19 @@ END_FUNCTION(\name)
     libc_call mpg_abi_libc_call_args, 1, FOREIGN_BYTES
     libc_call mpg_abi_libc_call_deep, 1, DEEP_BYTES
 
-/* A function that takes or gives back a lock: with MPG_DEBUG=lockcheck=1 one
- * of linux/lockcheck.c is called in its place and gets it as the fourth
- * argument. */
+/* A function that takes or gives back a lock: another is called in its place
+ * and gets it as the fourth argument. counted: one of linux/lockcheck.c, only
+ * with MPG_DEBUG=lockcheck=1; else of linux/lockowner.c. */
     .hidden mpgi_lockcheck_hook
-    .hidden mpgi_lockcheck_lock
-    .hidden mpgi_lockcheck_unlock
 
-    .macro libc_call_counted name, by
-FUNCTION(\name)
-    .cfi_startproc
-    cmpq $0, mpgi_lockcheck_hook(%rip)
-    je mpg_abi_libc_call
-    mov %r11, %rcx
-    lea \by(%rip), %r11
-    jmp mpg_abi_libc_call
-    .cfi_endproc
-END_FUNCTION(\name)
-    .endm
-
-    libc_call_counted mpg_abi_libc_lock, mpgi_lockcheck_lock
-    libc_call_counted mpg_abi_libc_unlock, mpgi_lockcheck_unlock
-
-/* The same for locks that remember their thread, always: linux/lockowner.c. */
-    .macro libc_call_owned name, by
+    .macro libc_call_by name, by, counted=0
     .hidden \by
 FUNCTION(\name)
     .cfi_startproc
+    .if \counted
+    cmpq $0, mpgi_lockcheck_hook(%rip)
+    je mpg_abi_libc_call
+    .endif
     mov %r11, %rcx
     lea \by(%rip), %r11
     jmp mpg_abi_libc_call
@@ -169,12 +155,14 @@ FUNCTION(\name)
 END_FUNCTION(\name)
     .endm
 
-    libc_call_owned mpg_abi_libc_hold, mpgi_hold
-    libc_call_owned mpg_abi_libc_hold_mutex, mpgi_hold_mutex
-    libc_call_owned mpg_abi_libc_hold_file, mpgi_hold_file
-    libc_call_owned mpg_abi_libc_drop_mutex, mpgi_drop_mutex
-    libc_call_owned mpg_abi_libc_drop_rwlock, mpgi_drop_rwlock
-    libc_call_owned mpg_abi_libc_drop_file, mpgi_drop_file
+    libc_call_by mpg_abi_libc_lock, mpgi_lockcheck_lock, counted=1
+    libc_call_by mpg_abi_libc_unlock, mpgi_lockcheck_unlock, counted=1
+    libc_call_by mpg_abi_libc_hold, mpgi_hold
+    libc_call_by mpg_abi_libc_hold_mutex, mpgi_hold_mutex
+    libc_call_by mpg_abi_libc_hold_file, mpgi_hold_file
+    libc_call_by mpg_abi_libc_drop_mutex, mpgi_drop_mutex
+    libc_call_by mpg_abi_libc_drop_rwlock, mpgi_drop_rwlock
+    libc_call_by mpg_abi_libc_drop_file, mpgi_drop_file
 
 /* As if interrupted behind the call; frame and registers as above. */
     .type libc_inject, @function

@@ -68,37 +68,20 @@
     stub_end \name
     .endm
 
-    .macro LOCK name, version
-    LOCK_STUB \name, \version, lock
+    .macro lock_kind kind, entry
+    .macro \kind name, version
+    LOCK_STUB \name, \version, \entry
+    .endm
     .endm
 
-    .macro UNLOCK name, version
-    LOCK_STUB \name, \version, unlock
-    .endm
-
-    .macro HOLD name, version
-    LOCK_STUB \name, \version, hold
-    .endm
-
-    .macro HOLD_MUTEX name, version
-    LOCK_STUB \name, \version, hold_mutex
-    .endm
-
-    .macro HOLD_FILE name, version
-    LOCK_STUB \name, \version, hold_file
-    .endm
-
-    .macro DROP_MUTEX name, version
-    LOCK_STUB \name, \version, drop_mutex
-    .endm
-
-    .macro DROP_RWLOCK name, version
-    LOCK_STUB \name, \version, drop_rwlock
-    .endm
-
-    .macro DROP_FILE name, version
-    LOCK_STUB \name, \version, drop_file
-    .endm
+    lock_kind LOCK, lock
+    lock_kind UNLOCK, unlock
+    lock_kind HOLD, hold
+    lock_kind HOLD_MUTEX, hold_mutex
+    lock_kind HOLD_FILE, hold_file
+    lock_kind DROP_MUTEX, drop_mutex
+    lock_kind DROP_RWLOCK, drop_rwlock
+    lock_kind DROP_FILE, drop_file
 
     .macro CHECKED name, version
     stub_begin \name, \version

@@ -3,14 +3,7 @@
  *
  * Without the notes of asm.h (OBJECT_NOTES), as signals.S.
  */
-#include <arch/x86_64/asm.h>
-
-#define STAND_IN(name)                         \
-  HIDDEN_FUNCTION(name);                       \
-  .cfi_startproc;                              \
-  jmp *mpg_abi_##name@GOTPCREL(%rip);          \
-  .cfi_endproc;                                \
-  END_FUNCTION(name)
+#include <arch/x86_64/shared/stand_in.h>
 
     .text
 STAND_IN(pthread_mutex_lock)
