@@ -69,6 +69,12 @@ static inline struct mpg_m *mpgi_tls_m(void) {
 static inline struct mpg_g *mpgi_tls_libc(void) {
   return MPGI_TLS_READ(struct mpg_g *, MPGI_TLS_LIBC);
 }
+/* The goroutine that runs here, in such a function or not; NULL: none, or the
+ * runtime. */
+static inline struct mpg_g *mpgi_tls_user(void) {
+  struct mpg_g *gp = mpgi_tls_g();
+  return gp ? gp : mpgi_tls_libc();
+}
 static inline struct mpgi_cache *mpgi_tls_cache(void) {
   return MPGI_TLS_READ(struct mpgi_cache *, MPGI_TLS_CACHE);
 }

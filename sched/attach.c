@@ -356,9 +356,8 @@ void mpgi_attached_run(struct mpg_m *mp) {
   /* The note is cleared, then the status read; who readies does it the other
    * way round. */
   while (mpgi_g_status(gp) != MPGI_G_RUNNABLE &&
-         !atomic_load(&mpgi_sched.exiting)) {
+         !atomic_load(&mpgi_sched.exiting))
     mpgi_m_sleep(mp);
-  }
   if (!mpgi_attached_take_p(mp)) mpgi_attached_block(mp);
   mpgi_execute(mp, gp, false);
 }

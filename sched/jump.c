@@ -17,7 +17,7 @@
 struct mpgi_context *mpgi_jump_to(uintptr_t sp) {
   struct mpg_m *mp = mpgi_tls_m();
   if (!mp) return NULL;
-  struct mpg_g *gp = mpgi_tls_g() ? mpgi_tls_g() : mpgi_tls_libc();
+  struct mpg_g *gp = mpgi_tls_user();
   bool amid_runtime = !gp;
   if (amid_runtime) gp = mp->curg;
   if (!gp || !mpgi_stack_find(&gp->ctx, sp)) return NULL;

@@ -44,7 +44,7 @@ void mpgi_unlock_thread_g0(void) {
 /* Also of somebody who is in a function of the C library, and in signal
  * handlers, in pairs.  Nobody is preempted in these. */
 MPGI_RT_TEXT void mpgi_thread_hold(void) {
-  struct mpg_g *gp = mpgi_tls_g() ? mpgi_tls_g() : mpgi_tls_libc();
+  struct mpg_g *gp = mpgi_tls_user();
   if (!gp || gp->attached) return;
   gp->owned_locks++;
   gp->locked_m = gp->m;
@@ -52,7 +52,7 @@ MPGI_RT_TEXT void mpgi_thread_hold(void) {
 }
 
 MPGI_RT_TEXT void mpgi_thread_drop(void) {
-  struct mpg_g *gp = mpgi_tls_g() ? mpgi_tls_g() : mpgi_tls_libc();
+  struct mpg_g *gp = mpgi_tls_user();
   if (!gp || gp->attached || gp->owned_locks == 0) return;
   if (--gp->owned_locks > 0 || gp->lock_count > 0) return;
   gp->locked_m = NULL;
@@ -69,9 +69,8 @@ static void wait_for_p(struct mpg_m *mp) {
   mpgi_mutex_unlock(&mpgi_sched.lock);
   /* The giver writes next_p, then wakes; here the note is cleared, then
    * next_p read: a wake-up that was cleared away has left a P. */
-  while (!atomic_load(&mp->next_p) && !atomic_load(&mpgi_sched.exiting)) {
+  while (!atomic_load(&mp->next_p) && !atomic_load(&mpgi_sched.exiting))
     mpgi_m_sleep(mp);
-  }
   MPGI_CHAOS();
   struct mpg_p *pp = atomic_exchange(&mp->next_p, NULL);
   if (!pp) mpgi_m_exit(mp);

@@ -15,7 +15,7 @@
 #include <sched/dump.h>
 
 static bool on_lock(const void *lock, int delta) {
-  struct mpg_g *gp = mpgi_tls_g() ? mpgi_tls_g() : mpgi_tls_libc();
+  struct mpg_g *gp = mpgi_tls_user();
   if (!gp || gp->attached) return false;
   if (delta < 0 && gp->pthread_locks == 0) return false; /* somebody else's */
   gp->pthread_locks += (uint32_t) delta;
