@@ -175,7 +175,7 @@ static void publish_locked(struct mpg_m *mp, struct mpg_g *gp,
   mp->own_p = pp;
   mpgi_tls.g0_sp = mp->g0_sp;
   mpgi_p_acquire(mp, pp);
-  gp->attached = 1;
+  gp->attached = gp->leaves = 1;
   gp->locked_m = gp->m = mp;
   gp->last_tp = mp->thread_pointer;
   mpgi_arch_control_save(&gp->ctx.control);

@@ -172,7 +172,7 @@ void mpgi_chan_close_g0(mpg_chan *c) {
   while ((w = mpgi_chanq_pop(&c->sendq))) {
     bool one = !w->select; /* otherwise select.c sees it */
     struct mpg_g *gp = mpgi_chan_grant(w, false);
-    if (one) gp->on_resume = sender_of_closed;
+    if (one) mpgi_g_on_resume(gp, sender_of_closed);
     mpgi_gqueue_push(&wake, gp);
   }
   MPGI_CHAOS();

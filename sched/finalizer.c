@@ -86,7 +86,7 @@ static int make(struct mpg_m *mp) {
   int err;
   struct mpg_g *gp = mpgi_g_new(mp->p, run_finalizers, NULL, &opt, true, &err);
   if (!gp) return err;
-  gp->finalizers = 1;
+  gp->finalizers = gp->leaves = 1;
   finalizers.goid = mpgi_goid_new(mp->p);
   mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
   mpgi_runq_put(mp->p, gp, false);

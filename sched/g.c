@@ -208,7 +208,7 @@ static bool g_fixed_stack(struct mpg_p *pp, struct mpg_g *gp, size_t bytes) {
   struct mpgi_segment *seg = mpgi_stack_fixed_alloc(&pp->stacks, bytes);
   if (!seg) return false;
   mpgi_stack_first_fixed(&gp->ctx, seg);
-  gp->fixed = 1;
+  gp->fixed = gp->leaves = 1;
   return true;
 }
 
@@ -222,8 +222,11 @@ static char *name_copy(const char *name) {
 static bool g_configure(struct mpg_p *pp, struct mpg_g *gp,
                         const struct mpg_go_options *opt, bool fixed) {
   size_t bytes = opt ? opt->stack_bytes : 0;
-  gp->stack_limit = !fixed && bytes ? bytes : mpgi_hot_stack_limit();
-  if (opt && opt->name && !(gp->name = name_copy(opt->name))) return false;
+  gp->stack_limit = fixed ? 0 : bytes;
+  if (opt && opt->name) {
+    gp->leaves = 1;
+    if (!(gp->name = name_copy(opt->name))) return false;
+  }
   if (!fixed) return true;
   return g_fixed_stack(pp, gp, bytes ? bytes : MPGI_STACK_FIXED_DEFAULT);
 }
@@ -278,8 +281,19 @@ uint64_t mpgi_g_count(void) {
 
 /* ---- the end ---- */
 
+/* As a new one's are; what is freed apart is gone. */
+static void reset(struct mpg_g *gp) {
+  gp->m = gp->locked_m = NULL;
+  gp->lock_count = gp->owned_locks = 0;
+  gp->is_main = gp->finalizers = gp->leaves = 0;
+  gp->extra = gp->growing = gp->leaked = gp->leak_said = gp->at_call = 0;
+  gp->preempt_off = gp->pthread_locks = 0;
+  gp->on_resume = NULL;
+}
+
 static void stack_free(struct mpg_p *pp, struct mpg_g *gp) {
-  if (mpgi_hot_stack_is_first(gp)) return;
+  bool first = mpgi_hot_stack_is_first(gp) && !gp->fixed && !gp->attached;
+  if (first) return;
   if (!gp->attached) mpgi_stack_reset(&pp->stacks, &gp->ctx);
   if (gp->fixed) mpgi_stack_fixed_free(&pp->stacks, gp->ctx.seg);
   if (gp->fixed || gp->attached)
@@ -296,8 +310,7 @@ void mpgi_g_free(struct mpg_p *pp, struct mpg_g *gp) {
     gp->name = NULL;
   }
   if (MPGI_UNLIKELY(gp->locals != NULL)) mpgi_locals_free(gp);
-  gp->pthread_locks = 0;
-  mpgi_hot_g_reset(gp);
+  reset(gp);
   if (gp->movable) {
     movable_free(pp, gp);
     return;

@@ -144,10 +144,15 @@ struct mpgi_locals {
 /* What for; so, what it left at ctx.sp (morestack.S, frames.c). */
 enum mpgi_growing { MPGI_GROWING_CALL = 1, MPGI_GROWING_ALLOCA };
 
-/* What its next start has beside what each has. */
+/* What its next start has beside what each has [start.extra]: a start that
+ * finds none of them looks at nothing that they announce. */
 enum mpgi_g_extra {
   MPGI_EXTRA_LATENCY = 1, /* sched latency is sampled for this wake-up */
   MPGI_EXTRA_CXX = 2,     /* amid C++ exceptions [cxx.swap] */
+  MPGI_EXTRA_RESUME = 4,  /* on_resume */
+  MPGI_EXTRA_ASYNC = 8,   /* ctx.xsave */
+  MPGI_EXTRA_WOKEN = 16,  /* trace_wake */
+  MPGI_EXTRA_LOCKED = 32, /* locked_m: also at every start after that */
 };
 
 /* A thread's C++ exceptions, as the Itanium C++ ABI lays them out (Exception
@@ -165,7 +170,7 @@ struct mpg_g {
   uint64_t goid;                       /* set at creation */
   struct mpg_m *m;                     /* owner: the M it runs on, or NULL */
   struct mpg_g *link;                  /* owner: run queue or free list */
-  void (*on_resume)(struct mpg_g *gp); /* owner: run on g0 before it resumes */
+  void (*on_resume)(struct mpg_g *gp); /* mpgi_g_on_resume */
   uint32_t preempt_off;                /* itself: nesting of preempt_disable */
   uint8_t wait_reason;                 /* enum mpgi_wait_reason */
   uint8_t fixed;                       /* runs on a fixed stack */
@@ -173,20 +178,19 @@ struct mpg_g {
   uint8_t finalizers; /* runs them: not counted as a goroutine */
   /* -- third line: every start and every switch ends here */
   uint8_t attached;       /* an attached thread's (attach.c) */
+  uint8_t leaves;         /* owner: its end has something to do [end.plain] */
   uint8_t movable;        /* constant: a record without a block (g.c) */
   uint8_t extra;          /* owner: enum mpgi_g_extra */
   uint8_t growing;        /* itself: on g0 for more stack, enum mpgi_growing */
   uint8_t leaked;         /* leak.c: as of the last look */
   uint8_t leak_said;      /* leak.c: it was printed */
   uint8_t at_call;        /* itself: being preempted at a call (tier 1) */
-  bool woken_globally;    /* sched.lock: counted in runq_woken */
   uintptr_t last_tp;      /* owner: thread pointer of the last M; 0 never ran */
-  int64_t preempt_at;     /* sysmon: ns when preemption was asked for; 0 none */
   uint64_t trace_wake;    /* whoever made it runnable: that record, or 0 */
   struct mpg_m *locked_m; /* itself: runs on this M only (lock.c) */
   mpg_once *once;         /* itself: whose function it is in, innermost */
-  size_t stack_limit;
-  uint64_t creator; /* goid */
+  size_t stack_limit;     /* bytes; 0: as most (go.c) */
+  uint64_t creator;       /* goid */
   /* -- fourth: beginning, end, waiting */
   uintptr_t creator_pc; /* return address of mpg_go */
   mpg_func fn;
@@ -201,8 +205,9 @@ struct mpg_g {
    * descriptor's lock in which directions. */
   _Atomic uint8_t io_over;
   uint8_t io_dirs;
-  union {            /* itself: what it waits for */
-    mpg_mutex *lock; /* or competes for */
+  bool woken_globally; /* sched.lock: counted in runq_woken */
+  union {              /* itself: what it waits for */
+    mpg_mutex *lock;   /* or competes for */
     struct mpgi_pd *pd;
   };
   /* -- fifth: waiting */
@@ -233,6 +238,12 @@ struct mpgi_movable {
 };
 static inline struct mpgi_movable *mpgi_movable_of(const struct mpg_g *gp) {
   return gp->movable ? (struct mpgi_movable *) (uintptr_t) gp : NULL;
+}
+/* owner: fn is run on g0 before it resumes; NULL: nothing is, any more. */
+static inline void mpgi_g_on_resume(struct mpg_g *gp,
+                                    void (*fn)(struct mpg_g *gp)) {
+  gp->on_resume = fn;
+  if (fn) gp->extra |= MPGI_EXTRA_RESUME;
 }
 /* NULL: its stack is where it runs. */
 static inline void *mpgi_g_image(const struct mpg_g *gp) {
@@ -300,6 +311,12 @@ struct mpg_p {
   struct mpgi_timer_slot *timers;      /* heap, fixmem */
   uint32_t ntimers, ndead, timers_cap; /* slots; of them without a timer */
   _Atomic int64_t timer_first;         /* timers[0].when; INT64_MAX: none */
+
+  /* [preempt.asked] anybody who asks: whose preemption was asked for, in which
+   * slice (schedtick), and since when, ns */
+  _Atomic(const struct mpg_g *) preempt_g;
+  _Atomic uint32_t preempt_tick;
+  _Atomic int64_t preempt_at;
 
   /* sysmon's observations */
   uint32_t mon_schedtick, mon_syscalltick;
@@ -804,6 +821,7 @@ MPGI_HIDDEN void mpgi_stw_arrive(void);
 MPGI_HIDDEN void mpgi_stw_left(struct mpg_p *pp);
 MPGI_HIDDEN unsigned mpgi_stw_recruit(unsigned n);
 MPGI_HIDDEN void mpgi_preempt_one(struct mpg_p *pp, uint32_t why);
+MPGI_HIDDEN void mpgi_preempt_asked(struct mpg_p *pp, const struct mpg_g *gp);
 
 /* run.c */
 MPGI_HIDDEN int mpgi_procs_want(int n);

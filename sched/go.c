@@ -43,7 +43,7 @@ MPGI_HOT struct mpg_g *make(struct mpg_p *pp, mpg_func fn, void *arg,
   }
   struct mpg_g *gp = mpgi_hot_gfree_pop(pp);
   gp->link = NULL;
-  gp->stack_limit = mpgi_hot_stack_limit();
+  gp->stack_limit = 0;
   mpgi_hot_g_begin(gp, fn, arg);
   return gp;
 }
@@ -56,22 +56,23 @@ MPGI_HOT int go_then(const struct mpg_go_options *opt, mpg_func fn, void *arg,
   if (err) return err;
   if (!fn) return -EINVAL;
   struct mpg_m *mp = mpgi_tls_m();
-  if (!mp || !mp->p) {
+  struct mpg_p *pp = mp ? mp->p : NULL;
+  if (!pp) {
     if (atomic_load(&mpgi_sched.running) || mpgi_is_forked())
       mpgi_not_attached("mpg_go");
     return -EPERM;
   }
   if (!fixed) fixed = wants_fixed(opt, fn);
-  struct mpg_g *gp = make(mp->p, fn, arg, opt, fixed, &err);
+  struct mpg_g *gp = make(pp, fn, arg, opt, fixed, &err);
   if (!gp) return err;
   if (begun) {
-    gp->on_resume = begun;
+    mpgi_g_on_resume(gp, begun);
     gp->wait.object = object;
   }
-  /* Without a calling goroutine: a timer's. */
-  gp->creator = mp->curg ? mp->curg->goid : 0;
-  gp->creator_pc = mp->curg ? caller_pc(mp->curg) : 0;
-  mpgi_hot_g_count_start(mp->p, gp);
+  const struct mpg_g *by = mp->curg; /* NULL: a timer */
+  gp->creator = by ? by->goid : 0;
+  gp->creator_pc = by ? caller_pc(by) : 0;
+  mpgi_hot_g_count_start(pp, gp);
   mpgi_hot_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);
   MPGI_TRACE_READY(mp, G_CREATE, gp);
   if (MPGI_UNLIKELY(mp->attached)) {
@@ -80,7 +81,7 @@ MPGI_HOT int go_then(const struct mpg_go_options *opt, mpg_func fn, void *arg,
     mpgi_mutex_unlock(&mpgi_sched.lock);
     mpgi_wakep();
   } else {
-    mpgi_hot_put_next_and_wake(mp->p, gp, false);
+    mpgi_hot_put_next_and_wake(pp, gp, false);
   }
   return 0;
 }
@@ -128,18 +129,26 @@ MPGI_RT_TEXT const char *mpg_version(void) {
 
 /* ---- growth (arch.h upcall) ---- */
 
+/* Bytes. */
+static size_t stack_limit(const struct mpg_g *gp) {
+  if (gp->stack_limit) return gp->stack_limit;
+  return mpgi_opt.maxstack ? (size_t) mpgi_opt.maxstack
+                           : MPGI_STACK_LIMIT_DEFAULT;
+}
+
 void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args,
                        uintptr_t stay) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
-  if (mpgi_stack_home_open(ctx, stay, gp->stack_limit)) return;
+  size_t limit = stack_limit(gp);
+  if (mpgi_stack_home_open(ctx, stay, limit)) return;
   struct mpg_m *mp = mpgi_tls_m();
   int saved_errno = errno; /* a call must not change it by needing stack */
   gp->growing = stay ? MPGI_GROWING_CALL : MPGI_GROWING_ALLOCA;
   int err = mpgi_stack_grow(mp && mp->p ? &mp->p->stacks : NULL, ctx,
-                            frame + args, gp->stack_limit);
+                            frame + args, limit);
   if (err == -EOVERFLOW)
     mpgi_fatal("stack overflow: goroutine %lu exceeds the limit of %zu bytes",
-               (unsigned long) gp->goid, gp->stack_limit);
+               (unsigned long) gp->goid, limit);
   if (err)
     mpgi_fatal("out of memory: no stack segment for goroutine %lu",
                (unsigned long) gp->goid);

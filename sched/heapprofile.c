@@ -350,8 +350,8 @@ int mpgi_heap_profile_g0(int fd) {
   int err = w->err;
   mpgi_os_mem_unmap(w, w->bytes);
   gp->wait.index = (uint32_t) err;
-  gp->on_resume = resumed; /* for an exit that doesn't return */
+  mpgi_g_on_resume(gp, resumed); /* for an exit that doesn't return */
   mpgi_syscall_exit_g0();
-  gp->on_resume = NULL;
+  mpgi_g_on_resume(gp, NULL);
   return err;
 }

@@ -73,7 +73,6 @@ MPGI_HOT void mpgi_hot_preempt_clear(struct mpg_g *gp) {
   if (MPGI_UNLIKELY(
           atomic_load_explicit(&gp->ctx.preempt, memory_order_relaxed) != 0))
     atomic_store_explicit(&gp->ctx.preempt, 0, memory_order_relaxed);
-  if (MPGI_UNLIKELY(gp->preempt_at != 0)) gp->preempt_at = 0;
 }
 
 /* ---- cache lines ----
@@ -184,8 +183,10 @@ MPGI_HOT struct mpg_g *mpgi_hot_runq_take_at(struct mpg_p *pp, uint64_t *head) {
       atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(at)], memory_order_relaxed);
   if (MPGI_LIKELY(atomic_compare_exchange_weak_explicit(
           &pp->runq_head, &at, at + 1, memory_order_release,
-          memory_order_acquire)))
+          memory_order_acquire))) {
+    if (!gp) __builtin_unreachable();
     return gp;
+  }
   *head = at;
   return NULL;
 }
@@ -356,19 +357,19 @@ MPGI_HOT bool mpgi_hot_amid_cxx(const struct mpgi_cxx *cxx) {
   return MPGI_UNLIKELY(cxx && ((uintptr_t) cxx->caught | cxx->uncaught) != 0);
 }
 
-/* Without a look at stackmove. */
-MPGI_HOT void mpgi_hot_part(struct mpg_m *mp, struct mpg_g *gp) {
+/* Amid no C++ exceptions, and without a look at stackmove. */
+MPGI_HOT void mpgi_hot_part_quick(struct mpg_m *mp, struct mpg_g *gp) {
   MPG_ASSERT_INTERNAL(mp->curg == gp && gp->m == mp);
   MPG_ASSERT_INTERNAL(!mpgi_tls_libc());
   mpgi_san_leave();
-  if (mpgi_hot_amid_cxx(mp->cxx)) mpgi_cxx_leave(mp->cxx, gp);
   mp->curg = NULL;
   gp->m = NULL;
 }
 
 /* For good: nothing of it is saved. */
 MPGI_HOT void mpgi_hot_lose_g(struct mpg_m *mp, struct mpg_g *gp) {
-  mpgi_hot_part(mp, gp);
+  if (mpgi_hot_amid_cxx(mp->cxx)) mpgi_cxx_leave(mp->cxx, gp);
+  mpgi_hot_part_quick(mp, gp);
   if (MPGI_UNLIKELY(mpgi_opt.stackmove)) mp->move_wanted |= gp->movable;
 }
 
@@ -424,19 +425,14 @@ MPGI_HOT void mpgi_hot_gfree_push(struct mpg_p *pp, struct mpg_g *gp) {
 
 /* There is one. */
 MPGI_HOT struct mpg_g *mpgi_hot_gfree_pop(struct mpg_p *pp) {
-  struct mpg_g *gp = pp->gfree;
-  pp->gfree = gp->link;
+  struct mpg_g *gp = pp->gfree, *next = gp->link;
+  pp->gfree = next;
   pp->ngfree--;
-  if (gp->link) {
-    mpgi_hot_prefetch(gp->link);
-    __builtin_prefetch(&gp->link->seg0);
+  if (next) {
+    mpgi_hot_prefetch(next);
+    __builtin_prefetch(&next->seg0);
   }
   return gp;
-}
-
-MPGI_HOT size_t mpgi_hot_stack_limit(void) {
-  return mpgi_opt.maxstack ? (size_t) mpgi_opt.maxstack
-                           : MPGI_STACK_LIMIT_DEFAULT;
 }
 
 /* gp, dead, on its stack, is to run fn. */
@@ -450,37 +446,33 @@ MPGI_HOT void mpgi_hot_g_begin(struct mpg_g *gp, mpg_func fn, void *arg) {
   gp->last_tp = 0;
 }
 
-/* As a dead one's are; what is freed apart is gone. */
-MPGI_HOT void mpgi_hot_g_reset(struct mpg_g *gp) {
-  gp->locked_m = NULL;
-  gp->lock_count = gp->owned_locks = 0;
-  gp->is_main = 0;
-  gp->finalizers = 0;
-  gp->preempt_off = 0;
-  gp->growing = 0;
-  gp->extra = 0;
-  gp->leaked = gp->leak_said = 0;
-  gp->on_resume = NULL;
-  gp->m = NULL;
-}
-
 /* It never had more than its first segment. */
 MPGI_HOT bool mpgi_hot_stack_is_first(const struct mpg_g *gp) {
   const struct mpgi_segment *seg = gp->ctx.seg;
-  return !seg->prev && !seg->next && !gp->ctx.dynamic && !gp->fixed &&
-         !gp->attached;
+  return !seg->prev && !seg->next && !gp->ctx.dynamic;
 }
 
-/* mpgi_g_free, mostly. */
+/* [end.plain] Nothing that most goroutines don't have: neither of what leaves
+ * announces (an attached thread's, main, the finalizers' or a fixed stack, a
+ * name, locals, a call of once), nor anything extra, which for a running one is
+ * to be locked to its thread. */
+MPGI_HOT bool mpgi_hot_g_is_plain(const struct mpg_g *gp) {
+  return !gp->leaves && !gp->movable && !gp->extra;
+}
+
+/* mpgi_g_free of a plain one that just ran. */
 MPGI_HOT void mpgi_hot_g_free(struct mpg_p *pp, struct mpg_g *gp) {
-  if (MPGI_UNLIKELY(gp->name || gp->locals || gp->movable ||
-                    !mpgi_hot_stack_is_first(gp) ||
+  MPG_ASSERT_INTERNAL(!gp->attached && !gp->is_main && !gp->finalizers &&
+                      !gp->fixed && !gp->name && !gp->locals && !gp->once &&
+                      !gp->locked_m && !gp->on_resume); /* [end.plain] */
+  if (MPGI_UNLIKELY(!mpgi_hot_stack_is_first(gp) ||
                     pp->ngfree >= MPGI_GFREE_MAX)) {
     mpgi_g_free(pp, gp);
     return;
   }
   mpgi_san_dead(&gp->ctx);
-  mpgi_hot_g_reset(gp);
+  gp->preempt_off = 0;
+  gp->growing = gp->leaked = gp->leak_said = gp->at_call = 0;
   mpgi_hot_gfree_push(pp, gp);
 }
 

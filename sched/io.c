@@ -334,7 +334,7 @@ static void make_way(struct mpg_m *mp, struct mpg_g *gp, struct mpgi_io *io) {
     return;
   gp->ctx.pc = (uintptr_t) mpgi_resume_thunk;
   gp->wait.elem = io;
-  gp->on_resume = rescheduled;
+  mpgi_g_on_resume(gp, rescheduled);
   mpgi_requeue(mp, gp, true);
 }
 

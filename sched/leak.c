@@ -126,8 +126,8 @@ int mpgi_leaked_goroutines_g0(int fd) {
   int n = atomic_load(&found);
   if (fd < 0 || n == 0) return n;
   struct mpg_g *gp = mpgi_tls_m()->curg;
-  gp->on_resume = resumed; /* if printing ends on another thread */
+  mpgi_g_on_resume(gp, resumed); /* if printing ends on another thread */
   mpgi_dump_picked(fd, is_leaked);
-  gp->on_resume = NULL;
+  mpgi_g_on_resume(gp, NULL);
   return n;
 }

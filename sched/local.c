@@ -59,6 +59,7 @@ int mpgi_local_set_slow_g0(uint64_t id, void *value) {
     struct mpgi_locals *t = table_grow(old, id);
     if (!t) return -ENOMEM;
     gp->locals = t;
+    gp->leaves = 1;
     if (old) mpgi_fixmem_free(old, table_bytes(old->n), 0);
   }
   gp->locals->value[id] = value;

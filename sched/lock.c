@@ -23,22 +23,34 @@
 #include <sched/sched.h>
 
 #include <sched/gmp.h>
+#include <sched/hot.h>
+
+/* In line: also from RT_TEXT. */
+MPGI_HOT void lock(struct mpg_g *gp) {
+  gp->extra |= MPGI_EXTRA_LOCKED;
+  gp->locked_m = gp->m;
+  gp->m->locked_g = gp;
+}
+
+MPGI_HOT void unlock(struct mpg_g *gp) {
+  gp->locked_m = NULL;
+  gp->m->locked_g = NULL;
+  gp->extra &= (uint8_t) ~MPGI_EXTRA_LOCKED;
+}
 
 void mpgi_lock_thread_g0(void) {
   struct mpg_g *gp = mpgi_current_g("mpg_lock_thread");
   if (gp->lock_count == UINT32_MAX)
     mpgi_fatal("mpg_lock_thread nests too deep");
   gp->lock_count++;
-  gp->locked_m = gp->m;
-  gp->m->locked_g = gp;
+  lock(gp);
 }
 
 void mpgi_unlock_thread_g0(void) {
   struct mpg_g *gp = mpgi_current_g("mpg_unlock_thread");
   if (gp->lock_count == 0 || --gp->lock_count > 0 || gp->attached) return;
   if (gp->owned_locks > 0) return;
-  gp->locked_m = NULL;
-  gp->m->locked_g = NULL;
+  unlock(gp);
 }
 
 /* Also of somebody who is in a function of the C library, and in signal
@@ -47,16 +59,14 @@ MPGI_RT_TEXT void mpgi_thread_hold(void) {
   struct mpg_g *gp = mpgi_tls_user();
   if (!gp || gp->attached) return;
   gp->owned_locks++;
-  gp->locked_m = gp->m;
-  gp->m->locked_g = gp;
+  lock(gp);
 }
 
 MPGI_RT_TEXT void mpgi_thread_drop(void) {
   struct mpg_g *gp = mpgi_tls_user();
   if (!gp || gp->attached || gp->owned_locks == 0) return;
   if (--gp->owned_locks > 0 || gp->lock_count > 0) return;
-  gp->locked_m = NULL;
-  gp->m->locked_g = NULL;
+  unlock(gp);
 }
 
 /* Without a P until somebody brings one for the locked goroutine. */

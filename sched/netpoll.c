@@ -353,7 +353,7 @@ static void park_locked(struct mpgi_pd *pd, struct mpg_g *gp, uint8_t dirs,
   gp->pd = pd;
   gp->woken_globally = false;
   gp->wait.g = gp;
-  gp->on_resume = resume;
+  mpgi_g_on_resume(gp, resume);
   if (dirs) atomic_fetch_add(&waiting, 1);
   queue_put_locked(pd, &gp->wait);
   mpgi_park_begin(mp, gp, MPGI_WAIT_IO);
@@ -468,7 +468,7 @@ int mpgi_pd_close_begin(struct mpgi_pd *pd, struct mpg_g *gp,
   bool wait = atomic_load(&pd->users) != MPGI_PD_CLOSING;
   if (wait) {
     pd->closer = gp;
-    gp->on_resume = resume;
+    mpgi_g_on_resume(gp, resume);
     mpgi_park_begin(gp->m, gp, MPGI_WAIT_IO_CLOSE);
   }
   mpgi_mutex_unlock(&pd->lock);

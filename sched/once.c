@@ -28,6 +28,7 @@ void mpgi_once_begin_g0(mpg_once *o) {
   struct mpg_g *gp = mpgi_current_g("mpg_once_do");
   o->outer = gp->once;
   gp->once = o;
+  gp->leaves = 1;
 }
 
 static void once_end(struct mpg_g *gp) {

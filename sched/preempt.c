@@ -12,11 +12,26 @@
 
 #include <sched/gmp.h>
 
-static void record_preempted(struct mpg_g *gp) {
-  int64_t since = gp->preempt_at;
-  gp->preempt_at = 0;
-  if (since)
-    mpgi_metric_record(MPG_METRIC_PREEMPT_LATENCY, mpgi_os_now() - since);
+/* [preempt.asked] For the metric only.  The goroutine is stored last, so who
+ * finds it finds that time or a later one's. */
+static bool was_asked(const struct mpg_p *pp, const struct mpg_g *gp) {
+  return atomic_load_explicit(&pp->preempt_g, memory_order_acquire) == gp &&
+         atomic_load_explicit(&pp->preempt_tick, memory_order_relaxed) ==
+             atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
+}
+
+void mpgi_preempt_asked(struct mpg_p *pp, const struct mpg_g *gp) {
+  if (was_asked(pp, gp)) return; /* in vain so far */
+  uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
+  atomic_store_explicit(&pp->preempt_at, mpgi_os_now(), memory_order_relaxed);
+  atomic_store_explicit(&pp->preempt_tick, tick, memory_order_relaxed);
+  atomic_store_explicit(&pp->preempt_g, gp, memory_order_release);
+}
+
+static void record_preempted(const struct mpg_p *pp, const struct mpg_g *gp) {
+  if (!was_asked(pp, gp)) return;
+  int64_t at = atomic_load_explicit(&pp->preempt_at, memory_order_relaxed);
+  mpgi_metric_record(MPG_METRIC_PREEMPT_LATENCY, mpgi_os_now() - at);
 }
 
 /* Wait on g0, with gp on its stack, while the world is stopped; or until we
@@ -56,8 +71,9 @@ void mpgi_async_preempted(struct mpgi_context *ctx) {
   uint64_t tier = gp->at_call ? 1 : 2;
   gp->at_call = 0;
   if (why & MPGI_PREEMPT_SLICE) {
-    record_preempted(gp);
+    record_preempted(mp->p, gp);
     MPGI_TRACE(mp, G_PREEMPT, gp, tier, 0);
+    gp->extra |= MPGI_EXTRA_ASYNC;
     mpgi_requeue_spent(mp, gp);
   }
   errno = gp->saved_errno;
@@ -77,7 +93,7 @@ void mpgi_thunk_preempted(struct mpgi_context *ctx) {
     if (gp->preempt_off == 0 && mpgi_text_is_user(f.pc) &&
         mpgi_frames_are_user(gp, f)) {
       ctx->pc = (uintptr_t) mpgi_resume_thunk;
-      record_preempted(gp);
+      record_preempted(mp->p, gp);
       MPGI_TRACE(mp, G_PREEMPT, gp, 1, 0);
       mpgi_requeue_spent(mp, gp);
     }

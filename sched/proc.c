@@ -306,7 +306,7 @@ static __attribute__((noinline)) _Noreturn void go_on_specially(
   gp->trace_wake = 0;
   if (gp->extra & MPGI_EXTRA_LATENCY) record_latency(gp);
   if (gp->extra & MPGI_EXTRA_CXX) cxx_return(mp, gp);
-  gp->extra = 0;
+  gp->extra &= MPGI_EXTRA_LOCKED;
   if (gp->movable) mpgi_move_in(mpgi_movable_of(gp));
   if (gp->last_tp && gp->last_tp != mp->thread_pointer)
     mpgi_tls_migrate(gp, mp);
@@ -327,30 +327,31 @@ static __attribute__((noinline)) _Noreturn void go_on_specially(
 static __attribute__((noinline)) _Noreturn void go_on_traced(struct mpg_m *mp,
                                                              struct mpg_g *gp) {
   mpgi_trace_start(mp, gp, true);
-  if (gp->extra || gp->movable || gp->last_tp != mp->thread_pointer ||
-      gp->on_resume)
+  if (gp->extra & ~MPGI_EXTRA_WOKEN || gp->movable ||
+      gp->last_tp != mp->thread_pointer)
     go_on_specially(mp, gp, true);
+  gp->extra = 0;
   gp->trace_wake = 0;
   mpgi_arch_resume(&gp->ctx);
 }
 
-/* gp has no on_resume, or that of a select; the rest is mostly nothing, too
- * (last_tp 0: it never ran).  watched: there may be a trace. */
+/* gp has nothing extra, or a select's on_resume.  last_tp 0: it never ran.
+ * watched: there may be a trace. */
 MPGI_HOT void get_ready_quick(struct mpg_m *mp, struct mpg_p *pp,
                               struct mpg_g *gp, bool inherit, bool watched) {
   give_p(mp, pp, gp, inherit);
   if (watched && MPGI_UNLIKELY(mpgi_trace_is_on())) go_on_traced(mp, gp);
-  if (MPGI_UNLIKELY(gp->extra || gp->movable)) go_on_specially(mp, gp, true);
   if (MPGI_UNLIKELY(gp->last_tp != mp->thread_pointer)) {
     if (gp->last_tp) go_on_specially(mp, gp, true);
     gp->last_tp = mp->thread_pointer;
   }
-  if (MPGI_UNLIKELY(gp->trace_wake)) gp->trace_wake = 0;
 }
 
-static MPGI_HOT_END __attribute__((noinline)) _Noreturn void execute_select(
-    struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
+MPGI_HOT _Noreturn void execute_select(struct mpg_m *mp, struct mpg_g *gp,
+                                       bool inherit) {
   get_ready_quick(mp, mp->p, gp, inherit, true);
+  gp->extra = 0;
+  gp->trace_wake = 0;
   gp->on_resume = NULL;
   mpgi_select_go_on(gp);
 }
@@ -683,18 +684,15 @@ MPGI_HOT bool is_wanted(const struct mpg_p *pp, uint32_t but) {
   return MPGI_UNLIKELY(((mpgi_wants() & ~but) | mpgi_p_wants(pp)) != 0);
 }
 
-/* The oldest of the ring, unless something else is due.  (Of a few all are in
- * the cache.) */
+/* The oldest of a ring with somebody, unless something else is due or a thief
+ * was quicker.  (Of a few all are in the cache.) */
 #define FEW 8
 MPGI_HOT struct mpg_g *next_of_ring(struct mpg_p *pp, struct mpgi_ring ring) {
   uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_relaxed);
-  if (MPGI_UNLIKELY((int32_t) (tick - pp->look_at) >= 0 ||
-                    mpgi_hot_ring_n(ring) == 0))
-    return NULL;
+  if (MPGI_UNLIKELY((int32_t) (tick - pp->look_at) >= 0)) return NULL;
   if (mpgi_hot_ring_n(ring) > FEW)
     mpgi_hot_runq_prefetch(pp, (uint32_t) ring.head + 1);
-  struct mpg_g *gp = mpgi_hot_runq_take_at(pp, &ring.head);
-  return MPGI_LIKELY(gp != NULL) ? gp : mpgi_hot_runq_take_head(pp, true);
+  return mpgi_hot_runq_take_at(pp, &ring.head);
 }
 
 static __attribute__((noinline)) struct mpg_g *next_g(struct mpg_m *mp,
@@ -755,35 +753,47 @@ static __attribute__((noinline)) _Noreturn void schedule_specially(
   mpgi_arch_g0_restart(mp->g0_sp, schedule_on_g0, mp);
 }
 
+/* on_resume may park again, and who does so from these frames must not grow
+ * the stack; a select's doesn't. */
+static MPGI_HOT_END __attribute__((noinline)) _Noreturn void run_with_extra(
+    struct mpg_m *mp, struct mpg_g *gp, bool inherit) {
+  unsigned extra = gp->extra & ~MPGI_EXTRA_WOKEN;
+  if (extra == MPGI_EXTRA_RESUME && gp->on_resume == mpgi_select_resumed &&
+      !gp->movable)
+    execute_select(mp, gp, inherit);
+  if (extra & (MPGI_EXTRA_RESUME | MPGI_EXTRA_ASYNC | MPGI_EXTRA_LOCKED))
+    schedule_specially(mp, gp, inherit);
+  give_p(mp, mp->p, gp, inherit);
+  if (MPGI_UNLIKELY(mpgi_trace_is_on())) go_on_traced(mp, gp);
+  go_on_specially(mp, gp, true);
+}
+
 /* Mostly there is nothing to be done before gp runs: no need to leave these
- * frames then.  on_resume may park again, and who does so from there must not
- * grow the stack; a select's doesn't. */
+ * frames then. */
 MPGI_HOT _Noreturn void run_quick(struct mpg_m *mp, struct mpg_p *pp,
                                   struct mpg_g *gp, bool inherit,
                                   bool watched) {
-  if (MPGI_LIKELY(gp && !gp->locked_m && !gp->ctx.xsave)) {
-    if (MPGI_LIKELY(!gp->on_resume)) {
-      get_ready_quick(mp, pp, gp, inherit, watched);
-      mpgi_arch_resume(&gp->ctx);
-    }
-    if (gp->on_resume == mpgi_select_resumed) execute_select(mp, gp, inherit);
-  }
-  schedule_specially(mp, gp, inherit);
+  if (MPGI_UNLIKELY(!gp)) schedule_specially(mp, NULL, inherit);
+  if (MPGI_UNLIKELY(gp->extra || gp->movable)) run_with_extra(mp, gp, inherit);
+  MPG_ASSERT_INTERNAL(!gp->on_resume && !gp->ctx.xsave && !gp->locked_m &&
+                      !gp->trace_wake); /* [start.extra] */
+  get_ready_quick(mp, pp, gp, inherit, watched);
+  mpgi_arch_resume(&gp->ctx);
 }
 
 /* [quick] Nothing is wanted: no stop, no timer, no look at the global queue or
  * the network.  Who is handed the P by runnext goes on with the slice, so that
- * only new ones are counted.  seen: the ring, NULL: look. */
+ * only new ones are counted. */
 MPGI_HOT _Noreturn void schedule_quick(struct mpg_m *mp, struct mpg_p *pp,
-                                       bool young, const struct mpgi_ring *seen,
-                                       bool watched) {
+                                       bool young) {
   bool family = mpgi_hot_has_next(pp) || (young && pp->young);
   if (family && MPGI_LIKELY(!ring_has_turn(pp))) {
     struct mpg_g *gp = take_family(pp, young);
-    if (MPGI_LIKELY(gp != NULL)) run_quick(mp, pp, gp, true, watched);
+    if (MPGI_LIKELY(gp != NULL)) run_quick(mp, pp, gp, true, true);
   }
-  struct mpgi_ring ring = seen ? *seen : mpgi_hot_ring(pp);
-  run_quick(mp, pp, next_of_ring(pp, ring), false, watched);
+  struct mpgi_ring ring = mpgi_hot_ring(pp);
+  struct mpg_g *gp = mpgi_hot_ring_n(ring) ? next_of_ring(pp, ring) : NULL;
+  run_quick(mp, pp, gp, false, true);
 }
 
 MPGI_HOT _Noreturn void schedule(struct mpg_m *mp, bool young) {
@@ -791,10 +801,15 @@ MPGI_HOT _Noreturn void schedule(struct mpg_m *mp, bool young) {
   if (MPGI_UNLIKELY(mp->locked_g || mp->spinning || mp->move_wanted ||
                     is_wanted(pp, MPGI_WANT_WATCH)))
     schedule_specially(mp, NULL, false);
-  schedule_quick(mp, pp, young, NULL, true);
+  schedule_quick(mp, pp, young);
 }
 
 MPGI_HOT_END void mpgi_schedule(struct mpg_m *mp) { schedule(mp, true); }
+
+static MPGI_HOT_END __attribute__((noinline)) _Noreturn void schedule_apart(
+    struct mpg_m *mp) {
+  schedule(mp, false);
+}
 
 /* ---- leaving a goroutine ---- */
 
@@ -900,23 +915,24 @@ static __attribute__((noinline)) void yield_specially(void) {
 MPGI_HOT_END void mpgi_yield_g0(struct mpgi_context *ctx, struct mpg_m *mp) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_p *pp = NULL;
-  if (MPGI_UNLIKELY(!mp || mp->locked_g || !(pp = mp->p) || is_wanted(pp, 0))) {
+  if (MPGI_UNLIKELY(!mp || mp->locked_g || !(pp = mp->p) || is_wanted(pp, 0) ||
+                    mpgi_hot_amid_cxx(mp->cxx))) {
     yield_specially();
     return;
   }
   struct mpgi_ring ring = mpgi_hot_ring(pp);
-  if (mpgi_hot_ring_n(ring) == 0 && nobody_waits(pp)) return;
-  if (MPGI_UNLIKELY(mpgi_hot_ring_n(ring) >= MPGI_RUNQ_SLOTS)) {
-    yield_specially();
+  if (MPGI_UNLIKELY(mpgi_hot_ring_n(ring) - 1 >= MPGI_RUNQ_SLOTS - 1)) {
+    yield_specially(); /* full, or empty */
     return;
   }
   ctx->pc = (uintptr_t) mpgi_resume_thunk;
   mpgi_arch_control_save(&ctx->control);
-  mpgi_hot_part(mp, gp);
+  mpgi_hot_part_quick(mp, gp);
   mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_RUNNABLE);
   if (MPGI_UNLIKELY(pp->young)) pp->young = 0;
   mpgi_hot_runq_store(pp, ring, gp);
-  schedule_quick(mp, pp, false, &ring, false);
+  if (MPGI_UNLIKELY(mpgi_hot_has_next(pp))) schedule_apart(mp);
+  run_quick(mp, pp, next_of_ring(pp, ring), false, false);
 }
 
 /* ---- the end of a goroutine ---- */
@@ -925,21 +941,35 @@ void mpgi_goexit_misuse(void) {
   mpgi_fatal("mpg_goexit on a thread that is not a goroutine's");
 }
 
+static __attribute__((noinline)) _Noreturn void goexit_specially(
+    struct mpg_m *mp, struct mpg_g *gp) {
+  if (!mp) mpgi_not_attached("mpg_goexit"); /* in a child */
+  if (gp->attached) mpgi_goexit_misuse();
+  if (gp->once) mpgi_once_goexit(gp);
+  MPGI_TRACE(mp, G_END, gp, 0, 0);
+  if (mpgi_opt.lockcheck) mpgi_lockcheck_end(gp);
+  mpgi_hot_lose_g(mp, gp);
+  mpgi_g_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
+  bool finalizers = gp->finalizers;
+  if (!finalizers) mpgi_hot_counter_add(&mp->p->ended);
+  mpgi_g_free(mp->p, gp);
+  if (finalizers) mpgi_finalizers_goexit();
+  if (mp->locked_g) mpgi_m_end(mp); /* lock.c */
+  schedule(mp, true);
+}
+
 MPGI_HOT_END void mpgi_goexit_g0(struct mpgi_context *ctx) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
   struct mpg_m *mp = mpgi_tls_m();
   MPG_VERIFY(gp->signature == MPGI_G_SIGNATURE);
-  if (MPGI_UNLIKELY(!mp)) mpgi_not_attached("mpg_goexit"); /* in a child */
-  if (gp->attached) mpgi_goexit_misuse();
-  if (MPGI_UNLIKELY(gp->once != NULL)) mpgi_once_goexit(gp);
-  MPGI_TRACE(mp, G_END, gp, 0, 0);
-  if (MPGI_UNLIKELY(mpgi_opt.lockcheck)) mpgi_lockcheck_end(gp);
-  mpgi_hot_lose_g(mp, gp);
+  if (MPGI_UNLIKELY(!mp || !mpgi_hot_g_is_plain(gp) ||
+                    mpgi_wants() & MPGI_WANT_WATCH ||
+                    mpgi_hot_amid_cxx(mp->cxx)))
+    goexit_specially(mp, gp);
+  struct mpg_p *pp = mp->p;
+  mpgi_hot_part_quick(mp, gp);
   mpgi_hot_status_set(gp, MPGI_G_RUNNING, MPGI_G_DEAD);
-  bool finalizers = gp->finalizers;
-  if (!finalizers) mpgi_hot_counter_add(&mp->p->ended);
-  mpgi_hot_g_free(mp->p, gp);
-  if (finalizers) mpgi_finalizers_goexit();
-  if (MPGI_UNLIKELY(mp->locked_g != NULL)) mpgi_m_end(mp); /* lock.c */
+  mpgi_hot_counter_add(&pp->ended);
+  mpgi_hot_g_free(pp, gp);
   schedule(mp, true);
 }

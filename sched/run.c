@@ -104,7 +104,7 @@ static void idle_gc_resumed(struct mpg_g *gp) {
 void mpgi_idle_gc_g0(void) {
   struct mpg_m *mp = mpgi_tls_m();
   struct mpg_g *gp = mp->curg;
-  gp->on_resume = idle_gc_resumed;
+  mpgi_g_on_resume(gp, idle_gc_resumed);
   mpgi_park_begin(mp, gp, MPGI_WAIT_IDLE_GC);
   MPGI_CHAOS();
   atomic_store(&mpgi_sched.idle_gc, gp);
@@ -190,7 +190,7 @@ static int make_main(struct main_call *call, bool fixed) {
   if ((err = make_idle_gc(pp))) return err;
   struct mpg_g *gp = mpgi_g_new(pp, run_main, call, NULL, fixed, &err);
   if (!gp) return err;
-  gp->is_main = 1;
+  gp->is_main = gp->leaves = 1;
   gp->fn = call->fn;
   mpgi_g_count_start(pp, gp);
   mpgi_g_status_set(gp, MPGI_G_DEAD, MPGI_G_RUNNABLE);

@@ -284,7 +284,7 @@ MPGI_HOT _Noreturn void wait_locked(struct mpg_m *mp, struct mpg_g *gp,
   s->chosen = -ETIMEDOUT;
   s->timed = timed;
   gp->select = s;
-  gp->on_resume = mpgi_select_resumed;
+  mpgi_g_on_resume(gp, mpgi_select_resumed);
   atomic_store_explicit(&gp->claimed, 0, memory_order_relaxed);
   enqueue_all(gp, s, cases, n);
   bool for_ever = n == 0 && !timed;

@@ -98,7 +98,7 @@ static void park_locked(struct bucket *b, struct mpg_m *mp,
   gp->wait.g = gp;
   gp->wait.elem = NULL;
   gp->wait.object = (const void *) word;
-  gp->on_resume = resume;
+  mpgi_g_on_resume(gp, resume);
   put_locked(b, &gp->wait, front);
   mpgi_park_begin(mp, gp, reason);
 }

@@ -104,8 +104,7 @@ void mpgi_preempt_one(struct mpg_p *pp, uint32_t why) {
   struct mpg_g *gp = mp->curg;
   MPGI_CHAOS();
   if (gp) {
-    if ((why & MPGI_PREEMPT_SLICE) && !gp->preempt_at)
-      gp->preempt_at = mpgi_os_now();
+    if (why & MPGI_PREEMPT_SLICE) mpgi_preempt_asked(pp, gp);
     atomic_fetch_or(&gp->ctx.preempt, why);
   }
   MPGI_CHAOS();

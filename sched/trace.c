@@ -87,6 +87,7 @@ void mpgi_trace_ready(struct mpg_m *mp, enum mpgi_trace_event e,
   const struct mpg_g *by = mp ? mp->curg : NULL;
   uint64_t a = e == MPGI_TRACE_G_CREATE ? (uint64_t) (uintptr_t) gp->fn
                                         : gp->wait_reason;
+  gp->extra |= MPGI_EXTRA_WOKEN;
   gp->trace_wake =
       emit_at(ring_of(mp), 0, mpgi_trace_what(e, m_id(mp), gp->goid), a,
               by && by != gp ? by->goid : 0);
@@ -214,9 +215,9 @@ static int wait_then(enum mpgi_trace_state s, int (*rest)(void),
   struct mpg_g *gp = mp->curg;
   mpgi_syscall_enter_g0();
   wait_while(mp, s);
-  gp->on_resume = rest_resumed; /* for an exit that doesn't return */
+  mpgi_g_on_resume(gp, rest_resumed); /* for an exit that doesn't return */
   mpgi_syscall_exit_g0();
-  gp->on_resume = NULL;
+  mpgi_g_on_resume(gp, NULL);
   return rest();
 }
 

@@ -255,14 +255,15 @@ static void somebody_is_started_after_it(void *arg) {
 }
 
 /* A hundred, of which each must be found blocked before the next can start:
- * quickly, once some are.  (4 to 8 ms each it was, and signals for those that
- * woke up ended their sleep.) */
+ * quickly, once some are.  (4 to 8 ms each it was, 460 ms at least, and signals
+ * for those that woke up ended their sleep.)  The best of ten rounds, which is
+ * 110 ms on a busy machine, and twice that if everybody is preempted, too. */
 enum { CROWD = 100, CROWD_ROUNDS = 10 };
 /* TSan, whose library makes the calls, takes 5 ms each. */
 #if defined(MPG_SANITIZED)
 #define CROWD_NS INT64_MAX
 #else
-#define CROWD_NS (200 * 1000000)
+#define CROWD_NS (400 * 1000000)
 #endif
 
 static int64_t crowd_ns(void) {

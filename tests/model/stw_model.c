@@ -89,6 +89,9 @@ void mpgi_metric_record_stop(enum mpgi_stop_reason r, int64_t tts,
   (void) r, (void) tts, (void) pause;
 }
 void mpgi_sysmon_wake_locked(void) {}
+void mpgi_preempt_asked(struct mpg_p *pp, const struct mpg_g *gp) {
+  (void) pp, (void) gp;
+}
 void mpgi_wakep(void) {}
 void mpgi_wake_if_wanted(void) {}
 bool mpgi_runq_empty(struct mpg_p *pp) {
