@@ -28,11 +28,12 @@
 extern unsigned char data_lo[] __asm__("__data_start");
 extern unsigned char data_hi[] __asm__("_end");
 
+/* In words, and every byte: the last ones may be a variable of their own. */
 static unsigned char *data_begin(void) {
-  return (unsigned char *) (((uintptr_t) data_lo + 7) & ~(uintptr_t) 7);
+  return (unsigned char *) ((uintptr_t) data_lo & ~(uintptr_t) 7);
 }
 static unsigned char *data_end(void) {
-  return (unsigned char *) ((uintptr_t) data_hi & ~(uintptr_t) 7);
+  return (unsigned char *) (((uintptr_t) data_hi + 7) & ~(uintptr_t) 7);
 }
 
 static void *grow(void *p, size_t bytes) {
