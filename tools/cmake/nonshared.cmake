@@ -17,7 +17,9 @@ function(mpg_public_stubs result)
       set(source ${PROJECT_BINARY_DIR}/nonshared/${name}.S)
       set(more "")
       if(name MATCHES "_segmented$") # shared/split.S
-        set(more ".reloc ., R_X86_64_NONE, mpgi_split_probe")
+        # Clang's assembler forgets a symbol that only .reloc names.
+        string(CONCAT more ".hidden mpgi_split_probe\n"
+          ".reloc ., R_X86_64_NONE, mpgi_split_probe")
       endif()
       file(CONFIGURE OUTPUT ${source} @ONLY CONTENT
         "#include <arch/x86_64/shared/public.h>\n@more@\nPUBLIC_STUB(@name@)\n")
