@@ -82,6 +82,7 @@ __attribute__((noinline)) static void free_some(size_t n, size_t bytes) {
 __attribute__((noinline)) static void *grow_one(size_t bytes) {
   void *p = NULL;
   for (size_t n = 16; n <= bytes; n *= 2) p = mpg_realloc(p, n);
+  CHECK_OPAQUE(p); /* no jump in place of the last call */
   return p;
 }
 

@@ -14,7 +14,8 @@ trap 'rm -f "$out"' EXIT
 # look <arguments of the program>
 look() {
   gdb -nx -batch -ex 'set confirm off' -ex 'set pagination off' \
-    -ex 'handle SIGURG nostop noprint pass' -ex "source $script" \
+    -ex 'handle SIGURG nostop noprint pass' \
+    -ex 'handle SIGCONT nostop noprint pass' -ex "source $script" \
     -ex 'break stop_here' -ex "run $*" \
     -ex 'echo ==bt\n' -ex 'bt' \
     -ex 'echo ==info\n' -ex 'info goroutines' \

@@ -127,8 +127,12 @@ grep -q 'use lld or gold' "$scratch/bfd.line" ||
 
 # ---- pkg-config --------------------------------------------------------------
 export PKG_CONFIG_PATH=$pc_dir
+case $("$cc" --version) in
+  *clang*) pc=mpg-clang ;;
+  *) pc=mpg ;;
+esac
 if command -v pkg-config > /dev/null; then
-  read -r -a cflags <<< "$(pkg-config --cflags mpg)"
+  read -r -a cflags <<< "$(pkg-config --cflags $pc)"
   read -r -a libs <<< "$(pkg-config --libs mpg)"
   "$cc" -O2 "${cflags[@]}" -c "$program" -o "$scratch/two.o"
   "$cc" "$scratch/two.o" -o "$scratch/two" "${libs[@]}"

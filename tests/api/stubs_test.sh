@@ -29,6 +29,9 @@ static=("$build/libmpg.a" "${stubs[@]}" -ljemalloc -lpthread -ldl -lm
 shared=(-L"$build" "$build/libmpg_nonshared.a" -lmpg "${stubs[@]}" -lm
   -Wl,-z,now "-Wl,-rpath,$build")
 
+no_pie=()
+if "$cc" --version | grep -q clang; then no_pie=(-no-pie -fno-pie); fi
+
 has() { command -v "$1" > /dev/null; }
 links() { # links <compiler> <linker>
   "$1" -fuse-ld="$2" -Wl,--version > /dev/null 2>&1
@@ -81,7 +84,8 @@ for linker in lld gold; do
   try stack-protector small "$cc" $linker static -O2 -fstack-protector-all
   try shared small "$cc" $linker shared -O2
   plain=("$build/libmpg.a" -ljemalloc -lpthread -ldl -lm -Wl,-z,now)
-  try medium small "$cc" $linker static -O2 -mcmodel=medium
+  # Clang 14 makes references of this model that no PIE can have.
+  try medium small "$cc" $linker static -O2 -mcmodel=medium "${no_pie[@]}"
   try "without stubs" large "$cc" $linker plain -O2
   link=(-static)
   try static large "$cc" $linker static -O2
