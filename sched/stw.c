@@ -35,6 +35,11 @@
  * next run begins anew.  Who takes a turn sees what the last holder did
  * (turn_now).
  *
+ * [stw.bare] g0 of who stops there is scanned; without a goroutine it isn't:
+ * the scheduler's frames hold nothing of the heap, but words that they don't
+ * write, in which the address of an object may stand, and with it a list,
+ * collection after collection, while nothing comes up to be run.
+ *
  * Start: waiting = 0, P statuses back to running, seq bumped, sleepers woken.
  * An M that sleeps through a start and a further stop sees seq changed,
  * leaves, finds waiting set again at its caller's loop and arrives anew.
@@ -521,7 +526,7 @@ static void here_wait(uint32_t seq) {
  * stop_sp before the world counts as stopped: noinline makes that true. */
 static __attribute__((noinline)) void here_loop(struct mpg_m *mp,
                                                 enum mpgi_m_stop how) {
-  mp->stop_sp = mpgi_arch_sp();
+  mp->stop_sp = mp->curg ? mpgi_arch_sp() : mp->g0_sp; /* [stw.bare] */
   atomic_store_explicit(&mp->stop, how, memory_order_release);
   MPGI_TRACE_P(mp->p, P_STOP, 0);
   MPGI_CHAOS();
