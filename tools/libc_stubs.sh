@@ -12,9 +12,9 @@
 #                        functions: their names appear only after GCC's
 #                        link-time optimisation, when no linker looks into
 #                        archives any more
-#   libmpg_libc.a, libmpg_libc_lto.a   empty: a program linked with -static
-#                        gets no stubs, because its libc has no second names
-#                        for what it defines
+#   libmpg_libc.a, libmpg_libc_lto.a   _longjmp only: a program linked with
+#                        -static gets no other stubs, because its libc has no
+#                        second names for what it defines
 set -euo pipefail
 cc=$1
 source=$2
@@ -50,10 +50,19 @@ sed 's,/\*.*\*/,,; /^\/\*/,/\*\//d' "$source/arch/linux/libc.def" |
   exit 1
 }
 
+stub() { # stub <file> <object>: assembles a line that needs the file
+  printf '.include "%s"\n%s\n' "$1" "$(cat)" |
+    "$as" -I "$source/arch/x86_64/libc" -o "$2" -
+}
+
 while read -r kind name version; do
-  printf '.include "stub.S"\n%s %s, %s\n' "$kind" "$name" "$version" |
-    "$as" -I "$source/arch/x86_64/libc" -o "$scratch/$name.o" -
+  stub stub.S "$scratch/$name.o" <<< "$kind $name, $version"
 done < "$scratch/rows"
+version=$(sed -n 's/^_longjmp //p' "$scratch/versions" | head -1)
+stub jump.S "$scratch/_longjmp.o" << END
+.symver mpgi_real_longjmp, _longjmp@$version
+JUMP mpgi_real_longjmp
+END
 (cd "$scratch" && "$(tool ar)" rcsD "$archive.new" ./*.o)
 mv "$archive.new" "$archive"
 
@@ -66,6 +75,8 @@ done < "$scratch/rows" | "$cc" -E -P -x c - |
   sed -nE 's/^builtin (.*) 1$/\1/p' | tr '\n' ' ')
 echo "INPUT(libmpg_libc_stubs.a)" > "$out/libmpg_libc.so"
 echo "EXTERN($builtins) INPUT(libmpg_libc_stubs.a)" > "$out/libmpg_libc_lto.so"
-for empty in libmpg_libc.a libmpg_libc_lto.a; do
-  echo '!<arch>' > "$out/$empty"
+stub jump.S "$scratch/static.o" <<< "JUMP __libc_longjmp"
+for library in libmpg_libc libmpg_libc_lto; do
+  rm -f "$out/$library.a"
+  "$(tool ar)" rcsD "$out/$library.a" "$scratch/static.o"
 done

@@ -20,6 +20,14 @@
   .hidden name;               \
   FUNCTION(name)
 
+    .macro LONGJMP_NAMES
+    .irp name, siglongjmp, __longjmp_chk
+    .globl \name
+    .type \name, @function
+    .set \name, longjmp
+    .endr
+    .endm
+
 #define END_FUNCTION(name) .size name, .- name
 
 /* Whoever has a __morestack of ours has this (mpg/base.h).  Not at its address:

@@ -2,14 +2,18 @@
  *
  * libc's longjmp sets SP and leaves; the context would go on to name the
  * segment that was abandoned, and its guard word would be compared with an SP
- * elsewhere.  These come before libc's in the link (hidden: only the program
- * itself binds to them) and do two things more: the segments between are
- * left, and libc's own function runs on g0, because it wants more stack than
- * its caller was checked for.
+ * elsewhere.  These come before libc's in the link and do two things more: the
+ * segments between are left, and libc's own function runs on g0, because it
+ * wants more stack than its caller was checked for.
  *
  * __longjmp_chk, what _FORTIFY_SOURCE makes of longjmp, refuses jumps to
  * lower addresses: an older segment often has one.  So it is replaced too,
  * without the check.
+ *
+ * Libraries bind to them as well, because an interpreter's error in a function
+ * of the program's that it called leaves the segments of that function.  Not to
+ * _longjmp, by which libc's own is reached; the program's own _longjmp is a
+ * stub's business (libc/jump.S), and libc's where there are no stubs.
  *
  * From elsewhere, a signal handler's stack or g0 (a callback of the C library,
  * libc_call.S), onto the goroutine's: mpgi_jump_to says whether it is one.
@@ -31,20 +35,13 @@
     .hidden mpgi_tls
     .hidden mpgi_stack_leave_to
     .hidden mpgi_jump_to
-    .hidden siglongjmp
-    .hidden __longjmp_chk
-    .globl siglongjmp
-    .globl __longjmp_chk
-    .type siglongjmp, @function
-    .type __longjmp_chk, @function
-    .set siglongjmp, longjmp
-    .set __longjmp_chk, longjmp
+    LONGJMP_NAMES
 
 /* _Noreturn void longjmp(jmp_buf env, int value) */
-HIDDEN_FUNCTION(longjmp)
+FUNCTION(longjmp)
     .cfi_startproc
 #ifdef MPGI_SANITIZE_SWITCHES
-    jmp *_longjmp@GOTPCREL(%rip)
+    jmp mpgi_libc_longjmp
 #endif
     push %rbp
     .cfi_def_cfa_offset 16
@@ -78,7 +75,7 @@ HIDDEN_FUNCTION(longjmp)
     mov %r13, %fs:TLS_G(%r11)
     mov %rbx, %rdi
     mov %r12d, %esi
-    call *_longjmp@GOTPCREL(%rip)
+    call mpgi_libc_longjmp
     ud2
 1:  and $-16, %rsp
     mov %r14, %rdi
@@ -89,9 +86,19 @@ HIDDEN_FUNCTION(longjmp)
     jnz 2b
     mov %rbx, %rdi
     mov %r12d, %esi
-    call *_longjmp@GOTPCREL(%rip)
+    call mpgi_libc_longjmp
     ud2
     .cfi_endproc
 END_FUNCTION(longjmp)
+
+/* libc's own, where no stub knows better. */
+    .weak mpgi_libc_longjmp
+    .hidden mpgi_libc_longjmp
+    .type mpgi_libc_longjmp, @function
+mpgi_libc_longjmp:
+    .cfi_startproc
+    jmp *_longjmp@GOTPCREL(%rip)
+    .cfi_endproc
+END_FUNCTION(mpgi_libc_longjmp)
 
 OBJECT_NOTES

@@ -729,4 +729,6 @@ FUNCTION(___chkstk_ms)
 END_FUNCTION(___chkstk_ms)
 
 MARK_MORESTACK
+/* Brought along, for libraries to bind to. */
+    .reloc 0, R_X86_64_NONE, longjmp
 OBJECT_NOTES

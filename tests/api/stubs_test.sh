@@ -3,7 +3,7 @@
 #
 # Builds stubs_outside.c against the build folder in many ways - optimisation,
 # link-time optimisation, _FORTIFY_SOURCE, C++, -static, libmpg.so, both
-# linkers, without stubs - and runs it.
+# linkers, without stubs - and runs it; jump_outside.c in some of them.
 set -u
 build=$1
 cc=$2
@@ -27,7 +27,7 @@ stubs=(-L"$build/libc" -lmpg_libc)
 static=("$build/libmpg.a" "${stubs[@]}" -ljemalloc -lpthread -ldl -lm
   -Wl,-z,now)
 shared=(-L"$build" "$build/libmpg_nonshared.a" -lmpg "${stubs[@]}" -lm
-  -Wl,-z,now "-Wl,-rpath,$build")
+  -Wl,-z,now "-Wl,-rpath,$build" -Wl,--export-dynamic-symbol=__longjmp_chk)
 
 no_pie=()
 if "$cc" --version | grep -q clang; then no_pie=(-no-pie -fno-pie); fi
@@ -104,6 +104,25 @@ else
   try lto small "$cc" gold lto -O2 -flto
   try "lto, the usual stubs" '' "$cc" gold static -O2 -flto
 fi
+link=()
+
+# _longjmp's stub is the program's own; the others are libraries', too.
+source=$here/jump_outside.c
+for linker in lld gold; do
+  try jump '' "$cc" $linker static -O2
+  try jump '' "$cc" $linker shared -O2
+  link=(-static)
+  try jump-static '' "$cc" $linker static -O2
+  link=()
+done
+"$cc" -O2 -shared -fPIC "$here/../support/throwlib.c" \
+  -o "$scratch/throwlib.so" || bad=1
+link=("$scratch/throwlib.so")
+for linker in lld gold; do
+  try throw '' "$cc" $linker static -O2 -DTHROWLIB
+  try throw '' "$cc" $linker shared -O2 -DTHROWLIB
+  try "throw, without stubs" '' "$cc" $linker plain -O2 -DTHROWLIB
+done
 link=()
 
 source=$scratch/stubs_outside.cpp

@@ -79,5 +79,5 @@ mpg_pkg_config("" ""
   "-l:libmpg.a \${libc_stubs} -ljemalloc -lpthread -ldl -lm")
 if(MPG_BUILD_SHARED)
   mpg_pkg_config("-shared" " (shared library)"
-    "-l:libmpg_nonshared.a -lmpg \${libc_stubs}")
+    "-l:libmpg_nonshared.a -lmpg \${libc_stubs} -Wl,--export-dynamic-symbol=__longjmp_chk")
 endif()

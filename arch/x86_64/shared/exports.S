@@ -15,5 +15,6 @@
 
     RT_TEXT
 #include <arch/x86_64/shared/abi.def>
+EXPORT(longjmp_chk)
 
     OBJECT_NOTES

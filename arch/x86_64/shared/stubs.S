@@ -24,13 +24,16 @@
 #include <arch/x86_64/shared/abi.def>
     MARK_MORESTACK
 
-    .hidden longjmp
-    .hidden siglongjmp
-    .globl longjmp
-    .globl siglongjmp
-    .type longjmp, @function
-    .type siglongjmp, @function
-    .set longjmp, __longjmp_chk
-    .set siglongjmp, __longjmp_chk
+/* longjmp across segments, under the names that longjmp.S has for it.  Those of
+ * a library with stand-ins of its own are its own: protected. */
+FUNCTION(longjmp)
+    .cfi_startproc
+    jmp *mpg_abi_longjmp_chk@GOTPCREL(%rip)
+    .cfi_endproc
+END_FUNCTION(longjmp)
+    LONGJMP_NAMES
+    .protected longjmp
+    .protected siglongjmp
+    .protected __longjmp_chk
 
     OBJECT_NOTES
