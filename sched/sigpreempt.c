@@ -311,8 +311,7 @@ static void on_sigurg(int sig, void *siginfo, void *ucontext) {
     return;
   }
   if (in_sanitizer(mp, ucontext)) return;
-  if (mpgi_os_is_alarm(siginfo) && !mpgi_stw_waiting())
-    mpgi_os_yield(); /* to sysmon, which then asks us (alarm.c) */
+  if (mpgi_os_is_alarm(siginfo) && !mpgi_stw_waiting()) mpgi_alarm_sig(mp);
   if (mpgi_dying_sig(mp, ucontext)) return;
   struct mpg_g *gp = mp->curg;
   if (mp->abroad)

@@ -1,7 +1,8 @@
 """measure - run rows, interleaved, and tell what came out.
 
-Every contender of a row runs once, then every one a second time, and so on:
-what the machine does meanwhile hits them all.  Only results that agree count.
+Every contender of a row runs once, then every one a second time, and so on,
+beginning with another one each time: what the machine does meanwhile hits them
+all.  Only results that agree count.
 """
 import json
 import os
@@ -140,7 +141,7 @@ class Measurement:
         """runs times, or, when they last longer than seconds, fewer."""
         started = time.monotonic()
         for i in range(runs):
-            for contender in list(self.runs):
+            for contender in self.order(i):
                 progress.step(contender, i, runs)
                 self.one(contender, quick)
             if (time.monotonic() - started > seconds and
@@ -148,6 +149,13 @@ class Measurement:
                 break
         self.compare_checks()
         progress.end(self.row, time.monotonic() - started)
+
+    def order(self, i):
+        """Everybody has each place once: who comes first finds memory that
+        the host may have taken back, and CPUs that were idle."""
+        names = list(self.runs)
+        first = i % len(names) if names else 0
+        return names[first:] + names[:first]
 
     def one(self, contender, quick):
         if contender in self.problems or contender in self.skipped:
