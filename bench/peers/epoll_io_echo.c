@@ -1,16 +1,24 @@
-/* epoll_io_echo.c - the floor of the echo servers: one thread around epoll
- * that answers each message at once.
+/* epoll_io_echo.c - the floor of the echo servers: a thread for each P around
+ * an epoll of its own that answers each message at once.  Connections are dealt
+ * out in turn and stay where they are.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <sys/epoll.h>
 
 #include "../serve.h"
 
-static int poll_fd;
+#define POLLERS_MAX 64
+static int poll_fd[POLLERS_MAX], pollers, listener;
 
-static void watch(int fd) {
+static void watch(int poll, int fd) {
   struct epoll_event e = {EPOLLIN, {.fd = fd}};
-  if (epoll_ctl(poll_fd, EPOLL_CTL_ADD, fd, &e) != 0) work_fail("no epoll");
+  if (epoll_ctl(poll, EPOLL_CTL_ADD, fd, &e) != 0) work_fail("no epoll");
+}
+
+static void welcome(void) {
+  static int turn;
+  watch(poll_fd[turn++ % pollers], serve_accept(listener));
 }
 
 static void serve(int fd) {
@@ -19,23 +27,36 @@ static void serve(int fd) {
   if (n <= 0 || send(fd, buf, (size_t) n, MSG_NOSIGNAL) != n) close(fd);
 }
 
-static void serve_ready(int listener) {
+static void *serve_ready(void *arg) {
   struct epoll_event events[128];
-  int n = epoll_wait(poll_fd, events, 128, -1);
-  for (int i = 0; i < n; i++) {
-    if (events[i].data.fd == listener)
-      watch(serve_accept(listener));
-    else
-      serve(events[i].data.fd);
+  int poll = *(const int *) arg;
+  for (;;) {
+    int n = epoll_wait(poll, events, 128, -1);
+    for (int i = 0; i < n; i++) {
+      if (events[i].data.fd == listener)
+        welcome();
+      else
+        serve(events[i].data.fd);
+    }
   }
+  return NULL;
+}
+
+static void start_poller(int i) {
+  pthread_t thread;
+  if ((poll_fd[i] = epoll_create1(EPOLL_CLOEXEC)) < 0) work_fail("no epoll");
+  if (i > 0 && pthread_create(&thread, NULL, serve_ready, &poll_fd[i]) != 0)
+    work_fail("no thread");
 }
 
 static void echo_work(void) {
-  int listener = serve_listen();
-  poll_fd = epoll_create1(EPOLL_CLOEXEC);
-  watch(listener);
+  listener = serve_listen();
+  pollers = (int) work_arg("procs", 1);
+  if (pollers < 1 || pollers > POLLERS_MAX) work_fail("procs=1 to 64");
+  for (int i = 0; i < pollers; i++) start_poller(i);
+  watch(poll_fd[0], listener);
   serve_start_loops();
-  for (;;) serve_ready(listener);
+  serve_ready(&poll_fd[0]);
 }
 
 static const struct work works[] = {{"echo", echo_work}};
