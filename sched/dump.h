@@ -67,6 +67,7 @@ MPGI_HIDDEN void mpgi_symtab_close(struct mpgi_symtab *t);
 #define MPGI_SYMBOLS_CACHED 127
 struct mpgi_symbols {
   struct Dwfl *dwfl; /* NULL: names only */
+  int saved_errno;   /* the caller's, which libdw doesn't leave alone */
   struct mpgi_symtab symtab;
   struct mpgi_symbol cache[MPGI_SYMBOLS_CACHED];
 };

@@ -19,6 +19,7 @@
 #include <sched/sched.h>
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <gnu/libc-version.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,7 @@ static bool have_library(void) {
 
 void mpgi_symbols_begin(struct mpgi_symbols *s, bool with_library) {
   memset(s, 0, sizeof *s);
+  s->saved_errno = errno;
   if (!with_library || !have_library()) return;
   Dwfl *d = dw.begin(&dw.callbacks);
   if (!d) return;
@@ -145,6 +147,7 @@ void mpgi_symbols_end(struct mpgi_symbols *s) {
   if (s->dwfl) dw.end(s->dwfl);
   s->dwfl = NULL;
   mpgi_symtab_close(&s->symtab);
+  errno = s->saved_errno;
 }
 
 /* Clang lists no address ranges apart from its units (.debug_aranges), and

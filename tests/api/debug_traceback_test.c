@@ -1,5 +1,6 @@
 /* debug_traceback_test.c - tracebacks: every frame, wherever a goroutine is. */
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 
 #include "../support/check.h"
@@ -280,6 +281,20 @@ static void a_locked_thread_is_said(void *arg) {
   end();
 }
 
+/* libdw's own failures are its own. */
+static void errno_is_left_alone(void *arg) {
+  (void) arg;
+  int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  mpg_lock_thread(); /* it writes without its P */
+  for (int i = 0; i < 3; i++) {
+    errno = 12345;
+    mpg_traceback_all(fd);
+    CHECK_EQ(errno, 12345);
+  }
+  mpg_unlock_thread();
+  CHECK_EQ(close(fd), 0);
+}
+
 static const struct check_case cases[] = {
     INSIDE(frames_through_segments),
     INSIDE(many_frames_are_elided),
@@ -290,6 +305,7 @@ static const struct check_case cases[] = {
     INSIDE(more_than_one_pass),
     INJECTS(frames_of_the_preempted),
     INSIDE(frames_of_the_new_and_of_oneself),
+    INSIDE(errno_is_left_alone),
 };
 
 int main(int argc, char **argv) {
