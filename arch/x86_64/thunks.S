@@ -17,6 +17,10 @@
  * the signal stack, it stays there.  On g0 a second signal would find nobody on
  * the signal stack, and start at its top, over the first one's frames.
  *
+ * MPGI_THUNK_COLLECTS: the frames of those who collect are scanned, and what
+ * other calls left in slots that they don't write would keep objects; so zero
+ * is there before they are.  (What lies deeper: stack_scrub in gc/cycle.c.)
+ *
  * MPGI_THUNK_ATTACHED: on a thread that mpg doesn't know it is a fatal misuse.
  * (Where the g0 side asks for the calling goroutine, that says so.)
  *
@@ -31,6 +35,8 @@
 #define MPGI_THUNK_IN_HANDLERS(pub, impl) thunk pub, impl, 1
 #define MPGI_THUNK_ATTACHED(pub, impl) thunk pub, impl, 2
 #define MPGI_THUNK_OF_G(pub, impl) thunk pub, impl, 3
+#define MPGI_THUNK_COLLECTS(pub, impl) thunk pub, impl, 4
+#define SCRUBBED_WORDS 64
 
     .macro thunk pub, impl, who
     .p2align 4
@@ -61,6 +67,12 @@
     mov %fs:TLS_M(%r11), %rsi
     .endif
     mov %fs:TLS_G0_SP(%r11), %rsp
+    .if \who == 4
+    .rept SCRUBBED_WORDS
+    pushq $0
+    .endr
+    add $8 * SCRUBBED_WORDS, %rsp
+    .endif
     sanitizer_on_g0
     call \impl
     cmpl $0, CTX_PREEMPT(%rbx)

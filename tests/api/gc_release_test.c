@@ -1,7 +1,10 @@
 /* gc_release_test.c - memory that is free goes back to the system, also while
  * every goroutine sleeps.  See gc_alloc_more_test.c too.
  */
+#include <fcntl.h>
+
 #include "../support/check.h"
+#include "../support/hide.h"
 
 #define MIB ((size_t) 1 << 20)
 
@@ -57,9 +60,45 @@ static void while_everybody_sleeps(void *arg) {
   CHECK(mapped() <= 12 * MIB);
 }
 
+/* A list whose last object only the runtime's own old frames may know. */
+static __attribute__((noinline)) void list_and_drop(void) {
+  void **first = NULL;
+  for (int i = 0; i < 20; i++) {
+    void **p = mpg_alloc(MIB);
+    CHECK(p != NULL);
+    p[0] = first;
+    first = p;
+  }
+  mpg_keep_alive(first);
+}
+
+static void release(void) { mpg_release_memory(); }
+
+static void dump(void) {
+  int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  CHECK_EQ(mpg_heap_dump(fd), 0);
+  CHECK_EQ(close(fd), 0);
+}
+
+static void look(void) { mpg_leaked_goroutines(-1); }
+
+static void the_last_large_object_dies(void *arg) {
+  (void) arg;
+  void (*const collect[])(void) = {mpg_gc, release, dump, look};
+  for (int i = 0; i < 4; i++) {
+    list_and_drop();
+    hide_scrub();
+    collect[i]();
+    struct mpg_gc_stats s = {.size = sizeof(s)};
+    CHECK_EQ(mpg_gc_stats_read(&s), 0);
+    CHECK(s.heap_live < MIB);
+  }
+}
+
 static const struct check_case cases[] = {
     INSIDE(kept_objects_stay_intact),
     INSIDE(while_everybody_sleeps),
+    INSIDE(the_last_large_object_dies),
 };
 
 int main(int argc, char **argv) {
