@@ -135,9 +135,10 @@ static void *thread_main(void *record) {
 
 static void mask_for_threads(sigset_t *set) {
   uint64_t open = MPGI_SIG_FAULTS;
-  /* A thread isn't known to TSan at once, and a handler would crash before
-   * that.  Ms open theirs. */
-  if (!MPGI_TSAN) open |= MPGI_SIG_BIT(SIGURG) | MPGI_SIG_BIT(SIGPROF);
+  /* A profiler sees all threads.  A handler of the application's for SIGURG
+   * would find a small stack; Ms, which have another one, open it.  A thread
+   * isn't known to TSan at once, and a handler would crash before that. */
+  if (!MPGI_TSAN) open |= MPGI_SIG_BIT(SIGPROF);
   sigfillset(set);
   for (int sig = 1; sig < _NSIG; sig++)
     if (open & MPGI_SIG_BIT(sig)) sigdelset(set, sig);

@@ -1,6 +1,7 @@
 /* sched_signal_test.c - the application's own signals beside mpg's. */
 #include <errno.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -131,6 +132,42 @@ static void own_sigurg_handler_set_before(void *arg) {
 }
 
 /* Blocking everything in a goroutine doesn't block mpg. */
+/* The runtime's other threads have small stacks and no other one. */
+static _Atomic int on_others;
+static void whose_thread(int sig) {
+  (void) sig;
+  char name[16];
+  int error = errno;
+  if (prctl(PR_GET_NAME, name) == 0 && strncmp(name, "mpg-", 4) == 0 &&
+      strcmp(name, "mpg-m") != 0)
+    atomic_fetch_add(&on_others, 1);
+  errno = error;
+}
+
+static void send_many_to_the_process(void *arg) {
+  (void) arg;
+  for (int i = 0; i < 1000; i++) {
+    CHECK_EQ(kill(getpid(), SIGURG), 0);
+    if (i % 100 == 0) mpg_gc(); /* for its threads to be there */
+    mpg_yield();
+  }
+}
+
+static void own_sigurg_handler_runs_on_ms_only(void *arg) {
+  (void) arg;
+  struct sigaction sa = {.sa_handler = whose_thread}, before;
+  CHECK_EQ(sigaction(SIGURG, &sa, &before), 0);
+  sigset_t urg, mask;
+  sigemptyset(&urg);
+  sigaddset(&urg, SIGURG); /* or this thread would have them all */
+  CHECK_EQ(pthread_sigmask(SIG_BLOCK, &urg, &mask), 0);
+  atomic_store(&on_others, 0);
+  CHECK_EQ(mpg_run(send_many_to_the_process, NULL), 0);
+  CHECK_EQ(pthread_sigmask(SIG_SETMASK, &mask, NULL), 0);
+  CHECK_EQ(sigaction(SIGURG, &before, NULL), 0);
+  CHECK_EQ(atomic_load(&on_others), 0);
+}
+
 static void burn_blocked(void *arg) {
   sigset_t all, before;
   sigfillset(&all);
@@ -277,6 +314,7 @@ static const struct check_case cases[] = {
     OUTSIDE(handlers_set_before_the_run),
     INSIDE(own_sigurg_handler_set_in_a_run),
     OUTSIDE(own_sigurg_handler_set_before),
+    OUTSIDE(own_sigurg_handler_runs_on_ms_only),
     INSIDE(signals_blocked_in_a_goroutine),
     OUTSIDE(goroutines_have_the_callers_mask),
     INSIDE(a_profiler_interrupts),
