@@ -51,8 +51,8 @@ MPGI_HIDDEN void mpgi_os_mem_unguard(void *lo, size_t bytes);
 MPGI_HIDDEN extern _Atomic int64_t mpgi_os_mem_fail_countdown;
 
 /* ---- process (linux/process.c) ---- */
-/* Write all of buf; stops at the first error.  Signal-safe. */
-MPGI_HIDDEN void mpgi_os_write(int fd, const void *buf, size_t bytes);
+/* Write all of buf: 0, or the first error, where it stops.  Signal-safe. */
+MPGI_HIDDEN int mpgi_os_write(int fd, const void *buf, size_t bytes);
 MPGI_HIDDEN int mpgi_os_pid(void);
 /* Leave at once: no atexit handlers, no flushing.  Signal-safe. */
 MPGI_HIDDEN _Noreturn void mpgi_os_exit(int status);

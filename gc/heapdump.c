@@ -25,10 +25,11 @@ static struct {
   char *text;
   size_t n;
   int fd;
-} out; /* guarded by the stopped world */
+  int err; /* of the first write that failed; none follows it */
+} out;     /* guarded by the stopped world */
 
 static void flush(void) {
-  mpgi_os_write(out.fd, out.text, out.n);
+  if (out.err == 0) out.err = mpgi_os_write(out.fd, out.text, out.n);
   out.n = 0;
 }
 
@@ -139,12 +140,14 @@ int mpgi_heap_dump_g0(int fd) {
   out.text = text;
   out.n = 0;
   out.fd = fd;
+  out.err = 0;
   line_begin("mpg heap dump 1\n");
   put_roots();
   put_entries();
   mpgi_span_each(put_span, NULL);
   flush();
+  int err = out.err;
   mpgi_gc_world.start();
   mpgi_os_mem_unmap(text, BUFFER_BYTES);
-  return 0;
+  return err;
 }

@@ -23,7 +23,7 @@ static bool wait_for_reader(int fd) {
   return ready;
 }
 
-void mpgi_os_write(int fd, const void *buf, size_t bytes) {
+int mpgi_os_write(int fd, const void *buf, size_t bytes) {
   bool is_standard = fd <= 2;
   const char *p = buf;
   while (bytes > 0) {
@@ -31,11 +31,12 @@ void mpgi_os_write(int fd, const void *buf, size_t bytes) {
                          : mpgi_os_fd_write(fd, p, bytes);
     if (n == -EINTR) continue;
     if (n == -EAGAIN && !is_standard && wait_for_reader(fd)) continue;
-    if (n <= 0) return; /* closed, full: nowhere to report it */
+    if (n <= 0) return n ? (int) n : -EIO; /* closed, full */
     MPG_ASSERT_INTERNAL((size_t) n <= bytes);
     p += n;
     bytes -= (size_t) n;
   }
+  return 0;
 }
 
 int mpgi_os_pid(void) { return (int) mpgi_sys3(SYS_getpid, 0, 0, 0); }

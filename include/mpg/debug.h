@@ -76,7 +76,9 @@ MPG_API int mpg_trace_stop(void);
  * fd  open for writing; not a pipe or socket that this process reads, which
  *     could not go on while the world is stopped
  *
- * Returns: 0; -EBADF (fd < 0); -ENOMEM.  Errors of writing aren't reported.
+ * Returns: 0; -EBADF (fd < 0); -ENOMEM; or why a write failed (-ENOSPC, -EIO,
+ *          -EPIPE ...; -EAGAIN: fd doesn't block, and its reader took nothing
+ *          for a second).
  * Context: goroutine.  Stops the world for as long as writing takes.
  * Since: 0.1.
  */

@@ -122,10 +122,21 @@ static void nobody_reads(void *arg) {
   int s[2];
   CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
   CHECK_EQ(close(s[0]), 0);
-  CHECK_EQ(mpg_heap_dump(s[1]), 0);
+  CHECK_EQ(mpg_heap_dump(s[1]), -EPIPE);
   mpg_traceback_all(s[1]);
   CHECK_EQ(mpg_write(s[1], "x", 1), -EPIPE);
   CHECK_EQ(close(s[1]), 0);
+}
+
+static void says_why_it_is_not_whole(void *arg) {
+  (void) arg;
+  int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+  int not_for_writing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  CHECK(full >= 0 && not_for_writing >= 0);
+  CHECK_EQ(mpg_heap_dump(full), -ENOSPC);
+  CHECK_EQ(mpg_heap_dump(not_for_writing), -EBADF);
+  CHECK_EQ(close(full), 0);
+  CHECK_EQ(close(not_for_writing), 0);
 }
 
 static void *read_slowly(void *arg) {
@@ -166,6 +177,7 @@ static const struct check_case cases[] = {
     INSIDE(leaves_garbage_out),
     INSIDE(goes_on_afterwards),
     INSIDE(nobody_reads),
+    INSIDE(says_why_it_is_not_whole),
     INSIDE(somebody_reads_slowly),
 };
 
