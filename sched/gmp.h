@@ -102,7 +102,10 @@ enum {
 struct mpgi_waiter {
   struct mpgi_waiter *next, *prev;
   struct mpg_g *g;
-  void *elem;          /* where the value comes from or goes to; a root */
+  union {
+    void *elem; /* where the value comes from or goes to; a root */
+    struct mpgi_waiter *right; /* semaphores: sema.c */
+  };
   const void *object;  /* the channel or semaphore; a root */
   int64_t since;       /* mutexes: ns when the wait began */
   bool starving;       /* mutexes: waited for more than 1 ms */

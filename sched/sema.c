@@ -1,8 +1,12 @@
 /* sema.c - counting semaphores keyed by the address of a word.
  *
- * The word is the count.  Waiters hang in a hashed table: a bucket has a list
- * of distinct addresses (through next of the first waiter of each), and each
- * of those a FIFO of waiters (through prev, used as "behind me").
+ * The word is the count.  Waiters hang in a hashed table.  Those for one
+ * address are a FIFO, a ring: prev is who is behind me, and behind the last is
+ * the first.  The last of each is a node of its bucket's tree, which has the
+ * addresses: from the node at depth d it goes on by bit d of their hash, to the
+ * left (next) or to the right.  So however many wait, each at an address of its
+ * own, a look-up takes few steps, and the tree needs no balance; who takes the
+ * place of a node that goes is any leaf below it (Coffman and Eve, 1970).
  *
  *   acquire  take the bucket's lock, nwait += 1, try the count again, queue
  *   release  count += 1, then look at nwait          [sema.fence]
@@ -25,7 +29,7 @@
 struct bucket {
   _Alignas(MPGI_CACHE_LINE_BYTES) struct mpgi_mutex lock;
   _Atomic uint32_t nwait;
-  struct mpgi_waiter *first; /* lock: first waiter of each address */
+  struct mpgi_waiter *root; /* lock: the last waiters of each address */
 };
 
 static struct bucket table[BUCKETS];
@@ -34,11 +38,16 @@ static struct bucket *bucket_of(const _Atomic uint32_t *count) {
   return &table[((uintptr_t) count >> 3) * 2654435761u % BUCKETS];
 }
 
+/* Differs where addresses do. */
+static uint64_t hash_of(const void *word) {
+  return (uintptr_t) word * 0x9e3779b97f4a7c15u;
+}
+
 void mpgi_sema_reset(void) {
   for (int i = 0; i < BUCKETS; i++) {
     mpgi_mutex_init(&table[i].lock, MPGI_RANK_SEMA);
     atomic_store(&table[i].nwait, 0);
-    table[i].first = NULL;
+    table[i].root = NULL;
   }
 }
 
@@ -53,39 +62,57 @@ static bool try_take(_Atomic uint32_t *count) {
   return false;
 }
 
-/* The link that points to the first waiter for count, or to NULL. */
+/* The link to the last waiter for count, or where it would be. */
 static struct mpgi_waiter **find_locked(struct bucket *b, const void *count) {
-  struct mpgi_waiter **at = &b->first;
-  while (*at && (*at)->object != count) at = &(*at)->next;
+  struct mpgi_waiter **at = &b->root;
+  for (uint64_t way = hash_of(count); *at && (*at)->object != count; way <<= 1)
+    at = way >> 63 ? &(*at)->right : &(*at)->next;
   return at;
 }
 
 static void put_locked(struct bucket *b, struct mpgi_waiter *w, bool front) {
-  struct mpgi_waiter **at = find_locked(b, w->object), *first = *at;
-  w->next = w->prev = NULL;
-  if (!first) {
-    *at = w;
-  } else if (front) {
-    w->next = first->next;
-    w->prev = first;
-    first->next = NULL;
-    *at = w;
-  } else {
-    while (first->prev) first = first->prev;
-    first->prev = w;
+  struct mpgi_waiter **at = find_locked(b, w->object), *last = *at;
+  w->next = w->right = NULL;
+  w->prev = w;
+  if (last) { /* behind the last is before the first */
+    w->prev = last->prev;
+    last->prev = w;
+    if (front) return;
+    w->next = last->next;
+    w->right = last->right;
+    last->next = last->right = NULL;
   }
+  *at = w;
+}
+
+/* A leaf below takes the place of the node at `at`. */
+static void node_remove(struct mpgi_waiter **at) {
+  struct mpgi_waiter **down = at, *node = *at, *leaf = node;
+  while (leaf->next || leaf->right) {
+    down = leaf->next ? &leaf->next : &leaf->right;
+    leaf = *down;
+  }
+  *down = NULL;
+  if (leaf == node) return;
+  leaf->next = node->next;
+  leaf->right = node->right;
+  *at = leaf;
+}
+
+static struct mpgi_waiter *first_locked(struct bucket *b, const void *count) {
+  const struct mpgi_waiter *last = *find_locked(b, count);
+  return last ? last->prev : NULL;
 }
 
 static struct mpgi_waiter *get_locked(struct bucket *b, const void *count) {
-  struct mpgi_waiter **at = find_locked(b, count), *w = *at;
-  if (!w) return NULL;
-  if (w->prev) {
-    w->prev->next = w->next;
-    *at = w->prev;
-  } else {
-    *at = w->next;
-  }
-  w->next = w->prev = NULL;
+  struct mpgi_waiter **at = find_locked(b, count), *last = *at;
+  if (!last) return NULL;
+  struct mpgi_waiter *w = last->prev;
+  if (w == last)
+    node_remove(at);
+  else
+    last->prev = w->prev;
+  w->next = w->prev = w->right = NULL;
   return w;
 }
 
@@ -96,7 +123,6 @@ static void park_locked(struct bucket *b, struct mpg_m *mp,
                         void (*resume)(struct mpg_g *gp)) {
   struct mpg_g *gp = mp->curg;
   gp->wait.g = gp;
-  gp->wait.elem = NULL;
   gp->wait.object = (const void *) word;
   mpgi_g_on_resume(gp, resume);
   put_locked(b, &gp->wait, front);
@@ -175,7 +201,7 @@ MPGI_HOT void wake_if(_Atomic uint32_t *word,
   struct mpgi_waiter *w = NULL;
   MPGI_CHAOS();
   mpgi_mutex_lock(&b->lock);
-  if (may(word, *find_locked(b, (const void *) word))) {
+  if (may(word, first_locked(b, (const void *) word))) {
     w = get_locked(b, (const void *) word);
     atomic_fetch_sub(&b->nwait, 1);
   }

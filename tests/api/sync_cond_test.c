@@ -247,6 +247,39 @@ static void its_function_is_ordinary_code(void *arg) {
   mpg_once_do(&d, go_deep, &deep);
 }
 
+/* ---- crowds ---- */
+
+#if defined(MPG_SPLIT_STACK)
+enum { CROWD = 30000 };
+#else
+enum { CROWD = 1000 };
+#endif
+
+static _Atomic int arrived;
+
+static void wait_for_the_gate(void *arg) {
+  mpg_mutex_lock(&lock);
+  atomic_fetch_add(&arrived, 1);
+  while (tokens == 0) mpg_cond_wait(&cond, &lock);
+  mpg_mutex_unlock(&lock);
+  mpg_sem_acquire(arg); /* of its own */
+  mpg_waitgroup_done(&done);
+}
+
+/* With a walk along those that wait, for each that comes, it took minutes. */
+static void crowds_wait(void *arg) {
+  (void) arg;
+  mpg_sem *own = mpg_alloc(CROWD * sizeof *own);
+  tokens = 0;
+  mpg_waitgroup_add(&done, CROWD);
+  for (int i = 0; i < CROWD; i++) CHECK_GO(wait_for_the_gate, &own[i]);
+  CHECK_EVENTUALLY(atomic_load(&arrived) == CROWD);
+  give(1);
+  mpg_cond_broadcast(&cond);
+  for (int i = 0; i < CROWD; i++) mpg_sem_release(&own[i]);
+  mpg_waitgroup_wait(&done);
+}
+
 static const struct check_case cases[] = {
     INSIDE(signal_wakes_them_in_order),
     INSIDE(broadcast_wakes_all),
@@ -256,5 +289,6 @@ static const struct check_case cases[] = {
     INSIDE(goexit_counts_as_done),
     INSIDE(onces_nest),
     INJECTS(its_function_is_ordinary_code),
+    INSIDE(crowds_wait),
 };
 CHECK_MAIN(cases, 20)

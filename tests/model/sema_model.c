@@ -247,7 +247,7 @@ static void nothing_left(void) {
   explore_require(rw.leaving == 0 && cond.waiting == 0 && tokens == 0);
   explore_require(words[0] == 0 && words[512] == 0);
   for (int i = 0; i < BUCKETS; i++)
-    explore_require(table[i].nwait == 0 && !table[i].first);
+    explore_require(table[i].nwait == 0 && !table[i].root);
 }
 
 static void all_is_gone(void) {
