@@ -202,6 +202,11 @@ static inline uintptr_t mpgi_arch_sp(void) {
   __asm__ volatile("mov %%rsp, %0" : "=r"(sp));
   return sp;
 }
+/* A full fence.  What GCC makes of one; Clang's mfence takes 25 ns on AMD, more
+ * than all the rest of starting a goroutine. */
+static inline void mpgi_arch_fence(void) {
+  __asm__ volatile("lock orq $0, (%%rsp)" : : : "memory", "cc");
+}
 /* A full fence behind a sequentially consistent read-modify-write. */
 static inline void mpgi_arch_fence_after_rmw(void) {
   __asm__ volatile("" : : : "memory");

@@ -302,7 +302,7 @@ MPGI_HOT bool mpgi_hot_stays_lazy(struct mpg_p *pp, bool kicked) {
 MPGI_HOT void mpgi_hot_put_next_and_wake(struct mpg_p *pp, struct mpg_g *gp,
                                          bool woken) {
   bool kicked = mpgi_hot_runq_put_next(pp, gp, woken);
-  if (kicked) atomic_thread_fence(memory_order_seq_cst);
+  if (kicked) mpgi_arch_fence();
   if (MPGI_UNLIKELY(atomic_load_explicit(&mpgi_sched.npidle,
                                          memory_order_relaxed) != 0) &&
       !mpgi_hot_stays_lazy(pp, kicked))

@@ -83,7 +83,7 @@ struct mpgi_sched mpgi_sched = {
 #endif
 
 void mpgi_wakep(void) {
-  atomic_thread_fence(memory_order_seq_cst); /* [wake.fence] */
+  mpgi_arch_fence(); /* [wake.fence] */
   if (atomic_load_explicit(&mpgi_sched.npidle, memory_order_relaxed) == 0)
     return;
   MPGI_CHAOS();
@@ -258,7 +258,7 @@ static void spinning_end(struct mpg_m *mp) {
   int32_t n = atomic_fetch_sub(&mpgi_sched.nmspinning, 1);
   MPG_VERIFY(n > 0);
   MPGI_CHAOS();
-  atomic_thread_fence(memory_order_seq_cst); /* [wake.fence] */
+  mpgi_arch_fence(); /* [wake.fence] */
   mpgi_wake_if_wanted();
 }
 

@@ -109,7 +109,7 @@ void mpgi_sysmon_due(int64_t when) {
 /* Pairs with sleep_until, which looks at lazy once more after it stored
  * sysmon_until. */
 void mpgi_sysmon_lazy(void) {
-  atomic_thread_fence(memory_order_seq_cst);
+  mpgi_arch_fence();
   mpgi_sysmon_due(mpgi_os_now() + MPGI_LAZY_NS);
 }
 

@@ -156,6 +156,7 @@ static inline struct mpg_g *model_current_g(const char *what) {
 #define mpgi_tls_m_set(m) ((void) (m))
 #define mpgi_tls_cache_set(c) ((void) (c))
 #define mpgi_arch_relax() ((void) 0)
+#define mpgi_arch_fence() explore_fence(__ATOMIC_SEQ_CST, __func__)
 #define mpgi_arch_sp() ((uintptr_t) 0)
 #define mpgi_arch_control_save(c) ((void) (c))
 #define mpgi_arch_guard_set(v) ((void) (v))
