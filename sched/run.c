@@ -249,7 +249,8 @@ static _Noreturn void run_finish(struct mpg_m *mp) {
 
 void mpgi_main_done_g0(void) {
   struct mpg_m *mp = mpgi_tls_m();
-  if (!mp) mpgi_not_attached("return from mpg_run's function"); /* in a child */
+  if (!mp || !mp->p) /* in a child; in a system call */
+    mpgi_not_attached("return from mpg_run's function");
   run_finish(mp);
 }
 
