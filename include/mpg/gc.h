@@ -382,7 +382,7 @@ MPG_API void mpg_keep_alive(const void *p);
  *
  * handler  gets the number of bytes; NULL clears
  *
- * Context: goroutine.
+ * Context: any thread; also before mpg_run, and for later runs.
  * Callbacks: handler, on the runtime's stack: it must not use the mpg API,
  *   nor park.
  * Since: 0.1.

@@ -207,6 +207,19 @@ static bool is_instead(void *p) {
   return p == instead;
 }
 
+static void ask_too_much(void *arg) {
+  (void) arg;
+  CHECK(is_instead(mpg_alloc(SIZE_MAX)));
+}
+
+static void the_handler_may_be_set_before_the_runs(void *arg) {
+  (void) arg;
+  mpg_on_out_of_memory(give_instead);
+  for (int i = 0; i < 2; i++) CHECK_EQ(mpg_run(ask_too_much, NULL), 0);
+  mpg_on_out_of_memory(NULL);
+  asked = 0;
+}
+
 static void the_handler_is_asked_and_its_result_passed_on(void *arg) {
   (void) arg;
   limit_data(32 * MIB);
@@ -243,6 +256,7 @@ static const struct check_case cases[] = {
     INSIDE(what_was_dropped_is_found),
     INSIDE(malloc_is_ready_on_new_threads),
     INSIDE(failed_realloc_keeps_the_block),
+    OUTSIDE(the_handler_may_be_set_before_the_runs),
     INSIDE(the_handler_is_asked_and_its_result_passed_on),
     INSIDE(channels_too_large_for_memory),
 };
