@@ -248,8 +248,9 @@ MPGI_HOT void mpgi_hot_runq_prefetch_io(const struct mpg_p *pp) {
                                                 memory_order_relaxed);
   const struct mpg_g *then = atomic_load_explicit(
       &pp->runq[MPGI_RUNQ_SLOT(head + 1)], memory_order_relaxed);
-  __builtin_prefetch((char *) then + offsetof(struct mpg_g, ctx.sp));
-  __builtin_prefetch((char *) then + offsetof(struct mpg_g, pd));
+  uintptr_t p = (uintptr_t) then; /* or NULL */
+  __builtin_prefetch((const void *) (p + offsetof(struct mpg_g, ctx.sp)));
+  __builtin_prefetch((const void *) (p + offsetof(struct mpg_g, pd)));
   if (!gp) return;
   __builtin_prefetch(&gp->wait);
   __builtin_prefetch(gp->pd);

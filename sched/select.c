@@ -100,7 +100,7 @@ MPGI_HOT int look(struct mpg_m *mp, const struct mpg_select_case *cases,
                   int n) {
   const struct mpg_select_case *k = cases, *chosen = NULL;
   uint32_t ready = 0;
-  if (MPGI_UNLIKELY(n < 0 || (n > 0 && !cases))) return -EINVAL;
+  if (MPGI_UNLIKELY(n <= 0 || !cases)) return n ? -EINVAL : NONE;
   for (const struct mpg_select_case *end = cases + n; k != end; k++) {
     if (MPGI_UNLIKELY((unsigned) k->dir > MPG_RECV)) return -EINVAL;
     if (looks_ready(k) && (!ready++ || below(mp, ready) == 0)) chosen = k;
