@@ -1,8 +1,8 @@
 """measure - run rows, interleaved, and tell what came out.
 
-Every contender of a row runs once, then every one a second time, and so on,
-beginning with another one each time: what the machine does meanwhile hits them
-all.  Only results that agree count.
+Every contender of a row runs once, then every one a second time, and so on, in
+changing order: what the machine does meanwhile hits them all.  Only results
+that agree count.
 """
 import json
 import os
@@ -151,11 +151,13 @@ class Measurement:
         progress.end(self.row, time.monotonic() - started)
 
     def order(self, i):
-        """Everybody has each place once: who comes first finds memory that
-        the host may have taken back, and CPUs that were idle."""
+        """Everybody comes first, and after everybody else: who does finds
+        memory that the host may have taken back, and CPUs that were idle, or
+        memory that the one before has just given back."""
         names = list(self.runs)
-        first = i % len(names) if names else 0
-        return names[first:] + names[:first]
+        first = i // 2 % len(names) if names else 0
+        turned = names[first:] + names[:first]
+        return turned[::-1] if i % 2 else turned
 
     def one(self, contender, quick):
         if contender in self.problems or contender in self.skipped:
