@@ -253,15 +253,7 @@ static inline void *mpgi_g_image(const struct mpg_g *gp) {
   return MPGI_UNLIKELY(gp->movable) ? mpgi_movable_of(gp)->image : NULL;
 }
 
-/* sysmon's, for the thread of a P (alarm.c) */
-struct mpgi_alarm {
-  struct mpgi_os_alarm os;
-  int tid; /* whose CPU time was cpu when it was cpuwhen */
-  int64_t cpu, cpuwhen;
-  /* The P's slice when it was set, and until when that one is the thread's. */
-  _Atomic uint32_t tick;
-  _Atomic int64_t fair_until;
-};
+#include <sched/alarm.h>
 
 struct mpg_p {
   int32_t id;
@@ -887,14 +879,6 @@ MPGI_HIDDEN void mpgi_sysmon_rouse(void);
 /* Somebody was woken, and every P is busy: it shall look as soon as some slice
  * may be ended for that. */
 MPGI_HIDDEN void mpgi_sysmon_preempt(void);
-
-/* ---- alarm.c: sysmon's ---- */
-
-/* It sleeps until then, with every P busy and somebody who may want one. */
-MPGI_HIDDEN void mpgi_alarms_set(int64_t now, int64_t until);
-MPGI_HIDDEN void mpgi_alarms_cancel(void);
-MPGI_HIDDEN void mpgi_alarm_sig(struct mpg_m *mp); /* its signal's handler */
-MPGI_HIDDEN void mpgi_alarms_end(void);
 
 /* timer.c */
 MPGI_HIDDEN int mpgi_timer_add(struct mpg_p *pp, struct mpgi_timer *t);
