@@ -84,8 +84,8 @@ int mpgi_root_remove_g0(const void *lo) {
   int rc = -ENOENT;
   mpgi_mutex_lock(&lock);
   size_t i = lower_bound(&registered, (uintptr_t) lo);
-  struct root *r = registered.root ? &registered.root[i] : NULL;
-  if (i < registered.n && r->lo == (uintptr_t) lo) {
+  if (i < registered.n && registered.root[i].lo == (uintptr_t) lo) {
+    struct root *r = &registered.root[i];
     registered.n--;
     memmove(r, r + 1, (registered.n - i) * sizeof *r);
     rc = 0;

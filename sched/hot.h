@@ -184,7 +184,7 @@ MPGI_HOT struct mpg_g *mpgi_hot_runq_take_at(struct mpg_p *pp, uint64_t *head) {
   if (MPGI_LIKELY(atomic_compare_exchange_weak_explicit(
           &pp->runq_head, &at, at + 1, memory_order_release,
           memory_order_acquire))) {
-    if (!gp) __builtin_unreachable();
+    if (!gp) __builtin_unreachable(); /* nobody else took that slot */
     return gp;
   }
   *head = at;

@@ -5,7 +5,6 @@
  */
 #include <mpg.h>
 
-#include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,16 +17,8 @@ enum { MANY = 20, ROUNDS = 20, DEPTH = 120, FRAME = 4000 };
 int throwlib_try(void (*fn)(void *env, int depth), int depth);
 _Noreturn void throwlib_throw(void *env, int error);
 #else
-static NOINLINE int throwlib_try(void (*fn)(void *env, int depth), int depth) {
-  jmp_buf env;
-  int error = _setjmp(env);
-  if (error == 0) fn(&env, depth);
-  return error;
-}
-
-static void throwlib_throw(void *env, int error) {
-  _longjmp(*(jmp_buf *) env, error);
-}
+#define THROWLIB_JUMP _longjmp
+#include "../support/throwlib.c"
 #endif
 
 static mpg_waitgroup done;

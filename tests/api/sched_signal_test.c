@@ -131,7 +131,6 @@ static void own_sigurg_handler_set_before(void *arg) {
   CHECK(signal(SIGURG, SIG_DFL) == handle);
 }
 
-/* Blocking everything in a goroutine doesn't block mpg. */
 /* The runtime's other threads have small stacks and no other one. */
 static _Atomic int on_others;
 static void whose_thread(int sig) {
@@ -168,6 +167,7 @@ static void own_sigurg_handler_runs_on_ms_only(void *arg) {
   CHECK_EQ(atomic_load(&on_others), 0);
 }
 
+/* Blocking everything in a goroutine doesn't block mpg. */
 static void burn_blocked(void *arg) {
   sigset_t all, before;
   sigfillset(&all);
