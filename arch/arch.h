@@ -211,6 +211,18 @@ static inline void mpgi_arch_fence(void) {
 static inline void mpgi_arch_fence_after_rmw(void) {
   __asm__ volatile("" : : : "memory");
 }
+/* Set the lowest bit, an acquire: was it set?  GCC makes the same instruction
+ * of the builtin, Clang 14 a loop around a compare-and-swap. */
+static inline __attribute__((always_inline)) bool mpgi_arch_lock_bit(
+    uint32_t *word) {
+#ifdef __clang__
+  bool was;
+  __asm__ volatile("lock btsl $0, %0" : "+m"(*word), "=@ccc"(was) : : "memory");
+  return was;
+#else
+  return __atomic_fetch_or(word, 1, __ATOMIC_ACQUIRE) & 1;
+#endif
+}
 /* A request to valgrind: instructions that do nothing, which it knows.  0
  * elsewhere. */
 static inline uintptr_t mpgi_arch_valgrind(uintptr_t request, uintptr_t a,

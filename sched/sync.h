@@ -27,9 +27,8 @@ static inline __attribute__((always_inline)) void mpgi_stub_check(
  * is preempted, somebody nearly always does. */
 static inline __attribute__((always_inline)) void mpgi_mutex_fast_lock(
     mpg_mutex *m) {
-  if (__atomic_fetch_or(&m->state, MPGI_MUTEX_LOCKED, __ATOMIC_ACQUIRE) &
-      MPGI_MUTEX_LOCKED)
-    mpgi_thunk_mutex_lock_slow(m);
+  _Static_assert(MPGI_MUTEX_LOCKED == 1, "mpgi_arch_lock_bit sets this");
+  if (mpgi_arch_lock_bit(&m->state)) mpgi_thunk_mutex_lock_slow(m);
 }
 
 /* Let go of m, except when it is starving: that is handed over.  False: that,
