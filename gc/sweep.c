@@ -108,7 +108,9 @@ void mpgi_sweep_leave(uint32_t swept) {
   MPG_ASSERT(active > 0);
 }
 
-bool mpgi_sweep_pending(void) { return mpgi_load(&sweep.pending) > 0; }
+bool mpgi_sweep_pending(void) {
+  return atomic_load_explicit(&sweep.pending, memory_order_acquire) > 0;
+}
 
 /* ---- any span ---- */
 
