@@ -235,7 +235,10 @@ static void use_and_leave(void *arg) {
 
 static void the_last_user_may_free_it(void *arg) {
   (void) arg;
-  enum { OBJECTS = 20000, AT_ONCE = 16 };
+  enum {
+    OBJECTS = CHECK_MANY_GOROUTINES < 20000 ? CHECK_MANY_GOROUTINES : 20000,
+    AT_ONCE = 16
+  };
   static struct shared of[AT_ONCE];
   mpg_gomaxprocs(4);
   for (int i = 0; i < OBJECTS / AT_ONCE; i++) {
