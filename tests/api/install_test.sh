@@ -156,12 +156,20 @@ if command -v pkg-config > /dev/null; then
   "$cc" -O2 "${cflags[@]}" -D_GNU_SOURCE "$here/stubs_outside.c" \
     -o "$scratch/stubs" "${libs[@]}"
   says_ok "$scratch/stubs" large
+  "$cc" -O2 "${cflags[@]}" "$here/args_outside.c" -o "$scratch/args" "${libs[@]}"
+  MPG_DEBUG=stackguard=1 says_ok "$scratch/args"
   # Clang, without a warning; its debug information has lines, too.
   if command -v clang > /dev/null; then
     # shellcheck disable=SC2046
     clang -Wall -Werror -O2 $(pkg-config --cflags mpg-clang) "$program" \
       -o "$scratch/clang" $(pkg-config --libs mpg)
     run_it "$scratch/clang"
+    for lto in '' -flto; do # -flto: the linker pushes arguments
+      # shellcheck disable=SC2046,SC2086
+      clang -O2 $lto $(pkg-config --cflags mpg-clang) "$here/args_outside.c" \
+        -o "$scratch/args" $(pkg-config --libs mpg-clang)
+      MPG_DEBUG=stackguard=1 says_ok "$scratch/args"
+    done
     # shellcheck disable=SC2046
     clang -g -O2 $(pkg-config --cflags mpg-clang) \
       "$here/../crash/stack_overflow_prog.c" -o "$scratch/lines" \

@@ -55,6 +55,14 @@ if(MPG_SANITIZE_SWITCHES)
   set(pc_libc_stubs "")
   set(pc_link " ${mpg_sanitize}")
 endif()
+# Clang with -flto makes code at the link, which doesn't know its flags; of the
+# linkers lld takes them.
+set(pc_link_gnu "")
+set(pc_link_clang "")
+if(MPG_LINKER_CHOSEN STREQUAL "lld")
+  list(JOIN mpg_user_flags_clang "," pc_link_clang)
+  string(PREPEND pc_link_clang " -Wl,")
+endif()
 
 # mpg_pkg_config(<suffix> <comment> <libraries>): mpg<suffix>.pc, and
 # mpg<suffix>-clang.pc.
@@ -67,6 +75,7 @@ function(mpg_pkg_config suffix comment pc_libs)
       string(APPEND pc_comment ", for Clang")
     endif()
     set(pc_cflags "${pc_flags} ${pc_flags_${compiler}}")
+    set(pc_link_own "${pc_link_${compiler}}")
     set(file ${PROJECT_BINARY_DIR}/mpg${pc_suffix}.pc)
     configure_file(tools/cmake/mpg.pc.in ${file} @ONLY)
     install(FILES ${file} DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
