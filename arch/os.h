@@ -97,6 +97,11 @@ MPGI_HIDDEN int64_t mpgi_os_clock_read(int clock_id);
  * can't be known blocked says true, asleep false. */
 MPGI_HIDDEN bool mpgi_os_thread_blocked(int tid);
 MPGI_HIDDEN bool mpgi_os_thread_asleep(int tid);
+/* A full memory barrier in every thread of the process, before it returns.  0,
+ * or negative errno: the process hasn't joined, which takes some ms when it has
+ * several threads. */
+MPGI_HIDDEN int mpgi_os_barrier_join(void);
+MPGI_HIDDEN int mpgi_os_barrier_all(void);
 /* Lower the calling thread's share of the CPU; best effort. */
 MPGI_HIDDEN void mpgi_os_thread_nice(int nice);
 MPGI_HIDDEN int mpgi_os_ncpu(void); /* allowed by the affinity mask */

@@ -283,6 +283,7 @@ struct mpg_p {
   int32_t brief_left;      /* owner: of these, since its ring was last empty */
   bool global_ran; /* owner: the last from there has not made up for it */
   bool attached;   /* sched.lock: belongs to an attached thread (attach.c) */
+  _Atomic bool solo, shut; /* sched.lock: for owners, for others [runq.solo] */
 
   /* Run queue: tail written by the owner, head by CAS of anybody (runq.c). */
   _Alignas(MPGI_CACHE_LINE_BYTES) _Atomic uint64_t runq_head; /* [runq.tag] */
@@ -488,6 +489,7 @@ struct mpgi_sched {
   _Atomic int32_t nallp_made;    /* resize_lock */
   _Atomic int32_t procs;         /* GOMAXPROCS; stopper */
   _Atomic int32_t procs_wanted;  /* for the next run; 0: default */
+  bool may_be_solo;              /* constant while it runs [runq.solo] */
   struct mpgi_mutex resize_lock; /* making Ps */
   _Atomic uint32_t starting;     /* some thread is inside mpg_run */
   _Atomic uint32_t running;      /* goroutines may exist */
@@ -577,6 +579,8 @@ MPGI_HIDDEN bool mpgi_runq_has_woken(struct mpg_p *pp); /* any thread */
 /* Everything of pp to the global queue; any thread.  What an owner puts at
  * the same time stays. */
 MPGI_HIDDEN void mpgi_runq_drain_locked(struct mpg_p *pp);
+/* sysmon: may others take from pp, from now on?  [runq.solo] */
+MPGI_HIDDEN bool mpgi_runq_open_locked(struct mpg_p *pp);
 /* The n oldest of pp's ring to the global queue; any thread. */
 MPGI_HIDDEN void mpgi_runq_shed_locked(struct mpg_p *pp, uint32_t n);
 MPGI_HIDDEN void mpgi_gqueue_push(struct mpgi_gqueue *q, struct mpg_g *gp);
@@ -713,6 +717,8 @@ MPGI_HIDDEN _Noreturn void mpgi_m_exit(struct mpg_m *mp);
 MPGI_HIDDEN _Noreturn void mpgi_m_end(struct mpg_m *mp);
 /* May mp's thread be looked at and signalled?  True: until unpinned. */
 MPGI_HIDDEN bool mpgi_m_pin(struct mpg_m *mp);
+/* Is mp's thread on a goroutine's stack, or in the C library for it? */
+MPGI_HIDDEN bool mpgi_m_is_abroad(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_m_unpin(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_m_handoff(struct mpg_p *pp);
 MPGI_HIDDEN void mpgi_m_xsave_refill(struct mpg_m *mp);

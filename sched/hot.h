@@ -156,12 +156,41 @@ MPGI_HOT void mpgi_hot_runq_mark_woken(struct mpg_p *pp) {
   atomic_store_explicit(&pp->woken_tail, tail, memory_order_relaxed);
 }
 
+/* [runq.solo] Nobody else takes; asked by the owner, on g0. */
+MPGI_HOT bool mpgi_hot_runq_is_solo(const struct mpg_p *pp) {
+  bool solo = atomic_load_explicit(&pp->solo, memory_order_relaxed);
+  MPG_ASSERT_INTERNAL(!solo || !mpgi_tls_user());
+  return MPGI_UNLIKELY(solo); /* several are to pay nothing for it */
+}
+
+/* What pp's runnext was, gp is there now.  A full fence unless it is solo. */
+MPGI_HOT struct mpg_g *mpgi_hot_runnext_swap(struct mpg_p *pp,
+                                             struct mpg_g *gp) {
+  if (!mpgi_hot_runq_is_solo(pp)) {
+    struct mpg_g *old = atomic_exchange(&pp->runnext, gp);
+    mpgi_arch_fence_after_rmw();
+    return old;
+  }
+  struct mpg_g *old = atomic_load_explicit(&pp->runnext, memory_order_relaxed);
+  atomic_store_explicit(&pp->runnext, gp, memory_order_release);
+  return old;
+}
+
+/* pp's head goes from *head to to; or *head is where it is now. */
+MPGI_HOT bool mpgi_hot_runq_advance(struct mpg_p *pp, uint64_t *head,
+                                    uint64_t to) {
+  if (!mpgi_hot_runq_is_solo(pp))
+    return MPGI_LIKELY(atomic_compare_exchange_weak_explicit(
+        &pp->runq_head, head, to, memory_order_release, memory_order_acquire));
+  atomic_store_explicit(&pp->runq_head, to, memory_order_release);
+  return true;
+}
+
 /* gp was woken, or is a newborn.  True: somebody was kicked to the tail.  If
- * not, a full fence came after the put [wake.fence]. */
+ * not, a full fence came after the put [wake.fence], or pp is solo. */
 MPGI_HOT bool mpgi_hot_runq_put_next(struct mpg_p *pp, struct mpg_g *gp,
                                      bool woken) {
-  struct mpg_g *old = atomic_exchange(&pp->runnext, gp);
-  mpgi_arch_fence_after_rmw();
+  struct mpg_g *old = mpgi_hot_runnext_swap(pp, gp);
   uint32_t was = atomic_load_explicit(&pp->woken, memory_order_relaxed);
   if (was != woken)
     atomic_store_explicit(&pp->woken, woken, memory_order_relaxed);
@@ -181,9 +210,7 @@ MPGI_HOT struct mpg_g *mpgi_hot_runq_take_at(struct mpg_p *pp, uint64_t *head) {
   uint64_t at = *head; /* in a register: for the CAS *head would be memory */
   struct mpg_g *gp =
       atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(at)], memory_order_relaxed);
-  if (MPGI_LIKELY(atomic_compare_exchange_weak_explicit(
-          &pp->runq_head, &at, at + 1, memory_order_release,
-          memory_order_acquire))) {
+  if (MPGI_LIKELY(mpgi_hot_runq_advance(pp, &at, at + 1))) {
     if (!gp) __builtin_unreachable(); /* nobody else took that slot */
     return gp;
   }
@@ -214,9 +241,8 @@ MPGI_HOT struct mpg_g *mpgi_hot_runq_take_tail(struct mpg_p *pp) {
   struct mpg_g *gp = atomic_load_explicit(&pp->runq[MPGI_RUNQ_SLOT(last)],
                                           memory_order_relaxed);
   atomic_store_explicit(&pp->runq_tail, last, memory_order_release);
-  while (MPGI_UNLIKELY(!atomic_compare_exchange_weak_explicit(
-      &pp->runq_head, &head, head + MPGI_RUNQ_TAG, memory_order_release,
-      memory_order_acquire))) {
+  while (
+      MPGI_UNLIKELY(!mpgi_hot_runq_advance(pp, &head, head + MPGI_RUNQ_TAG))) {
     if ((uint32_t) head != last + 1) continue;
     atomic_store_explicit(&pp->runq_tail, last + 1, memory_order_release);
     return NULL;
@@ -267,7 +293,7 @@ MPGI_HOT bool mpgi_hot_has_next(const struct mpg_p *pp) {
  * it (mpgi_runq_empty). */
 MPGI_HOT struct mpg_g *mpgi_hot_runq_take_next(struct mpg_p *pp) {
   if (!mpgi_hot_has_next(pp)) return NULL;
-  return atomic_exchange_explicit(&pp->runnext, NULL, memory_order_acq_rel);
+  return mpgi_hot_runnext_swap(pp, NULL);
 }
 
 /* As seen by the owner, who is the only one that adds. */
@@ -303,7 +329,7 @@ MPGI_HOT bool mpgi_hot_stays_lazy(struct mpg_p *pp, bool kicked) {
 MPGI_HOT void mpgi_hot_put_next_and_wake(struct mpg_p *pp, struct mpg_g *gp,
                                          bool woken) {
   bool kicked = mpgi_hot_runq_put_next(pp, gp, woken);
-  if (kicked) mpgi_arch_fence();
+  if (kicked && !mpgi_hot_runq_is_solo(pp)) mpgi_arch_fence();
   if (MPGI_UNLIKELY(atomic_load_explicit(&mpgi_sched.npidle,
                                          memory_order_relaxed) != 0) &&
       !mpgi_hot_stays_lazy(pp, kicked))

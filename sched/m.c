@@ -188,6 +188,13 @@ bool mpgi_m_pin(struct mpg_m *mp) {
 
 void mpgi_m_unpin(struct mpg_m *mp) { atomic_fetch_sub(&mp->pins, 1); }
 
+bool mpgi_m_is_abroad(struct mpg_m *mp) {
+  if (!mpgi_m_pin(mp)) return false;
+  bool abroad = mpgi_tls_user_of(mp->thread_pointer);
+  mpgi_m_unpin(mp);
+  return abroad;
+}
+
 /* The calling thread leaves: nobody looks at it or signals it after this. */
 void mpgi_m_hide(struct mpg_m *mp) {
   atomic_store(&mp->gone, MPGI_GONE_EXITED); /* [m.pins] */

@@ -193,6 +193,12 @@ static void enliven_locked(struct mpg_p *pp) {
   idle_push_locked(pp);
 }
 
+/* The world is stopped, or doesn't run yet. */
+static void solo_set(struct mpg_p *pp, bool solo) {
+  atomic_store_explicit(&pp->shut, solo, memory_order_relaxed);
+  atomic_store_explicit(&pp->solo, solo, memory_order_relaxed);
+}
+
 int mpgi_p_resize_stw(int n) {
   mpgi_mutex_lock(&mpgi_sched.lock);
   for (int i = 0; i < n; i++) {
@@ -203,6 +209,8 @@ int mpgi_p_resize_stw(int n) {
     if (!mpgi_sched.allp[i]->attached) mpgi_p_shrink_locked(mpgi_sched.allp[i]);
   mpgi_sched.nallp = mpgi_sched.nallp_made;
   atomic_store(&mpgi_sched.procs, n);
+  for (int i = 0; i < mpgi_sched.nallp_made; i++)
+    solo_set(mpgi_sched.allp[i], i == 0 && n == 1 && mpgi_sched.may_be_solo);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   return n;
 }

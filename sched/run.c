@@ -183,6 +183,7 @@ static void attachable_set(bool on) {
 static int make_main(struct main_call *call, bool fixed) {
   int n = mpgi_procs_want(0), err;
   if ((err = mpgi_p_resize_prepare(n))) return err;
+  mpgi_sched.may_be_solo = n == 1 && mpgi_os_barrier_join() == 0;
   mpgi_p_resize_stw(n);
   mpgi_mutex_lock(&mpgi_sched.lock);
   struct mpg_p *pp = mpgi_p_idle_get_locked();

@@ -38,6 +38,20 @@
  * runnext is a slot of its own: put and taken by exchanges, because thieves
  * may take it too (in their last round, [steal.next]).
  *
+ * [runq.solo] The only P's queue is its owner's alone, who needs no locked
+ * instruction then.  (An attached thread's P takes from no queue.)  When the
+ * owner's thread is stuck, sysmon opens the queue before another P makes up for
+ * that one (compensate.c):
+ *   owner    tls.g = NULL, entering g0       sysmon   solo = 0
+ *            solo load: 1                             barrier in every thread
+ *            head, runnext: load, store               tls.g, tls.libc load
+ *            tls.g = gp, leaving g0                    one is set: shut = 0
+ * The owner's load after the barrier sees 0, and so do all later ones.  One
+ * before it has tls.g = NULL before it, too, which sysmon then sees, unless it
+ * sees what the owner stored when it was through.  Others take when shut is 0,
+ * which they look at before they do; sysmon under sched.lock, as whoever sets
+ * both again does, with the world stopped (p.c).  Until then it stays open.
+ *
  * sysmon, which has no queue of its own, takes as a thief does, one by one:
  * what waits behind a stuck thread, and what one busy P has too many of
  * (sysmon.c).
@@ -272,8 +286,27 @@ static bool is_lazy(struct mpg_p *pp) {
                        0);
 }
 
+static bool is_shut(const struct mpg_p *pp) {
+  return MPGI_UNLIKELY(atomic_load_explicit(&pp->shut, memory_order_acquire));
+}
+
 bool mpgi_runq_closed(struct mpg_p *pp) {
-  return is_lazy(pp) || mpgi_runq_empty(pp);
+  return is_lazy(pp) || is_shut(pp) || mpgi_runq_empty(pp);
+}
+
+/* Who became the owner since the barrier sees 0 as well. */
+bool mpgi_runq_open_locked(struct mpg_p *pp) {
+  mpgi_mutex_assert_held(&mpgi_sched.lock);
+  if (!is_shut(pp)) return true;
+  if (mpgi_stw_waiting()) return false; /* its stopper may shut it again */
+  atomic_store_explicit(&pp->solo, false, memory_order_relaxed);
+  MPGI_CHAOS();
+  if (mpgi_os_barrier_all() != 0) return false; /* [runq.solo] */
+  MPGI_CHAOS();
+  struct mpg_m *mp = pp->m;
+  if (!mp || !mpgi_m_is_abroad(mp)) return false;
+  atomic_store_explicit(&pp->shut, false, memory_order_release);
+  return true;
 }
 
 bool mpgi_runq_empty(struct mpg_p *pp) {
@@ -396,7 +429,7 @@ static bool may_grab(struct mpg_p *from, bool last) {
 
 struct mpg_g *mpgi_runq_steal(struct mpg_p *pp, struct mpg_p *from, bool last) {
   MPG_ASSERT(pp != from);
-  if (is_lazy(from)) return NULL; /* [wake.lazy] */
+  if (is_lazy(from) || is_shut(from)) return NULL;
   uint32_t tail = atomic_load_explicit(&pp->runq_tail, memory_order_relaxed);
   uint32_t n = may_grab(from, last) ? grab(pp, from, tail) : 0;
   if (n == 0) return last && !is_lazy(from) ? take_next_of(from) : NULL;

@@ -581,9 +581,10 @@ static bool is_busy(const struct mpg_p *pp) {
 static void shed(struct mpg_p *pp, uint32_t n) {
   MPGI_CHAOS();
   mpgi_mutex_lock(&mpgi_sched.lock);
-  if (pp->mon_stuck)
+  bool open = mpgi_runq_open_locked(pp);
+  if (open && pp->mon_stuck)
     mpgi_runq_drain_locked(pp);
-  else
+  else if (open)
     mpgi_runq_shed_locked(pp, n);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   mpgi_wakep();

@@ -33,6 +33,7 @@
 #include <arch/linux/sys.h>
 #include <arch/os.h>
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -208,6 +209,16 @@ int mpgi_os_thread_clock(void) {
   MPG_ASSERT(err == 0); /* [linux.thread.clock] */
   (void) err;
   return id;
+}
+
+/* Source: membarrier(2). */
+int mpgi_os_barrier_join(void) {
+  return (int) mpgi_sys3(SYS_membarrier,
+                         MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+}
+int mpgi_os_barrier_all(void) {
+  return (int) mpgi_sys3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0,
+                         0);
 }
 
 int64_t mpgi_os_clock_read(int clock_id) {

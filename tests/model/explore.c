@@ -131,9 +131,10 @@ static void name_of(const volatile void *p, char *out, size_t bytes) {
   snprintf(out, bytes, "%p", (const void *) p);
 }
 
-static const char *const kind_name[] = {
-    "starts", "load", "store", "rmw",    "cas",   "fence", "at",  "chooses",
-    "awaits", "lock", "sleep", "asleep", "wakes", "wake",  "done"};
+static const char *const kind_name[] = {"starts",  "load",   "store",   "rmw",
+                                        "cas",     "fence",  "barrier", "at",
+                                        "chooses", "awaits", "lock",    "sleep",
+                                        "asleep",  "wakes",  "wake",    "done"};
 
 void explorer_print(int t, const struct step *s, const char *note) {
   char at[96] = "";
@@ -293,6 +294,7 @@ void explore_store(volatile void *p, size_t bytes, uint64_t value, int order,
     leave();
     return;
   }
+  if (ex->config->barriers) explore_step("a store");
   if (th->nstores == BUFFER_MAX) {
     step_begin(AT_FENCE, NULL, 0, __ATOMIC_SEQ_CST, "(buffer full)");
     leave();
@@ -362,6 +364,13 @@ bool explore_cas(volatile void *p, size_t bytes, void *expected,
 void explore_fence(int order, const char *func) {
   if (direct() || mutated(func, EXPLORE_FENCE, NULL, EXPLORE_SKIP)) return;
   step_begin(AT_FENCE, NULL, 0, order, func);
+  leave();
+}
+
+void explore_barrier(const char *func) {
+  if (!ex->config->barriers) explorer_broken("barriers is not set");
+  if (direct() || mutated(func, EXPLORE_FENCE, NULL, EXPLORE_SKIP)) return;
+  step_begin(AT_BARRIER, NULL, 0, __ATOMIC_SEQ_CST, func);
   leave();
 }
 
@@ -490,6 +499,9 @@ static bool execute(struct thread *th, int way) {
     break;
   case AT_FENCE:
   case AT_AWAIT: flush_all(th); break;
+  case AT_BARRIER:
+    for (int t = 0; t < ex->nthreads; t++) flush_all(&ex->machine.thread[t]);
+    break;
   case AT_CHOOSE: s->result = (uint64_t) way; break;
   case AT_SLEEP:
     flush_all(th);

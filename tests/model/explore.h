@@ -76,6 +76,7 @@ struct explore_config {
   const char *name;
   enum explore_memory memory;
   bool spurious; /* sleepers may wake for no reason */
+  bool barriers; /* explore_barrier is used: a store is a step of its own */
   void (*setup)(void);
   struct explore_thread thread[EXPLORE_THREADS]; /* until name is NULL */
   void (*at_end)(void);                          /* every thread is done */
@@ -149,5 +150,7 @@ uint64_t explore_rmw(volatile void *p, size_t bytes, enum explore_rmw_op op,
 bool explore_cas(volatile void *p, size_t bytes, void *expected,
                  uint64_t desired, int order, const char *func);
 void explore_fence(int order, const char *func);
+/* One in every thread: membarrier(2).  c.barriers must be set. */
+void explore_barrier(const char *func);
 
 #endif /* TESTS_MODEL_EXPLORE_H */

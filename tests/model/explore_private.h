@@ -27,6 +27,7 @@ enum kind {
   AT_RMW,
   AT_CAS,
   AT_FENCE,
+  AT_BARRIER,
   AT_STEP,
   AT_CHOOSE,
   AT_AWAIT,

@@ -23,7 +23,7 @@
 #include <time.h>
 
 #define DEPTH_MAX 20000
-#define STATES_MAX (6u << 20)
+#define STATES_MAX (8u << 20)
 
 extern unsigned char data_lo[] __asm__("__data_start");
 extern unsigned char data_hi[] __asm__("_end");

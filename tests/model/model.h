@@ -153,12 +153,14 @@ static inline struct mpg_g *model_current_g(const char *what) {
 #define mpgi_current_g(what) model_current_g(what)
 #define mpgi_tls_m() model_m()
 #define mpgi_tls_g() (model_m()->curg)
+#define mpgi_tls_user() ((struct mpg_g *) NULL) /* on g0 */
 #define mpgi_tls_m_set(m) ((void) (m))
 #define mpgi_tls_cache_set(c) ((void) (c))
 #define mpgi_arch_relax() ((void) 0)
 #define mpgi_arch_fence() explore_fence(__ATOMIC_SEQ_CST, __func__)
 #define mpgi_arch_lock_bit(word) \
   (__atomic_fetch_or(word, 1, __ATOMIC_ACQUIRE) & 1)
+#define mpgi_os_barrier_all() (explore_barrier(__func__), 0)
 #define mpgi_arch_sp() ((uintptr_t) 0)
 #define mpgi_arch_control_save(c) ((void) (c))
 #define mpgi_arch_guard_set(v) ((void) (v))

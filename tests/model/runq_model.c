@@ -5,7 +5,8 @@
  * what is still queued is counted too, and each G must have come out once.
  * Without runnext a ring is a FIFO: what one taker gets of it, apart from the
  * newest of a stolen half (which a thief runs first), is in order.  Newborns
- * the owner takes from the tail [fair.family], under thieves at the head.
+ * the owner takes from the tail [fair.family], under thieves at the head.  The
+ * only P's queue is opened while its owner goes in and out [runq.solo].
  */
 #include "model.h"
 
@@ -29,6 +30,14 @@ static uint8_t put_in;   /* G's put so far, setup's too: 0..put_in-1 */
 static uint8_t last_got; /* ring order: the owner's last get, + 1 */
 
 static struct mpg_m *model_m(void) { return NULL; }
+
+/* What the owner's thread has in its words: a goroutine, or NULL on g0. */
+static struct mpg_m owner_m;
+static _Atomic uint32_t abroad;
+bool mpgi_m_is_abroad(struct mpg_m *mp) {
+  explore_require(mp == &owner_m);
+  return atomic_load_explicit(&abroad, memory_order_acquire);
+}
 
 static int index_of(const struct mpg_g *gp) {
   ptrdiff_t i = gp - g;
@@ -55,11 +64,12 @@ static void setup_p(struct mpg_p *pp) {
                    (size_t) ((char *) (pp + 1) - (char *) &pp->gfree));
 }
 
-static void setup(void) {
+static void setup_for(bool solo) {
   static const char *const names[] = {"P0", "P1", "P2"};
   atomic_store(&mpgi_sched.procs, 2);
   for (int i = 0; i < 3; i++) {
     setup_p(&p[i]);
+    if (!solo || i) explore_constant(&p[i].solo, 2 * sizeof p[i].solo);
     explore_name(&p[i], sizeof p[i], names[i]);
     explore_name(&p[i].runq_head, 8, "head");
     explore_name(&p[i].runq_tail, 4, "tail");
@@ -76,14 +86,19 @@ static void setup(void) {
                    sizeof mpgi_sched - offsetof(struct mpgi_sched, idle_p));
 }
 
+static void setup(void) { setup_for(false); }
+
 static struct mpg_g *next_g(void) {
   explore_require(put_in < GS);
   return &g[put_in++];
 }
 
+static void put_some(int n) {
+  while (n--) mpgi_runq_put(&p[0], next_g(), false);
+}
 static void setup_some(int n) {
   setup();
-  while (n--) mpgi_runq_put(&p[0], next_g(), false);
+  put_some(n);
 }
 static void setup_2(void) { setup_some(2); }
 static void setup_3(void) { setup_some(3); }
@@ -93,10 +108,13 @@ static void setup_next(void) {
   mpgi_runq_put(&p[0], next_g(), true);
 }
 /* n newborns in the ring. */
-static void setup_newborns(int n) {
-  setup();
+static void put_newborns(int n) {
   for (int i = 0; i <= n; i++) mpgi_runq_put(&p[0], next_g(), true);
   came_out(mpgi_hot_runq_take_next(&p[0]));
+}
+static void setup_newborns(int n) {
+  setup();
+  put_newborns(n);
 }
 static void setup_1_newborn(void) { setup_newborns(1); }
 static void setup_2_newborns(void) { setup_newborns(2); }
@@ -105,6 +123,30 @@ static void setup_4_newborns(void) { setup_newborns(4); }
 static void setup_newborn_and_next(void) {
   setup_newborns(1);
   mpgi_runq_put(&p[0], next_g(), true);
+}
+/* The only P, its owner not on g0. */
+#define SOLO 19 /* the first such one of configs[] */
+static void setup_solo(void) {
+  setup_for(true);
+  p[0].m = &owner_m;
+  p[0].solo = p[0].shut = true;
+  abroad = true;
+  explore_name(&p[0].solo, sizeof p[0].solo, "solo");
+  explore_name(&p[0].shut, sizeof p[0].shut, "shut");
+  explore_name(&abroad, sizeof abroad, "abroad");
+}
+static void setup_solo_2(void) {
+  setup_solo();
+  put_some(2);
+}
+static void setup_solo_next(void) {
+  setup_solo();
+  mpgi_runq_put(&p[0], next_g(), true);
+  put_some(1);
+}
+static void setup_solo_newborns(void) {
+  setup_solo();
+  put_newborns(2);
 }
 static void setup_global(void) {
   setup();
@@ -189,6 +231,25 @@ static void yields(int n) {
   }
 }
 static void owner_get(int n) { get(0, n); }
+
+/* On g0 in between, as entry thunks and mpgi_arch_resume have it. */
+static void visit(void (*on_g0)(int), int n) {
+  atomic_store_explicit(&abroad, false, memory_order_relaxed);
+  on_g0(n);
+  atomic_store_explicit(&abroad, true, memory_order_release);
+}
+static void visits_yield(int n) {
+  while (n--) visit(yields, 1);
+}
+static void visits_get(int n) {
+  while (n--) visit(owner_get, 1);
+}
+static void visits_newborns(int n) {
+  while (n--) visit(newborns_in_turn, 1);
+}
+static void visits_next(int n) {
+  while (n--) visit(put_next_get, 1);
+}
 static void get_then_overflow(int n) {
   get(0, 1);
   for (int i = 0; i < n; i++) mpgi_runq_put(&p[0], next_g(), true);
@@ -201,6 +262,18 @@ static void put_only(int n) {
 static void steal(int by, int from, bool next) {
   struct mpg_g *gp = mpgi_runq_steal(&p[by], &p[from], next);
   if (gp) came_out(gp);
+}
+
+/* sysmon, and the other P. */
+static void open_and_steal(int looks) {
+  bool open = false;
+  while (looks-- && !open) {
+    explore_lock(&mpgi_sched.lock.state);
+    open = mpgi_runq_open_locked(&p[0]);
+    explore_unlock(&mpgi_sched.lock.state);
+  }
+  steal(1, 0, false);
+  if (open) steal(1, 0, true);
 }
 
 static void thief_once(int by) {
@@ -338,6 +411,27 @@ static const struct explore_config configs[] = {
      .setup = setup_2,
      .thread = {OWNER(yields, 4), THIEF(thief_twice, 1)},
      .at_end = all_came_out},
+    {.name = "runq.opened_while_the_owner_yields",
+     .barriers = true,
+     .setup = setup_solo_2,
+     .thread = {OWNER(visits_yield, 2), {"sysmon", open_and_steal, 2, false}},
+     .at_end = all_came_out},
+    {.name = "runq.opened_while_the_owner_takes",
+     .barriers = true,
+     .setup = setup_solo_next,
+     .thread = {OWNER(visits_get, 2), {"sysmon", open_and_steal, 2, false}},
+     .at_end = all_came_out},
+    {.name = "runq.opened_while_the_owner_takes_newborns",
+     .barriers = true,
+     .setup = setup_solo_newborns,
+     .thread = {OWNER(visits_newborns, 2),
+                {"sysmon", open_and_steal, 2, false}},
+     .at_end = all_came_out},
+    {.name = "runq.opened_while_somebody_is_next",
+     .barriers = true,
+     .setup = setup_solo,
+     .thread = {OWNER(visits_next, 2), {"sysmon", open_and_steal, 2, false}},
+     .at_end = all_came_out},
 };
 
 /* ---- what must be noticed ---- */
@@ -348,30 +442,33 @@ static const struct {
   struct explore_mutant mutant;
 } wrong[] = {
     {0, EXPLORE_SC, {"grab", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
-    {0, EXPLORE_SC, {"mpgi_hot_runq_take_at", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
+    {0, EXPLORE_SC, {"mpgi_hot_runq_advance", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {2, EXPLORE_SC, {"make_room", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {4, EXPLORE_SC, {"take_next_of", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
-    {4,
-     EXPLORE_SC,
-     {"mpgi_hot_runq_put_next", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
-    {4,
-     EXPLORE_SC,
-     {"mpgi_hot_runq_take_next", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
+    {4, EXPLORE_SC, {"mpgi_hot_runnext_swap", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
     {1,
      EXPLORE_PSO,
      {"mpgi_hot_runq_store", EXPLORE_STORE, EXPLORE_RELAX, NULL}},
     {10,
      EXPLORE_PSO,
-     {"mpgi_hot_runq_take_next", EXPLORE_RMW, EXPLORE_RELAX, NULL}},
+     {"mpgi_hot_runnext_swap", EXPLORE_RMW, EXPLORE_RELAX, NULL}},
     {12,
      EXPLORE_SC,
-     {"mpgi_hot_runq_take_tail", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
+     {"mpgi_hot_runq_advance", EXPLORE_CAS, EXPLORE_TEAR, NULL}},
     {12,
      EXPLORE_SC,
      {"mpgi_hot_runq_take_tail", EXPLORE_STORE, EXPLORE_SKIP, NULL}},
     {12,
      EXPLORE_PSO,
-     {"mpgi_hot_runq_take_tail", EXPLORE_CAS, EXPLORE_RELAX, NULL}},
+     {"mpgi_hot_runq_advance", EXPLORE_CAS, EXPLORE_RELAX, NULL}},
+    {SOLO,
+     EXPLORE_TSO,
+     {"mpgi_runq_open_locked", EXPLORE_FENCE, EXPLORE_SKIP, NULL}},
+    {SOLO, EXPLORE_TSO, {"visit", EXPLORE_STORE, EXPLORE_SKIP, &abroad}},
+    {SOLO, EXPLORE_PSO, {"visit", EXPLORE_STORE, EXPLORE_RELAX, &abroad}},
+    {SOLO + 3,
+     EXPLORE_TSO,
+     {"mpgi_runq_open_locked", EXPLORE_FENCE, EXPLORE_SKIP, NULL}},
 };
 
 int main(void) {

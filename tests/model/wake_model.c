@@ -132,6 +132,7 @@ static void hide_rest_of_p(struct mpg_p *pp) {
   explore_constant(slots, (size_t) ((const char *) &pp->runq[256] - slots));
   explore_constant(stacks, (size_t) (end - stacks));
   explore_constant(&pp->lazy, sizeof pp->lazy);
+  explore_constant(&pp->solo, 2 * sizeof pp->solo); /* and shut */
 }
 
 /* Nothing that a stop, a call or the end of a thread needs. */
@@ -369,7 +370,7 @@ static const struct {
   int config;
   struct explore_mutant mutant;
 } wrong[] = {
-    {4, {"mpgi_hot_runq_put_next", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
+    {4, {"mpgi_hot_runnext_swap", EXPLORE_RMW, EXPLORE_TEAR, NULL}},
     {1, {"mpgi_hot_put_next_and_wake", EXPLORE_FENCE, EXPLORE_SKIP, NULL}},
     {5, {"mpgi_wakep", EXPLORE_FENCE, EXPLORE_SKIP, NULL}},
     {0, {"last_look", EXPLORE_RMW, EXPLORE_SKIP, NULL}},
