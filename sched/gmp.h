@@ -513,6 +513,9 @@ struct mpgi_sched {
   _Atomic int64_t sysmon_until;   /* when it will look next; INT64_MAX asleep */
   _Atomic uint32_t sysmon_drowsy; /* [sysmon.drowsy] */
   _Atomic int64_t preempt_at; /* sysmon: some slice may be ended from then */
+  /* [netpoll.lazy]: */
+  _Atomic uint32_t lone_polls; /* pollers: about so often one was found */
+  _Atomic int64_t lone_from;   /* sysmon: nobody is lazy before then, ns */
   /* metrics.c; fixmem, so that the collector doesn't scan them */
   struct mpgi_metrics *metrics;
   _Atomic(struct mpg_g *) idle_gc; /* parked until sysmon wakes it */
@@ -878,6 +881,9 @@ MPGI_HIDDEN void mpgi_sysmon_wake(void);
 MPGI_HIDDEN void mpgi_sysmon_wake_locked(void);
 /* Something is due at when: sysmon must not sleep longer. */
 MPGI_HIDDEN void mpgi_sysmon_due(int64_t when);
+/* [netpoll.lazy] The caller has just found one goroutine by a poll, and runs
+ * it.  True: meanwhile nobody need wait for descriptors. */
+MPGI_HIDDEN bool mpgi_sysmon_polls_soon(void);
 /* Some P is lazy from now on [wake.lazy]. */
 MPGI_HIDDEN void mpgi_sysmon_lazy(void);
 /* [sysmon.drowsy] A P with work is in a system call now. */

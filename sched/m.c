@@ -472,8 +472,8 @@ void mpgi_m_handoff(struct mpg_p *pp) {
   MPGI_CHAOS();
   if (work)
     mpgi_m_start(pp, false);
-  else if (mpgi_work_anywhere()) /* as every M that goes idle: proc.c */
-    mpgi_wakep();
+  else /* as every M that goes idle: proc.c */
+    mpgi_wake_if_wanted();
 }
 
 int mpgi_set_max_threads_g0(int n) {

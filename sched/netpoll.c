@@ -56,11 +56,30 @@
  * MPGI_TRUST_NS to twice that; it then tries, and registers.
  *
  * Who polls: an M without work, without waiting (find_runnable); one idle M,
- * until the first timer (proc.c, poll_idle); sysmon, when nobody has for a
- * while.  [netpoll.break] The idle one is told to look again by a break:
- * breaking is set before, so that of many callers one makes a system call; the
- * poller ends the break first and clears breaking then, and looks again at what
- * they had published after that.
+ * until the first timer (proc.c, poll_idle), unless [netpoll.lazy]; sysmon,
+ * when nobody has for a while.  [netpoll.break] The idle one is told to look
+ * again by a break: breaking is set before, so that of many callers one makes a
+ * system call; the poller ends the break first and clears breaking then, and
+ * looks again at what they had published after that.
+ *
+ * [netpoll.lazy] Whoever polls, has nothing else to run and finds one goroutine
+ * runs that, and wakes nobody who would wait for descriptors meanwhile: when it
+ * waits some microseconds later, the same M polls again.  So two that talk
+ * through descriptors stay on one CPU, and a server that has a message at a
+ * time wakes one thread for it instead of two.  Nobody sleeps in epoll then
+ * although a P is idle, and sysmon watches how long that lasts:
+ *   finder   1. if it slept in epoll: poller = NULL
+ *            2. does sysmon wake within LONE_NS?  If not, it wakes somebody
+ *   sysmon   1. sysmon_until = when it will wake
+ *            2. a P is idle, somebody waits, no poller?  Then within LONE_NS
+ *   awake    the same, and nobody has polled for LONE_LATE_NS: it wakes
+ *            somebody, who polls at once and then sleeps in epoll
+ * all sequentially consistent: either the finder sees the later time, or sysmon
+ * that there is no poller.  So an event is late by the sum of the two, 0.6 ms,
+ * at most (or by what sysmon waits for a CPU); and so that this is rare, nobody
+ * is lazy after that for 10 ms, or for up to 320 ms when it comes again soon.
+ * Nor when a timer is due within LONE_NS.  Sysmon wakes that often as long as
+ * many are found so.  tests/model/poll_model.c.
  *
  * Model-checked by tests/model/netpoll_model.c.
  * Source: Go netpoll.go, netpoll_epoll.go, fd_mutex.go; there one goroutine

@@ -228,22 +228,26 @@ static void batch_runnable(struct mpg_m *mp, struct mpgi_gqueue *q) {
   }
 }
 
-void mpgi_ready_batch(struct mpgi_gqueue *q) {
+/* looks: for work. */
+static void ready_batch(struct mpgi_gqueue *q, bool looks) {
   struct mpg_m *mp = mpgi_tls_m();
   struct mpg_p *pp = mp && !mp->attached ? mp->p : NULL;
   if (!q->n) return;
   batch_runnable(mp, q);
   if (!q->n) return;
-  if (pp) {
-    for (struct mpg_g *gp; (gp = mpgi_gqueue_pop(q));)
-      mpgi_runq_put(pp, gp, false);
-    mpgi_hot_runq_mark_woken(pp);
-    lazy_end(pp);
-    mpgi_wakep();
-  } else {
+  if (!pp) {
     woken_globally(q);
+    return;
   }
+  bool one = looks && q->n == 1 && mpgi_runq_empty(pp);
+  for (struct mpg_g *gp; (gp = mpgi_gqueue_pop(q));)
+    mpgi_runq_put(pp, gp, false);
+  mpgi_hot_runq_mark_woken(pp);
+  lazy_end(pp);
+  if (!one || !mpgi_sysmon_polls_soon()) mpgi_wakep(); /* [netpoll.lazy] */
 }
+
+void mpgi_ready_batch(struct mpgi_gqueue *q) { ready_batch(q, false); }
 
 static void spinning_begin(struct mpg_m *mp) {
   if (mp->spinning) return;
@@ -504,7 +508,7 @@ static bool poll_idle(struct mpg_m *mp) {
   bool again_with_p = reacquire_idle_p(mp);
   MPGI_CHAOS();
   if (!again_with_p) mpgi_sysmon_preempt();
-  mpgi_ready_batch(&ready);
+  ready_batch(&ready, true);
   return again_with_p;
 }
 
@@ -517,7 +521,7 @@ static bool poll_ready(void) {
     return false;
   mpgi_netpoll(0, &ready);
   bool any = ready.n != 0;
-  mpgi_ready_batch(&ready);
+  ready_batch(&ready, true);
   return any;
 }
 

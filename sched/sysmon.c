@@ -64,6 +64,11 @@
 #define BALANCE_NS (MPGI_SLICE_NS / 2)
 #define LAZY_END_NS (1000 * 1000)
 #define LAZY_BRIEF_NS INT64_C(2000)
+#define LONE_NS (500 * 1000) /* [netpoll.lazy] */
+#define LONE_LATE_NS (100 * 1000)
+#define LONE_POLLS 4 /* in LONE_NS: worth a look */
+#define LONE_REST_NS MPGI_SLICE_NS
+#define LONE_REST_MAX_NS (32 * LONE_REST_NS)
 
 struct sysmon {
   int64_t now, delay;
@@ -85,6 +90,10 @@ struct sysmon {
   int64_t next_text, next_suspect;
   int64_t next_balance, next_doubt;
   int64_t starved_since; /* 0: nobody starves */
+  /* [netpoll.lazy] */
+  uint32_t lone_polls; /* mpgi_sched's, at the last look */
+  bool lone;           /* they were many since the one before */
+  int64_t lone_rest;   /* how long nobody was lazy the last time */
 };
 
 void mpgi_sysmon_wake(void) {
@@ -111,6 +120,26 @@ void mpgi_sysmon_due(int64_t when) {
 void mpgi_sysmon_lazy(void) {
   mpgi_arch_fence();
   mpgi_sysmon_due(mpgi_os_now() + MPGI_LAZY_NS);
+}
+
+/* [netpoll.lazy] Nobody waits for descriptors though a P is idle: who runs
+ * looks when it has nothing else to do. */
+static bool nobody_polls(void) {
+  return mpgi_netpoll_waiting() && atomic_load(&mpgi_sched.npidle) > 0 &&
+         atomic_load(&mpgi_sched.poller) == NULL;
+}
+
+/* Pairs with sleep_until, which asks nobody_polls after it stored sysmon_until.
+ * With no P idle nobody could be woken; who idles next polls. */
+bool mpgi_sysmon_polls_soon(void) {
+  if (atomic_load(&mpgi_sched.npidle) == 0) return true;
+  int64_t soon = mpgi_netpoll_last() + LONE_NS;
+  uint32_t n =
+      atomic_load_explicit(&mpgi_sched.lone_polls, memory_order_relaxed);
+  atomic_store_explicit(&mpgi_sched.lone_polls, n + 1, memory_order_relaxed);
+  return atomic_load(&mpgi_sched.sysmon_until) <= soon &&
+         atomic_load(&mpgi_sched.lone_from) <= soon - LONE_NS &&
+         mpgi_timers_first() > soon;
 }
 
 /* When a lazy P must be looked at.  INT64_MAX: there is none. */
@@ -204,6 +233,7 @@ static void sleep_until(struct sysmon *s, int64_t when, bool urgent) {
   int64_t now = mpgi_os_now();
   int64_t lazy = look_at_lazy(now);
   if (lazy < when) when = lazy;
+  if (now + LONE_NS < when && nobody_polls()) when = now + LONE_NS;
   /* One that is due already has been seen to by now, as far as may be. */
   int64_t soonest = now + (first <= now ? ASK_MIN_NS : TICK_MIN_NS);
   if (first < when) when = first > soonest ? first : soonest;
@@ -232,7 +262,8 @@ static bool all_idle(void) {
 
 /* Work that waits, for want of a thread, is retried by sysmon (retry_wake). */
 static bool everybody_idle_locked(void) {
-  return !mpgi_stw_waiting() && mpgi_globq_n_locked() == 0 && all_idle();
+  return !mpgi_stw_waiting() && mpgi_globq_n_locked() == 0 && all_idle() &&
+         !nobody_polls();
 }
 
 /* Also at the first timer, a little later than the thread that sleeps for that
@@ -260,7 +291,7 @@ static int64_t deep_until_at_most(const struct sysmon *s, int64_t until) {
 static bool is_calm(const struct sysmon *s) { return s->calm >= CALM_LOOKS; }
 
 static bool dozes(const struct sysmon *s) {
-  return is_calm(s) && s->now - s->busy_at < CALM_NS && all_idle();
+  return (is_calm(s) || s->lone) && s->now - s->busy_at < CALM_NS && all_idle();
 }
 
 static void sleep_deeply(struct sysmon *s) {
@@ -312,6 +343,7 @@ static void sleep_tick(struct sysmon *s) {
   bool soon = somebody_soon(now), urgent = full && soon && !is_calm(s);
   if (delay > LOOK_NS && urgent) delay = LOOK_NS;
   if (delay > CALM_NS && soon && is_calm(s)) delay = CALM_NS;
+  if (delay > LONE_NS && s->lone) delay = LONE_NS;
   int64_t until = now + delay;
   if (s->look_next > now && s->look_next < until) until = s->look_next;
   if (s->next_trace < until) until = s->next_trace;
@@ -679,6 +711,32 @@ static void poll_network(const struct sysmon *s) {
   mpgi_ready_batch(&ready);
 }
 
+/* ---- [netpoll.lazy] ---- */
+
+static void count_lone(struct sysmon *s) {
+  uint32_t n =
+      atomic_load_explicit(&mpgi_sched.lone_polls, memory_order_relaxed);
+  s->lone = (int64_t) (n - s->lone_polls) * LONE_NS >=
+            LONE_POLLS * (s->now - s->before);
+  s->lone_polls = n;
+}
+
+/* Somebody who was lazy runs for long. */
+static void lone_off(struct sysmon *s) {
+  int64_t lasted = s->now - atomic_load(&mpgi_sched.lone_from);
+  if (lasted < 0) return;
+  s->lone_rest = lasted > 8 * s->lone_rest ? LONE_REST_NS : 2 * s->lone_rest;
+  if (s->lone_rest > LONE_REST_MAX_NS) s->lone_rest = LONE_REST_MAX_NS;
+  atomic_store(&mpgi_sched.lone_from, s->now + s->lone_rest);
+}
+
+static void watch_lone(struct sysmon *s) {
+  count_lone(s);
+  if (!nobody_polls() || s->now - mpgi_netpoll_last() < LONE_LATE_NS) return;
+  lone_off(s);
+  mpgi_wakep();
+}
+
 /* [netpoll.trust] */
 static void doubt_waits(struct sysmon *s) {
   struct mpgi_gqueue ready = {0};
@@ -709,6 +767,7 @@ static void round_of_duty(struct sysmon *s) {
   s->before = s->looked;
   s->looked = s->now;
   atomic_store_explicit(&mpgi_sched.coarse_now, s->now, memory_order_relaxed);
+  watch_lone(s);
   poll_network(s); /* whoever that wakes counts for the ends of slices */
   doubt_waits(s);
   watch_ticks(s);
@@ -734,8 +793,10 @@ static void round_of_duty(struct sysmon *s) {
 
 void mpgi_sysmon_main(void *arg) {
   (void) arg;
-  struct sysmon s = {
-      .now = mpgi_os_now(), .delay = TICK_MIN_NS, .look_next = INT64_MAX};
+  struct sysmon s = {.now = mpgi_os_now(),
+                     .delay = TICK_MIN_NS,
+                     .look_next = INT64_MAX,
+                     .lone_rest = LONE_REST_NS};
   s.next_trace = mpgi_opt.schedtrace ? s.now + mpgi_opt.schedtrace * 1000 * 1000
                                      : INT64_MAX;
   s.next_text = s.now + TEXT_EVERY_NS;

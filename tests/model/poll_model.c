@@ -7,6 +7,7 @@
  *   poller  an idle M: polls, fires what is due, lets go of its P again
  *   adder   a busy M that sets a timer and runs on
  *   sysmon  one of its sleeps
+ *   finder  a poller that found one goroutine, and runs it [netpoll.lazy]
  */
 #include "model.h"
 
@@ -38,6 +39,7 @@ static struct mpg_m m[THREADS];
 static struct mpg_g g[TIMERS];
 static struct mpgi_timer_slot heap[PS][4];
 static int fired, wanted;
+static bool some_wait, lazy; /* for descriptors; and their poller */
 static int64_t sysmon_woke;
 
 static struct mpg_m *model_m(void) { return &m[explore_self()]; }
@@ -48,7 +50,8 @@ bool mpgi_runq_empty(struct mpg_p *pp) {
   return true;
 }
 bool mpgi_netpoll_on(void) { return false; }
-bool mpgi_netpoll_waiting(void) { return false; }
+bool mpgi_netpoll_waiting(void) { return some_wait; }
+int64_t mpgi_netpoll_last(void) { return explore_now(); }
 bool mpgi_netpoll_trusts(void) { return false; }
 void mpgi_netpoll_break(void) {}
 void mpgi_gfree_flush(struct mpg_p *pp) { (void) pp; }
@@ -129,6 +132,15 @@ static void goes_lazy(int i) {
   mpgi_sysmon_lazy();
 }
 
+/* proc.c: it slept in epoll, and found one goroutine; and then, without
+ * sleeping, another. */
+static void finder(int i) {
+  (void) i;
+  atomic_store(&mpgi_sched.poller, NULL);
+  lazy = mpgi_sysmon_polls_soon();
+  lazy |= mpgi_sysmon_polls_soon();
+}
+
 static void sysmon_deep(int arg) {
   (void) arg;
   struct sysmon s = {.next_trace = INT64_MAX, .busy_at = -CALM_NS};
@@ -158,6 +170,12 @@ static void drowsy_is_too_long(int64_t next) {
 static void lazy_is_too_long(int64_t next) {
   if (next > MPGI_LAZY_NS)
     explore_failed("sysmon sleeps long while a P is lazy");
+}
+
+/* [netpoll.lazy] */
+static void lone_is_too_long(int64_t next) {
+  if (lazy && next > LONE_NS)
+    explore_failed("sysmon sleeps long while nobody waits for descriptors");
 }
 
 /* [sysmon.soon] */
@@ -231,6 +249,12 @@ static void setup_sysmon(void) {
   add(&p[0], 500 * 1000);
 }
 static void setup_busy(void) { setup(2); }
+static void setup_polled(void) {
+  setup(1);
+  some_wait = true;
+  explore_constant(&some_wait, sizeof some_wait);
+  atomic_store(&mpgi_sched.poller, &m[0]);
+}
 static void setup_all_idle(void) { setup(0); }
 static void setup_idle_until_timer(void) {
   setup(0);
@@ -282,6 +306,11 @@ static const struct explore_config configs[] = {
                 {"thief", goes_lazy, 1, false},
                 {"sysmon", sysmon_once, 0, false}},
      .when_quiet = lazy_is_too_long},
+    {.name = "poll.sysmon_watches_a_lone_poller",
+     .setup = setup_polled,
+     .thread = {{"finder", finder, 0, false},
+                {"sysmon", sysmon_once, 0, false}},
+     .when_quiet = lone_is_too_long},
 };
 
 static const struct {
@@ -301,6 +330,10 @@ static const struct {
       &mpgi_sched.sysmon_drowsy}},
     {8, {"mpgi_sysmon_lazy", EXPLORE_FENCE, EXPLORE_SKIP, NULL}},
     {8,
+     {"sysmon_sleep_until", EXPLORE_STORE, EXPLORE_RELAX,
+      &mpgi_sched.sysmon_until}},
+    {9, {"finder", EXPLORE_STORE, EXPLORE_RELAX, &mpgi_sched.poller}},
+    {9,
      {"sysmon_sleep_until", EXPLORE_STORE, EXPLORE_RELAX,
       &mpgi_sched.sysmon_until}},
 };
