@@ -238,7 +238,24 @@ static inline uintptr_t mpgi_arch_valgrind(uintptr_t request, uintptr_t a,
       : "cc", "memory");
   return result;
 }
+#define MPGI_ARCH_CLEAR_LOOP_BYTES 512 /* beyond: the slow start pays */
 static inline void mpgi_arch_relax(void) { __builtin_ia32_pause(); }
+/* Clear bytes, a multiple of 16 and not 0, at such an address; without a call.
+ * The last ones by a store of their own: reading what rep stosb wrote waits for
+ * all of it, and there is the pad of a cell. */
+static inline __attribute__((always_inline)) void mpgi_arch_clear(
+    void *lo, size_t bytes) {
+  typedef long long two __attribute__((vector_size(16), may_alias));
+  char *p = lo, *last = p + bytes - sizeof(two);
+  if (bytes > MPGI_ARCH_CLEAR_LOOP_BYTES) {
+    bytes -= sizeof(two);
+    __asm__ volatile("rep stosb" : "+D"(p), "+c"(bytes) : "a"(0) : "memory");
+  }
+  for (; p <= last; p += sizeof(two)) {
+    *(two *) p = (two){0, 0};
+    __asm__ volatile("" : : : "memory"); /* it stays a loop */
+  }
+}
 /* A hint; nothing where the CPU doesn't know the instruction. */
 static inline void mpgi_arch_prefetch_write(const volatile void *p) {
   __asm__ volatile("prefetchw %0" : : "m"(*(const volatile char *) p));

@@ -3,13 +3,13 @@
  * The fast path is two leaf functions among the entry stubs: they may run on
  * a goroutine's 2 KiB stack, are never preempted, and call nothing.  Class
  * from a table, hole from the cache, a subtraction, a comparison.  A request
- * that misses jumps to a thunk, which switches to g0 and calls
- * mpgi_alloc_slow_g0.
+ * that misses takes a freed cell (free.c), or jumps to a thunk, which switches
+ * to g0 and calls mpgi_alloc_slow_g0.
  *
  * The ladder of the slow path
  *   1  a collection, when one is due (pacer.c) or forced (gcstress)
- *   2  the next hole of the cache's span; a span from the central lists,
- *      sweeping on demand; pages; a larger heap
+ *   2  a freed cell; the next hole of the cache's span; a span from the central
+ *      lists, sweeping on demand; pages; a larger heap
  *   3  no memory: a whole collection, everything swept, and again; not after
  *      many in vain (pacer.c)
  *   4  the out-of-memory handler, with no lock held; its answer is ours
@@ -25,9 +25,6 @@
 #include <arch/tls.h>
 #include <gc/gc_private.h>
 #include <mpg/gc.h>
-
-/* The thunk in front of mpgi_alloc_slow_g0 (arch/x86_64/thunks.def). */
-MPGI_HIDDEN void *mpgi_thunk_alloc_slow(size_t bytes, enum mpgi_kind kind);
 
 /* Large memory that isn't known to be zero is given back and faulted in anew
  * from this size on: clearing it here would delay whoever stops the world. */
@@ -50,13 +47,13 @@ static inline __attribute__((always_inline)) bool fast(size_t bytes,
 MPGI_RT_TEXT void *mpg_alloc(size_t bytes) {
   void *p;
   if (MPGI_LIKELY(fast(bytes, MPGI_KIND_SCAN, &p))) return p;
-  return mpgi_thunk_alloc_slow(bytes, MPGI_KIND_SCAN);
+  return mpgi_alloc_again(bytes);
 }
 
 MPGI_RT_TEXT void *mpg_alloc_noscan(size_t bytes) {
   void *p;
   if (MPGI_LIKELY(fast(bytes, MPGI_KIND_NOSCAN, &p))) return p;
-  return mpgi_thunk_alloc_slow(bytes, MPGI_KIND_NOSCAN);
+  return mpgi_alloc_noscan_again(bytes);
 }
 
 /* ---- one attempt ---- */
@@ -66,10 +63,12 @@ static void *alloc_small(struct mpgi_cache *c, unsigned class,
   struct mpgi_hole *h = &c->hole[kind][class];
   void *p;
   MPG_ASSERT(class > MPGI_CLASS_LARGE && class < MPGI_CLASSES);
-  while (!mpgi_hole_pop(h, &p))
+  if (mpgi_hole_pop(h, &p) || mpgi_magazine_take(c, kind, class, &p)) return p;
+  do {
     if (!mpgi_cache_hole_next(c, kind, class) &&
         !mpgi_cache_span_next(c, kind, class))
       return NULL;
+  } while (!mpgi_hole_pop(h, &p));
   return p;
 }
 

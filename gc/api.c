@@ -6,9 +6,7 @@
 #define MPGI_GC_INSIDE 1
 #include <string.h>
 
-#include <arch/common/options.h>
-#include <arch/tls.h>
-#include <gc/special.h>
+#include <gc/gc_private.h>
 #include <mpg/gc.h>
 
 /* ---- lookup ---- */
@@ -25,25 +23,6 @@ void *mpgi_base_g0(const void *p) {
 size_t mpgi_alloc_size_g0(const void *p) {
   struct mpgi_cell cell;
   return mpgi_cell_start(p, &cell) ? mpgi_cell_usable(&cell) : 0;
-}
-
-/* ---- free ---- */
-
-void mpgi_free_g0(void *p) {
-  struct mpgi_cell cell;
-  if (p == NULL) return;
-  if (!mpgi_cell_start(p, &cell)) mpgi_cell_refuse(p, "mpg_free");
-  if (MPGI_UNLIKELY(mpgi_special_maybe(&cell))) mpgi_special_drop(&cell);
-  struct mpgi_span *s = cell.span;
-  uint64_t bytes = mpgi_span_cell_bytes(s);
-  bool zones = mpgi_opt.redzone != 0;
-  if (MPGI_UNLIKELY(zones)) mpgi_redzone_check(&cell, "mpg_free");
-  if (MPGI_UNLIKELY(zones || mpgi_opt.clobberfree != 0))
-    mpgi_sweep_clobber(cell.base, bytes);
-  mpgi_sweep_count_free(bytes, 1);
-  if (!zones && mpgi_cache_unpop(mpgi_tls_cache(), &cell)) return;
-  mpgi_pacer_refund(bytes);
-  mpgi_central_cell_freed(s, cell.index);
 }
 
 /* ---- the rest ---- */

@@ -8,6 +8,7 @@
  *            but they are no objects.  Lookups ask the owner's hole
  *            (mpgi_cache_is_pending); with the world stopped there are none,
  *            because the caches were flushed.
+ * A hole that is used up gives way to freed cells (free.c) before the next one.
  *
  * Memory of scanned kinds is zeroed when the hole is taken, so objects cost a
  * addition and a comparison, and the lines are warm.
@@ -34,8 +35,6 @@
 static struct mpgi_mutex lock = MPGI_MUTEX_INIT(MPGI_RANK_LEAF);
 static struct mpgi_cache *in_use; /* jemalloc memory: no heap address */
 static struct mpgi_cache *idle;
-/* Totals of caches that were freed; guard: lock. */
-static uint64_t gone_bytes, gone_objects;
 
 /* ---- the sequence lock ----
  *
@@ -92,6 +91,8 @@ static void cache_init(struct mpgi_cache *c) {
           i == MPGI_CLASS_LARGE ? MPGI_GRANULE_BYTES : mpgi_class[i].bytes;
       hole_clear(&c->hole[k][i]);
     }
+  for (unsigned i = 0; i < MPGI_MAGAZINES; i++)
+    atomic_init(&c->magazine[i], &mpgi_magazine_none);
 }
 
 static void link_in(struct mpgi_cache **list, struct mpgi_cache *c) {
@@ -132,10 +133,6 @@ void mpgi_gc_cache_free(struct mpgi_cache *c) {
   mpgi_cache_flush(c);
   mpgi_mutex_lock(&lock);
   link_out(&in_use, c);
-  gone_bytes += mpgi_load(&c->alloc_bytes);
-  gone_objects += mpgi_load(&c->alloc_objects);
-  mpgi_store(&c->alloc_bytes, 0);
-  mpgi_store(&c->alloc_objects, 0);
   link_in(&idle, c);
   mpgi_mutex_unlock(&lock);
 }
@@ -193,11 +190,13 @@ static void cells_from_sample(int16_t *to, uint64_t n) {
   *to = (int16_t) (*to > 0 ? *to + (int64_t) n : *to - (int64_t) n);
 }
 
-/* A cell is handed out twice; false: let it be another one.  A sample that this
- * would be is the class's: the first cell beyond the hole.  (Left to whoever
- * counts next it went to large objects: what mpg_realloc had freed on its way
- * to these seemed to be live.) */
-static bool cell_again(struct mpgi_cache *c, int16_t *to, uint64_t bytes) {
+/* A sample that this would be is the class's: the first cell beyond the hole.
+ * (Left to whoever counts next it went to large objects: what mpg_realloc had
+ * freed on its way to these seemed to be live.) */
+bool mpgi_cache_cell_again(struct mpgi_cache *c, unsigned kind,
+                           unsigned class) {
+  int16_t *to = &c->to_sample[kind][class];
+  uint64_t bytes = mpgi_class[class].bytes;
   if (*to == 1) return false;
   if (*to == 0 && c->sample_left < (int64_t) bytes) {
     *to = 1;
@@ -315,8 +314,6 @@ bool mpgi_cache_span_next(struct mpgi_cache *c, unsigned kind, unsigned class) {
 static void span_flush(struct mpgi_cache *c, unsigned kind, unsigned class) {
   struct mpgi_span *s = c->span[kind][class];
   hole_retire(c, s, &c->hole[kind][class]);
-  uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
-  mpgi_pacer_refund((uint64_t) (s->objects - used) * mpgi_class[class].bytes);
   c->span[kind][class] = NULL;
   MPGI_CHAOS();
   mpgi_central_release(s);
@@ -326,6 +323,7 @@ void mpgi_cache_flush(struct mpgi_cache *c) {
   for (unsigned k = 0; k < MPGI_KIND_COUNT; k++)
     for (unsigned i = 0; i < MPGI_CLASSES; i++)
       if (c->span[k][i] != NULL) span_flush(c, k, i);
+  mpgi_magazine_flush(c); /* spans on lists can be freed */
 }
 
 /* Threads that are about to attach may add caches meanwhile, at the head. */
@@ -372,23 +370,6 @@ bool mpgi_cache_is_pending(const struct mpgi_span *s, uintptr_t addr) {
   return pending;
 }
 
-bool mpgi_cache_unpop(struct mpgi_cache *c, const struct mpgi_cell *cell) {
-  const struct mpgi_span *s = cell->span;
-  if (c == NULL || c->span[s->kind][s->class] != s) return false;
-  struct mpgi_hole *h = &c->hole[s->kind][s->class];
-  uintptr_t ptr = get(&h->ptr);
-  if (ptr == get(&h->start) || ptr - h->bytes != cell->base) return false;
-  if (!cell_again(c, &c->to_sample[s->kind][s->class], h->bytes)) return false;
-  ptr -= h->bytes;
-  if (s->kind != MPGI_KIND_NOSCAN) memset((void *) ptr, 0, h->bytes);
-  write_begin(c);
-  total_add(&c->alloc_bytes, h->bytes);
-  total_add(&c->alloc_objects, 1);
-  put(&h->ptr, ptr);
-  write_end(c);
-  return true;
-}
-
 void mpgi_cache_count(struct mpgi_cache *c, uint64_t bytes, uint64_t objects) {
   c->sampled = c->sample_left < (int64_t) bytes;
   if (c->sampled)
@@ -422,11 +403,59 @@ static void totals_of(struct mpgi_cache *c, uint64_t *bytes,
   *objects += n;
 }
 
+/* Objects that went into a magazine, or were made of what came out. */
+static uint64_t passed(const struct mpgi_magazine *m, bool out) {
+  uint64_t n = atomic_load_explicit(&m->n, memory_order_acquire);
+  uint64_t reused = n / MPGI_MAGAZINE_REUSED;
+  if (out) return reused;
+  return reused + n % MPGI_MAGAZINE_REUSED + mpgi_load(&m->given);
+}
+
+static void passed_all(struct mpgi_cache *c, bool out, uint64_t *bytes,
+                       uint64_t *objects) {
+  uint64_t b, n;
+  uint32_t seq;
+  do {
+    b = n = 0;
+    seq = read_begin(c);
+    for (unsigned k = 0; k < MPGI_KIND_COUNT; k++)
+      for (unsigned i = 1; i < MPGI_CLASSES; i++) {
+        uint64_t some = passed(mpgi_magazine_of(c, k, i), out);
+        n += some;
+        b += some * mpgi_class[i].bytes;
+      }
+  } while (read_again(c, seq));
+  *bytes += b;
+  *objects += n;
+}
+
+void mpgi_cache_given(struct mpgi_cache *c, struct mpgi_magazine *m,
+                      uint32_t n) {
+  write_begin(c);
+  total_add(&m->given, n);
+  total_add(&m->n, -(uint64_t) n);
+  write_end(c);
+}
+
+/* An idle cache keeps its totals. */
 void mpgi_cache_totals(uint64_t *bytes, uint64_t *objects) {
+  struct mpgi_cache *const *lists[] = {&in_use, &idle};
+  *bytes = *objects = 0;
   mpgi_mutex_lock(&lock);
-  *bytes = gone_bytes;
-  *objects = gone_objects;
-  for (struct mpgi_cache *c = in_use; c != NULL; c = c->next)
-    totals_of(c, bytes, objects);
+  for (int i = 0; i < 2; i++)
+    for (struct mpgi_cache *c = *lists[i]; c != NULL; c = c->next) {
+      totals_of(c, bytes, objects);
+      passed_all(c, true, bytes, objects);
+    }
+  mpgi_mutex_unlock(&lock);
+}
+
+void mpgi_cache_freed(uint64_t *bytes, uint64_t *objects) {
+  struct mpgi_cache *const *lists[] = {&in_use, &idle};
+  *bytes = *objects = 0;
+  mpgi_mutex_lock(&lock);
+  for (int i = 0; i < 2; i++)
+    for (struct mpgi_cache *c = *lists[i]; c != NULL; c = c->next)
+      passed_all(c, false, bytes, objects);
   mpgi_mutex_unlock(&lock);
 }

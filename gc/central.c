@@ -10,7 +10,8 @@
  * to be swept, reclaim sweeps some for their pages.
  *
  * Concurrency: a mutex (GC_CENTRAL) a class and kind, held for list
- * operations only: sweeping happens outside, on a span that is on no list.
+ * operations, and for clearing bits of freed cells: of listed spans nobody
+ * else writes bits.  Sweeping happens outside, on a span that is on no list.
  * Spans move between classes only through the page heap.
  *
  * Invariant [central.lists]: count, links and states agree
@@ -180,7 +181,8 @@ struct mpgi_span *mpgi_central_acquire(unsigned kind, unsigned class) {
   return mpgi_span_new(page, pages, class, kind, zero, 0, MPGI_SPAN_CACHED);
 }
 
-static void list_locked(struct mpgi_central *c, struct mpgi_span *s) {
+/* Returns the number of its free cells. */
+static uint32_t list_locked(struct mpgi_central *c, struct mpgi_span *s) {
   enum mpgi_span_state from = mpgi_span_state(s);
   MPG_ASSERT(from == MPGI_SPAN_CACHED || from == MPGI_SPAN_SWEEPING);
   atomic_store_explicit(&s->owner, NULL, memory_order_release);
@@ -192,6 +194,7 @@ static void list_locked(struct mpgi_central *c, struct mpgi_span *s) {
     mpgi_span_state_set(s, from, MPGI_SPAN_FULL);
     list_push(&c->full, s);
   }
+  return s->objects - used;
 }
 
 void mpgi_central_release(struct mpgi_span *s) {
@@ -200,10 +203,13 @@ void mpgi_central_release(struct mpgi_span *s) {
     return;
   }
   struct mpgi_central *c = mpgi_central_of(s);
+  unsigned class = s->class;
   MPGI_CHAOS();
   mpgi_mutex_lock(&c->lock);
-  list_locked(c, s);
+  uint32_t cells = list_locked(c, s);
   mpgi_mutex_unlock(&c->lock);
+  if (MPGI_UNLIKELY(cells > 0))
+    mpgi_pacer_refund((uint64_t) cells * mpgi_class[class].bytes);
 }
 
 void mpgi_central_swept(struct mpgi_span *const *s, uint32_t n) {
@@ -258,26 +264,65 @@ struct mpgi_span *mpgi_central_large(unsigned kind, size_t bytes,
   return s;
 }
 
-void mpgi_central_cell_freed(struct mpgi_span *s, uint32_t index) {
-  struct mpgi_central *c = mpgi_central_of(s);
-  bool empty = false;
+/* ---- explicit frees ---- */
+
+/* The last cell of a listed span was freed: off its list, onto that of empty
+ * ones. */
+static void emptied_locked(struct mpgi_central *c, struct mpgi_span *s,
+                           uint32_t *empty) {
+  bool full = mpgi_span_state(s) == MPGI_SPAN_FULL;
+  list_remove(full ? &c->full : &c->partial, s);
+  s->next = *empty;
+  *empty = mpgi_span_page(s) + 1;
+}
+
+/* True: the cell isn't charged any more [pacer.cells]. */
+static bool cell_freed_locked(struct mpgi_central *c,
+                              const struct mpgi_cell *cell, uint32_t *empty) {
+  struct mpgi_span *s = cell->span;
+  enum mpgi_span_state state = mpgi_span_state(s);
+  if (state == MPGI_SPAN_CACHED) {
+    mpgi_span_bits_clear(s, cell->index, cell->index + 1);
+    return false;
+  }
+  MPG_VERIFY(state == MPGI_SPAN_PARTIAL || state == MPGI_SPAN_FULL);
+  mpgi_span_bit_clear_alone(s, cell->index);
+  if (atomic_load_explicit(&s->used, memory_order_relaxed) == 0) {
+    emptied_locked(c, s, empty);
+  } else if (state == MPGI_SPAN_FULL) {
+    list_remove(&c->full, s);
+    mpgi_span_state_set(s, state, MPGI_SPAN_PARTIAL);
+    list_push(&c->partial, s);
+  }
+  return true;
+}
+
+static void spans_free(uint32_t empty) {
+  while (empty != 0) {
+    struct mpgi_span *s = &mpgi_heap.span[empty - 1];
+    empty = s->next;
+    s->next = 0;
+    mpgi_span_free(s);
+  }
+}
+
+void mpgi_central_cells_freed(const uintptr_t *base, uint32_t n) {
+  struct mpgi_cell cell;
+  uint32_t empty = 0, refunded = 0;
+  MPG_VERIFY(mpgi_cell_find(base[0], &cell));
+  struct mpgi_central *c = mpgi_central_of(cell.span);
+  uint64_t bytes = mpgi_span_cell_bytes(cell.span);
   MPGI_CHAOS();
   mpgi_mutex_lock(&c->lock);
-  enum mpgi_span_state state = mpgi_span_state(s);
-  mpgi_span_bits_clear(s, index, index + 1);
-  uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
-  if (state == MPGI_SPAN_PARTIAL || state == MPGI_SPAN_FULL) {
-    list_remove(state == MPGI_SPAN_FULL ? &c->full : &c->partial, s);
-    empty = used == 0;
-    if (!empty) {
-      if (state == MPGI_SPAN_FULL)
-        mpgi_span_state_set(s, state, MPGI_SPAN_PARTIAL);
-      list_push(&c->partial, s);
-    }
+  for (uint32_t i = 0; i < n; i++) {
+    MPG_VERIFY(mpgi_cell_find(base[i], &cell));
+    MPG_ASSERT(mpgi_central_of(cell.span) == c && cell.base == base[i]);
+    refunded += cell_freed_locked(c, &cell, &empty);
   }
   mpgi_mutex_unlock(&c->lock);
   MPGI_CHAOS();
-  if (empty) mpgi_span_free(s);
+  if (refunded > 0) mpgi_pacer_refund(refunded * bytes);
+  spans_free(empty);
 }
 
 /* ---- the cycle ---- */

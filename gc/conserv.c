@@ -43,7 +43,7 @@ bool mpgi_cell_is_live(const struct mpgi_cell *c) {
   const struct mpgi_pair *pair = &mpgi_span_pairs(s)[c->index / 64];
   mpgi_sweep_ensure(s);
   if (!(mpgi_load(&pair->alloc) >> c->index % 64 & 1)) return false;
-  if (mpgi_cache_is_pending(s, c->base)) return false;
+  if (mpgi_cache_is_pending(s, c->base) || mpgi_magazine_has(c)) return false;
   /* Its hole may just have been given up. */
   return mpgi_load(&pair->alloc) >> c->index % 64 & 1;
 }

@@ -99,8 +99,9 @@ _Static_assert(MPGI_KIND_COUNT <= 4, "two bits of kind");
  * from its first page's on, one bit a cell. */
 struct mpgi_pair {
   _Atomic uint64_t mark;  /* markers; cleared by the sweep */
-  _Atomic uint64_t alloc; /* span's owner, mpg_free; a hole's cells are set
-                             when it is taken, the rest cleared at a flush */
+  _Atomic uint64_t alloc; /* span's owner; who gives freed cells back, with the
+                             central lock; a hole's cells are set when it is
+                             taken, the rest cleared at a flush */
 };
 #define MPGI_PAGE_PAIRS (MPGI_PAGE_BYTES / MPGI_CELL_MIN_BYTES / 64)
 
@@ -257,6 +258,8 @@ MPGI_HIDDEN void mpgi_span_bits_set(struct mpgi_span *s, uint32_t lo,
                                     uint32_t hi);
 MPGI_HIDDEN void mpgi_span_bits_clear(struct mpgi_span *s, uint32_t lo,
                                       uint32_t hi);
+/* Clear one cell's, where nobody else may write the span's. */
+MPGI_HIDDEN void mpgi_span_bit_clear_alone(struct mpgi_span *s, uint32_t i);
 /* The first run of free cells from s->cursor on; false: there is none. */
 MPGI_HIDDEN bool mpgi_span_hole_from(const struct mpgi_span *s, uint32_t *lo,
                                      uint32_t *hi);
@@ -313,14 +316,15 @@ MPGI_HIDDEN void mpgi_central_init(void);
 MPGI_HIDDEN struct mpgi_span *mpgi_central_acquire(unsigned kind,
                                                    unsigned class);
 /* A CACHED or SWEEPING span goes to the list that its used count says; an
- * empty SWEEPING one is freed. */
+ * empty SWEEPING one is freed.  The free cells of a CACHED one are refunded. */
 MPGI_HIDDEN void mpgi_central_release(struct mpgi_span *s);
 /* A new large span, FULL, its cell not yet allocated (bit clear).  align: a
  * power of two from MPGI_PAGE_BYTES. */
 MPGI_HIDDEN struct mpgi_span *mpgi_central_large(unsigned kind, size_t bytes,
                                                  size_t align);
-/* An explicit free changed a listed span: move it, or free it when empty. */
-MPGI_HIDDEN void mpgi_central_cell_freed(struct mpgi_span *s, uint32_t index);
+/* n cells, all of one class and kind, are free again: their spans are moved, or
+ * freed when they are empty.  Of swept spans; n > 0. */
+MPGI_HIDDEN void mpgi_central_cells_freed(const uintptr_t *base, uint32_t n);
 /* Take up to max unswept spans off their list, SWEEPING; returns how many. */
 MPGI_HIDDEN uint32_t mpgi_central_unswept_pop(unsigned kind, unsigned class,
                                               struct mpgi_span **out,
@@ -347,11 +351,29 @@ struct mpgi_hole {
   _Atomic uintptr_t start; /* where ptr was at first */
 };
 
+/* Freed cells of a class and kind, the last one first to be handed out again
+ * (free.c).  The owner is the cache's. */
+struct mpgi_magazine {
+  /* Cells, in the low 16 bits, and above them how many objects were made of
+   * such: one word, so that others see the one with the other. */
+  _Atomic uint64_t n;
+  _Atomic uint64_t
+      given; /* cells that were given back; under the cache's seq */
+  const struct mpgi_hole *hole; /* the class's, in the same cache */
+  uint32_t max;                 /* of cell; constant, like hole */
+  uint32_t reserved;
+  uintptr_t cell[];
+};
+#define MPGI_MAGAZINE_REUSED ((uint64_t) 1 << 16)
+#define MPGI_MAGAZINES (MPGI_KIND_COUNT << MPGI_ENTRY_KIND_SHIFT)
+
 struct mpgi_cache {
   /* Owner: the thread whose mpgi_tls.cache this is; the collector while the
    * world is stopped. */
   struct mpgi_hole hole[MPGI_KIND_COUNT][MPGI_CLASSES];
   struct mpgi_span *span[MPGI_KIND_COUNT][MPGI_CLASSES];
+  /* Freed cells, by kind and class as a page's entry has them; never NULL. */
+  struct mpgi_magazine *_Atomic magazine[MPGI_MAGAZINES];
   _Atomic uint32_t seq; /* odd while holes and totals change */
   uint32_t stress;      /* allocations since the last forced collection */
   bool sampled;         /* the object just allocated is one (profile.c) */
@@ -388,21 +410,81 @@ MPGI_HIDDEN bool mpgi_cache_hole_next(struct mpgi_cache *c, unsigned kind,
 /* Get a new span; false: no memory. */
 MPGI_HIDDEN bool mpgi_cache_span_next(struct mpgi_cache *c, unsigned kind,
                                       unsigned class);
-/* Give every span back; free cells of holes become unallocated. */
+/* Give every span and freed cell back; free cells of holes become
+ * unallocated. */
 MPGI_HIDDEN void mpgi_cache_flush(struct mpgi_cache *c);
 MPGI_HIDDEN void mpgi_cache_flush_all_stw(void);
 /* Count an object that came from no hole; objects 0: its growth. */
 MPGI_HIDDEN void mpgi_cache_count(struct mpgi_cache *c, uint64_t bytes,
                                   uint64_t objects);
-/* p, the last object handed out from its hole, goes back; false: it is not. */
-MPGI_HIDDEN bool mpgi_cache_unpop(struct mpgi_cache *c,
-                                  const struct mpgi_cell *cell);
+/* A cell of the class is handed out that is in no hole; false: let it be one
+ * that is. */
+MPGI_HIDDEN bool mpgi_cache_cell_again(struct mpgi_cache *c, unsigned kind,
+                                       unsigned class);
 /* Is addr in the part of the span's hole not handed out yet? */
 MPGI_HIDDEN bool mpgi_cache_is_pending(const struct mpgi_span *s,
                                        uintptr_t addr);
+/* The same without waiting; true: perhaps. */
+static inline bool mpgi_cache_may_be_pending(const struct mpgi_span *s,
+                                             uintptr_t addr) {
+  struct mpgi_cache *c = atomic_load_explicit(&s->owner, memory_order_acquire);
+  if (c == NULL) return false;
+  const struct mpgi_hole *h = &c->hole[s->kind][s->class];
+  uint32_t seq = atomic_load_explicit(&c->seq, memory_order_acquire);
+  if (seq % 2 != 0) return true;
+  uintptr_t end = atomic_load_explicit(&h->end, memory_order_acquire);
+  uintptr_t ptr = atomic_load_explicit(&h->ptr, memory_order_acquire);
+  return (addr < end && addr >= ptr) ||
+         atomic_load_explicit(&c->seq, memory_order_relaxed) != seq;
+}
 MPGI_HIDDEN void mpgi_cache_totals(uint64_t *bytes, uint64_t *objects);
+/* What was freed into magazines. */
+MPGI_HIDDEN void mpgi_cache_freed(uint64_t *bytes, uint64_t *objects);
 /* The profile's rate has changed; caches have been flushed. */
 MPGI_HIDDEN void mpgi_cache_resample_stw(void);
+
+/* ---- freeing (free.c) ---- */
+
+/* Has no room and no cells: that of a class until its first free. */
+MPGI_HIDDEN extern struct mpgi_magazine mpgi_magazine_none;
+
+static inline struct mpgi_magazine *mpgi_magazine_of(const struct mpgi_cache *c,
+                                                     unsigned kind,
+                                                     unsigned class) {
+  unsigned i = kind << MPGI_ENTRY_KIND_SHIFT | class;
+  return atomic_load_explicit(&c->magazine[i], memory_order_acquire);
+}
+/* A cell's pad holds this, and nothing else is ever seen to, while the cell is
+ * in a magazine.  No address. */
+static inline uint64_t mpgi_magazine_tag(uintptr_t base) {
+  return base ^ UINT64_C(0x5bd1e9955bd1e995);
+}
+static inline uint64_t *mpgi_pad_of(uintptr_t base, uint64_t bytes) {
+  return (uint64_t *) (base + bytes - MPGI_PAD_BYTES);
+}
+/* The cell lies in somebody's magazine. */
+MPGI_HIDDEN bool mpgi_magazine_has(const struct mpgi_cell *c);
+/* A cell of the class, cleared if it is scanned; false: none, or not now. */
+MPGI_HIDDEN bool mpgi_magazine_take_cell(struct mpgi_cache *c, unsigned kind,
+                                         unsigned class, void **out);
+static inline bool mpgi_magazine_take(struct mpgi_cache *c, unsigned kind,
+                                      unsigned class, void **out) {
+  const struct mpgi_magazine *m = mpgi_magazine_of(c, kind, class);
+  return mpgi_load(&m->n) % MPGI_MAGAZINE_REUSED > 0 &&
+         mpgi_magazine_take_cell(c, kind, class, out);
+}
+/* Give the cells of every class back. */
+MPGI_HIDDEN void mpgi_magazine_flush(struct mpgi_cache *c);
+/* The live object in cell is freed, and what is known about it.  A collection
+ * since the cell was found does no harm. */
+MPGI_HIDDEN void mpgi_free_cell(const struct mpgi_cell *cell);
+/* n cells of m have been given back. */
+MPGI_HIDDEN void mpgi_cache_given(struct mpgi_cache *c, struct mpgi_magazine *m,
+                                  uint32_t n);
+/* What mpg_alloc and mpg_alloc_noscan do when the hole is used up; on any
+ * stack. */
+MPGI_HIDDEN void *mpgi_alloc_again(size_t bytes);
+MPGI_HIDDEN void *mpgi_alloc_noscan_again(size_t bytes);
 
 /* ---- the heap profile (profile.c) ---- */
 
@@ -467,8 +549,11 @@ MPGI_HIDDEN uint32_t mpgi_sweep_span(struct mpgi_span *s);
 /* Bracket of every sweep, so that finish can wait for others. */
 MPGI_HIDDEN void mpgi_sweep_enter(void);
 MPGI_HIDDEN void mpgi_sweep_leave(uint32_t swept);
-/* Spans are unswept or being swept. */
-MPGI_HIDDEN bool mpgi_sweep_pending(void);
+/* Spans that are unswept or being swept. */
+MPGI_HIDDEN extern _Atomic uint64_t mpgi_sweep_left;
+static inline bool mpgi_sweep_pending(void) {
+  return atomic_load_explicit(&mpgi_sweep_left, memory_order_acquire) > 0;
+}
 /* Sweep up to MPGI_SWEEP_BATCH spans of any class; returns how many; 0: none is
  * unswept. */
 MPGI_HIDDEN uint32_t mpgi_sweep_some(void);
@@ -484,7 +569,7 @@ MPGI_HIDDEN void mpgi_sweep_background(void);
 MPGI_HIDDEN void mpgi_sweep_scavenge(void);
 /* Make sure that s isn't UNSWEPT or SWEEPING. */
 MPGI_HIDDEN void mpgi_sweep_ensure(struct mpgi_span *s);
-/* Count an explicit free; objects 0: of part of one. */
+/* Count an explicit free, not into a magazine; objects 0: of part of one. */
 MPGI_HIDDEN void mpgi_sweep_count_free(uint64_t bytes, uint64_t objects);
 /* Objects freed so far in either way; bytes freed explicitly. */
 MPGI_HIDDEN uint64_t mpgi_sweep_freed_objects(void);

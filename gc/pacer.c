@@ -4,6 +4,11 @@
  * its free cells at once and refunded what it gives back.  A cycle is due
  * when the count reaches the goal.
  *
+ * [pacer.cells] A free cell is charged while it is in a cache's span or in a
+ * magazine (free.c), so that it costs nothing to hand it out, once or again.
+ * It is refunded when its span goes to a list with it free, or when it is given
+ * back to a span that is on one (central.c).
+ *
  * The rule (mpgi_pacer_rule): after a cycle that found `live` bytes and
  * scanned `roots` bytes, the next begins at
  *     live + work * percent / 100,

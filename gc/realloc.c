@@ -136,9 +136,9 @@ static bool fit_pages(const struct mpgi_cell *cell, size_t bytes) {
 
 static void *alloc_like(const struct mpgi_cell *cell, size_t bytes) {
   enum mpgi_kind kind = (enum mpgi_kind) cell->span->kind;
-  if (kind != MPGI_KIND_TYPED) return mpgi_alloc_object(bytes, kind);
+  if (kind != MPGI_KIND_TYPED) return mpgi_gc_alloc(bytes, kind);
   const struct mpgi_type *type = mpgi_type_get(cell);
-  void *p = mpgi_alloc_object(bytes, kind);
+  void *p = mpgi_gc_alloc(bytes, kind);
   if (p != NULL) mpgi_type_set(p, type);
   return p;
 }
@@ -155,11 +155,18 @@ static void *move(const struct mpgi_cell *cell, size_t bytes) {
   if (q == NULL) return NULL;
   memcpy(q, p, min_bytes(bytes, mpgi_cell_usable(cell)));
   if (mpgi_special_maybe(cell)) specials_follow(cell, q);
-  mpgi_free_g0(p);
+  mpgi_free_cell(cell);
   return q;
 }
 
 /* ---- the call ---- */
+
+/* The thunk in front of mpgi_realloc_g0 (arch/x86_64/thunks.def). */
+MPGI_HIDDEN void *mpgi_thunk_realloc(void *p, size_t bytes);
+
+MPGI_RT_TEXT void *mpg_realloc(void *p, size_t bytes) {
+  return p == NULL ? mpg_alloc(bytes) : mpgi_thunk_realloc(p, bytes);
+}
 
 void *mpgi_realloc_g0(void *p, size_t bytes) {
   struct mpgi_cell cell;

@@ -19,10 +19,10 @@
  *
  * Concurrency: entries and bits are read by anyone without a lock.  Entries
  * are written (release) after the record when a span is made and before its
- * pages go back when it is freed.  Bits of one word may be written by the
- * span's owner and by mpg_free at once: read-modify-write.  Clearing releases
- * and searching for a hole acquires; for the rest, order comes from handing
- * objects over.
+ * pages go back when it is freed.  Bits of one word of a CACHED span may be
+ * written by its owner and by whoever gives freed cells back at once:
+ * read-modify-write.  Clearing releases and searching for a hole acquires; for
+ * the rest, order comes from handing objects over.
  */
 #define MPGI_GC_INSIDE 1
 #include <gc/gc_private.h>
@@ -160,6 +160,16 @@ void mpgi_span_bits_clear(struct mpgi_span *s, uint32_t lo, uint32_t hi) {
   uint32_t used =
       atomic_fetch_sub_explicit(&s->used, hi - lo, memory_order_relaxed);
   MPG_VERIFY(used >= hi - lo);
+}
+
+void mpgi_span_bit_clear_alone(struct mpgi_span *s, uint32_t i) {
+  struct mpgi_pair *pair = &mpgi_span_pairs(s)[i / 64];
+  uint64_t bit = UINT64_C(1) << i % 64, alloc = mpgi_load(&pair->alloc);
+  uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
+  MPG_VERIFY((alloc & bit) != 0 && used > 0);
+  mpgi_store(&pair->mark, mpgi_load(&pair->mark) & ~bit);
+  atomic_store_explicit(&pair->alloc, alloc & ~bit, memory_order_release);
+  atomic_store_explicit(&s->used, used - 1, memory_order_relaxed);
 }
 
 /* The first index in [from, end) whose allocation bit is `value`; end: none. */

@@ -36,10 +36,10 @@
 #define SCAVENGE_NS INT64_C(1000000000)           /* between two steps */
 #define STACK_BYTES ((size_t) 64 << 10)
 
+_Atomic uint64_t mpgi_sweep_left;
 static struct {
-  _Atomic uint64_t pending; /* unswept, or being swept */
-  _Atomic uint32_t active;  /* threads between enter and leave */
-  _Atomic uint32_t turn;    /* where the next search begins */
+  _Atomic uint32_t active; /* threads between enter and leave */
+  _Atomic uint32_t turn;   /* where the next search begins */
   _Atomic uint64_t freed_objects, free_bytes;
   _Atomic uint32_t wake;   /* futex: bumped to wake the sweeper */
   _Atomic bool running;    /* its thread exists */
@@ -100,16 +100,12 @@ void mpgi_sweep_enter(void) {
 void mpgi_sweep_leave(uint32_t swept) {
   MPGI_CHAOS();
   if (swept > 0) {
-    uint64_t was = atomic_fetch_sub(&sweep.pending, swept);
+    uint64_t was = atomic_fetch_sub(&mpgi_sweep_left, swept);
     MPG_ASSERT(was >= swept);
     MPGI_CHAOS();
   }
   uint32_t active = atomic_fetch_sub(&sweep.active, 1);
   MPG_ASSERT(active > 0);
-}
-
-bool mpgi_sweep_pending(void) {
-  return atomic_load_explicit(&sweep.pending, memory_order_acquire) > 0;
 }
 
 /* ---- any span ---- */
@@ -203,11 +199,11 @@ static void wake(void) {
 
 void mpgi_sweep_begin_stw(uint64_t n) {
   MPG_ASSERT(!mpgi_sweep_pending());
-  atomic_store(&sweep.pending, n);
+  atomic_store(&mpgi_sweep_left, n);
 }
 
 void mpgi_sweep_background(void) {
-  if (mpgi_load(&sweep.pending) < BACKGROUND_MIN &&
+  if (mpgi_load(&mpgi_sweep_left) < BACKGROUND_MIN &&
       mpgi_heap_mapped_bytes() < BACKGROUND_MIN_BYTES)
     return;
   if (!atomic_exchange(&sweep.running, true) &&
@@ -231,6 +227,13 @@ void mpgi_sweep_count_free(uint64_t bytes, uint64_t objects) {
 }
 
 uint64_t mpgi_sweep_freed_objects(void) {
-  return mpgi_load(&sweep.freed_objects);
+  uint64_t bytes, objects;
+  mpgi_cache_freed(&bytes, &objects);
+  return mpgi_load(&sweep.freed_objects) + objects;
 }
-uint64_t mpgi_sweep_free_bytes(void) { return mpgi_load(&sweep.free_bytes); }
+
+uint64_t mpgi_sweep_free_bytes(void) {
+  uint64_t bytes, objects;
+  mpgi_cache_freed(&bytes, &objects);
+  return mpgi_load(&sweep.free_bytes) + bytes;
+}

@@ -34,11 +34,12 @@
 #define MPGI_THUNK(pub, impl) thunk pub, impl, 0
 #define MPGI_THUNK_IN_HANDLERS(pub, impl) thunk pub, impl, 1
 #define MPGI_THUNK_ATTACHED(pub, impl) thunk pub, impl, 2
+#define MPGI_THUNK_BEHIND(pub, thunk_, impl) thunk thunk_, impl, 2, pub
 #define MPGI_THUNK_OF_G(pub, impl) thunk pub, impl, 3
 #define MPGI_THUNK_COLLECTS(pub, impl) thunk pub, impl, 4
 #define SCRUBBED_WORDS 64
 
-    .macro thunk pub, impl, who
+    .macro thunk pub, impl, who, said
     .p2align 4
     .globl \pub
     .type \pub, @function
@@ -112,7 +113,11 @@
 5:  lea 4f(%rip), %rdi
     jmp mpgi_libc_misuse
     .pushsection .rodata
+    .ifb \said
 4:  .asciz "\pub"
+    .else
+4:  .asciz "\said"
+    .endif
     .popsection
     .endif
     .cfi_endproc

@@ -99,11 +99,15 @@ static void lookups_of_other_memory(void **state) {
 
 /* ---- free ---- */
 
-static void freed_cells_are_reused_at_once(void **state) {
+static void freed_cells_are_reused_before_the_next_hole(void **state) {
   (void) state;
   void *p = mpg_alloc(40);
   memset(p, 1, 40);
   mpgi_free_g0(p);
+  struct mpgi_hole *h =
+      &mpgi_tls_cache()->hole[MPGI_KIND_SCAN][mpgi_class_for(40)];
+  while (atomic_load(&h->ptr) < atomic_load(&h->end))
+    assert_ptr_not_equal(mpg_alloc(40), p);
   assert_ptr_equal(mpg_alloc(40), p);
   assert_true(all_are(p, 40, 0));
 }
@@ -448,7 +452,7 @@ int main(void) {
       TEST(class_boundaries),
       TEST(pending_cells_are_no_objects),
       TEST(lookups_of_other_memory),
-      TEST(freed_cells_are_reused_at_once),
+      TEST(freed_cells_are_reused_before_the_next_hole),
       TEST(free_does_not_grow_the_heap),
       TEST(free_misuse_is_fatal),
       TEST(misuse_ends_the_process_with_status_2),
