@@ -8,8 +8,9 @@
 #include "gcbench_work.h"
 
 static const struct work works[] = {
-    {"trees", trees_work}, {"alloc", alloc_work}, {"padding", padding_work},
-    {"hash", hash_work},   {"mixed", mixed_work}, {"gcbench", gcbench_work},
+    {"trees", trees_work},     {"alloc", alloc_work}, {"free", free_work},
+    {"padding", padding_work}, {"hash", hash_work},   {"mixed", mixed_work},
+    {"gcbench", gcbench_work},
 };
 
 BENCH_MAIN(works)

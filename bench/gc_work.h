@@ -4,12 +4,14 @@
  *   HEAP_NEW(bytes)       zeroed object that may hold pointers
  *   HEAP_NEW_LEAF(bytes)  object without pointers
  *   HEAP_DROP(p)          free, where that is the program's duty; else nothing
+ *   HEAP_FREE(p)          free at once, wherever the program may
  *   HEAP_COLLECT()        full collection; nothing for malloc
  *   HEAP_TRIM()           give free memory back to the system
  *   heap_together(fn, n)  run fn(0) .. fn(n-1) at the same time, wait for all
  *
  *   trees    binary trees of depth, built and dropped rounds times: ns a node
  *   alloc    n objects of bytes, the last 1024 of each thread kept: ns each
+ *   free     n objects of bytes, freed by batches in random order: ns each
  *   padding  an object of bytes: resident bytes, and bytes to its neighbour
  *   hash     inserts, deletes and look-ups in a table of n nodes: ns each
  *   mixed    sizes 16 to 2048, churned, then other sizes: resident / live
@@ -106,6 +108,51 @@ static void alloc_work(void) {
   heap_together(alloc_part, threads);
   int64_t ns = work_now() - start;
   work_print("ns", (double) ns / (double) (alloc_n * threads));
+  work_check(sum_of_parts(threads));
+}
+
+/* ---- objects that are freed ---- */
+
+static long free_n, free_bytes, free_batch;
+
+static void free_order_set(uint32_t *order) {
+  uint64_t seed = 1;
+  for (long i = 0; i < free_batch; i++) {
+    uint64_t j = work_random(&seed) % (uint64_t) (i + 1);
+    order[i] = order[j];
+    order[j] = (uint32_t) i;
+  }
+}
+
+static void free_part(int part) {
+  uint64_t **v = heap_new((size_t) free_batch * sizeof *v), sum = 0;
+  uint32_t *order = heap_new((size_t) free_batch * sizeof *order);
+  free_order_set(order);
+  for (long i = 0; i < free_n; i += free_batch) {
+    for (long j = 0; j < free_batch; j++) {
+      v[j] = heap_new((size_t) free_bytes);
+      *v[j] = (uint64_t) (i + j);
+    }
+    for (long j = 0; j < free_batch; j++) {
+      sum += *v[order[j]];
+      HEAP_FREE(v[order[j]]);
+    }
+  }
+  HEAP_FREE(order);
+  HEAP_FREE(v);
+  part_sum[part] = sum;
+}
+
+/* n is a multiple of batch. */
+static void free_work(void) {
+  int threads = (int) work_arg("threads", 1);
+  free_bytes = work_arg("bytes", 32);
+  free_batch = work_arg("batch", 1);
+  free_n = work_arg("n", 5000000);
+  int64_t start = work_now();
+  heap_together(free_part, threads);
+  int64_t ns = work_now() - start;
+  work_print("ns", (double) ns / (double) (free_n * threads));
   work_check(sum_of_parts(threads));
 }
 

@@ -7,6 +7,7 @@
 #define HEAP_NEW(bytes) mpg_alloc(bytes)
 #define HEAP_NEW_LEAF(bytes) mpg_alloc_noscan(bytes)
 #define HEAP_DROP(p) ((void) (p))
+#define HEAP_FREE(p) mpg_free(p)
 #define HEAP_COLLECTED 1
 #define HEAP_COLLECT() mpg_gc()
 #define HEAP_TRIM() ((void) mpg_release_memory())

@@ -16,6 +16,7 @@
 #define HEAP_NEW(bytes) GC_MALLOC(bytes)
 #define HEAP_NEW_LEAF(bytes) GC_MALLOC_ATOMIC(bytes)
 #define HEAP_DROP(p) ((void) (p))
+#define HEAP_FREE(p) GC_FREE(p)
 #define HEAP_COLLECTED 1
 #define HEAP_COLLECT() GC_gcollect()
 #define HEAP_TRIM() GC_gcollect_and_unmap()
@@ -23,6 +24,7 @@
 #define HEAP_NEW(bytes) calloc(1, bytes)
 #define HEAP_NEW_LEAF(bytes) malloc(bytes)
 #define HEAP_DROP(p) free(p)
+#define HEAP_FREE(p) free(p)
 #define HEAP_COLLECTED 0
 #define HEAP_COLLECT() ((void) 0)
 #ifdef PEER_JEMALLOC
