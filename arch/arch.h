@@ -289,6 +289,12 @@ MPGI_HIDDEN void mpgi_arch_sigregs(const void *ucontext,
  * skip the red zone, push PC, set PC.  The caller checked the room:
  * MPGI_INJECT_BYTES below SP. */
 #define MPGI_INJECT_BYTES (MPGI_RED_ZONE_BYTES + 8 + 8 + 15 * 8 + 24)
+/* As much more where SP is no multiple of 8: Clang's leaf functions subtract
+ * what they need.  The registers are saved at one all the same, where the
+ * collector looks; the call returns to mpgi_odd_return, which finds at SP the
+ * address of PC. */
+#define MPGI_INJECT_ODD_BYTES (MPGI_RED_ZONE_BYTES + 8 + 8)
+MPGI_HIDDEN extern const char mpgi_odd_return[];
 MPGI_HIDDEN void mpgi_arch_inject_preempt(void *ucontext);
 /* Words of the interrupted registers, general and extended, that may hold
  * pointers: calls visit(arg, lo, hi) for each range in the signal frame. */

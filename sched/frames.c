@@ -16,6 +16,8 @@
  * Reads words inside the goroutine's segments only: of one that runs
  * meanwhile the result may be wrong, not harmful.  Signal-safe.
  */
+#include <string.h>
+
 #include <sched/sched.h>
 
 #include <sched/gmp.h>
@@ -54,13 +56,22 @@ static bool at_thunk(const struct mpg_g *gp, struct mpgi_frame *f) {
   return true;
 }
 
+/* At SP is the address of PC, which is the end of a red zone. */
+static bool at_odd_return(const struct mpg_g *gp, struct mpgi_frame *f) {
+  const uintptr_t *w = words_at(gp, f->sp, 8);
+  if (!w) return false;
+  memcpy(&f->pc, (const void *) (*w + shift_of(gp)), sizeof(f->pc));
+  f->sp = *w + 8 + MPGI_RED_ZONE_BYTES;
+  return true;
+}
+
 /* preempt_entry.S: r15 ... rbp is the 11th of 15 words, flags, PC, red zone */
 static bool at_preemption(const struct mpg_g *gp, struct mpgi_frame *f) {
   const uintptr_t *w = words_at(gp, gp->ctx.sp, 136);
   if (!w) return false;
   uintptr_t sp = gp->ctx.sp + 136 + MPGI_RED_ZONE_BYTES;
   *f = (struct mpgi_frame){w[16], sp, w[10], false, shift_of(gp)};
-  return true;
+  return f->pc != (uintptr_t) mpgi_odd_return || at_odd_return(gp, f);
 }
 
 /* morestack.S: the frame of __morestack is above 15 words of registers. */

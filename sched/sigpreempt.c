@@ -172,13 +172,17 @@ MPGI_NO_SANITIZE static bool pc_is_safe(const struct mpgi_sigregs *r,
   return mpgi_text_is_user(ra);
 }
 
+static size_t inject_room(uintptr_t sp) {
+  return MPGI_INJECT_BYTES + (sp & 7 ? MPGI_INJECT_ODD_BYTES : 64);
+}
+
 static bool async_safe_point(const struct mpg_m *mp, const struct mpg_g *gp,
                              const struct mpgi_sigregs *r) {
   struct mpgi_frame f;
   return !mpgi_opt.asyncpreemptoff && gp->preempt_off == 0 &&
          mp->xsave_free != NULL && !r->unsaveable &&
-         r->sp - gp->ctx.seg->lo >= MPGI_INJECT_BYTES + 64 &&
-         pc_is_safe(r, &f) && mpgi_frames_are_user(gp, f);
+         r->sp - gp->ctx.seg->lo >= inject_room(r->sp) && pc_is_safe(r, &f) &&
+         mpgi_frames_are_user(gp, f);
 }
 
 /* ---- the handler ---- */

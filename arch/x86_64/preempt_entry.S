@@ -131,4 +131,18 @@ HIDDEN_FUNCTION(mpgi_resume_async)
     .cfi_endproc
 END_FUNCTION(mpgi_resume_async)
 
+/* Where the above returns to when SP was odd (sigctx.c): at SP is the address
+ * of the interrupted PC, above which the red zone is. */
+HIDDEN_FUNCTION(mpgi_odd_return)
+    .cfi_startproc
+    .cfi_signal_frame
+    /* CFA: what is at rsp, and 136 */
+    .cfi_escape 0x0f, 6, 0x77, 0, 0x06, 0x23, 0x88, 0x01
+    .cfi_offset %rip, -136
+    pop %rsp
+    .cfi_def_cfa %rsp, 136
+    ret $128
+    .cfi_endproc
+END_FUNCTION(mpgi_odd_return)
+
 OBJECT_NOTES

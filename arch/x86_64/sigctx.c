@@ -104,12 +104,22 @@ void mpgi_arch_sigregs(const void *ucontext, struct mpgi_sigregs *out) {
   out->unsaveable = tile_in_use(uc);
 }
 
+static uintptr_t push(uintptr_t sp, uintptr_t word) {
+  sp -= sizeof(word);
+  memcpy((void *) sp, &word, sizeof(word));
+  return sp;
+}
+
 void mpgi_arch_inject_preempt(void *ucontext) {
   ucontext_t *uc = ucontext;
   greg_t *r = uc->uc_mcontext.gregs;
-  uintptr_t *sp = (uintptr_t *) (r[REG_RSP] - MPGI_RED_ZONE_BYTES) - 1;
-  *sp = (uintptr_t) r[REG_RIP];
-  r[REG_RSP] = (greg_t) (uintptr_t) sp;
+  uintptr_t sp = (uintptr_t) r[REG_RSP] - MPGI_RED_ZONE_BYTES;
+  sp = push(sp, (uintptr_t) r[REG_RIP]);
+  if (MPGI_UNLIKELY(sp & 7)) {
+    sp = push(sp & ~(uintptr_t) 7, sp);
+    sp = push(sp - MPGI_RED_ZONE_BYTES, (uintptr_t) mpgi_odd_return);
+  }
+  r[REG_RSP] = (greg_t) sp;
   r[REG_RIP] = (greg_t) (uintptr_t) mpg_async_preempt;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "../../examples/loops.h"
 #include "../support/check.h"
+#include "../support/noinline.h"
 
 static void beside(const char *name) {
   const struct loop_kind *kind = loops_find(name);
@@ -198,6 +199,57 @@ static void disable_does_not_delay_a_collection(void *arg) {
   mpg_preempt_enable();
 }
 
+/* ---- SP is no multiple of 8 in leaf functions of Clang's ---- */
+
+enum { ODD = 7 };
+static mpg_waitgroup odd_done;
+static _Atomic bool odd_end;
+
+/* Until *end, with SP lower by `by`; the object is in a register only.  Who
+ * looks at its frame has a frame pointer, and tables that don't count SP. */
+static NOINLINE long *keep_in_register(long *object, long by,
+                                       const _Atomic bool *end) {
+  __asm__ volatile(
+      "sub %1, %%rsp\n"
+      "1:\tcmpb $0, (%2)\n\t"
+      "je 1b\n\t"
+      "add %1, %%rsp"
+      : "+r"(object)
+      : "r"(by), "r"(end), "r"(__builtin_frame_address(0))
+      : "cc", "memory");
+  return object;
+}
+
+static void hold(void *arg) {
+  long by = (long) arg, *object = mpg_alloc(3 * sizeof(long));
+  CHECK(object != NULL);
+  object[1] = by;
+  object = keep_in_register(object, by, &odd_end);
+  CHECK_EQ(object[1], by);
+  mpg_waitgroup_done(&odd_done);
+}
+
+/* Everybody has run, and was switched out, when main's turn has come twice. */
+static void registers_at_an_odd_sp_are_roots(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(1);
+  atomic_store(&odd_end, false);
+  mpg_waitgroup_add(&odd_done, ODD);
+  for (long by = 1; by <= ODD; by++) CHECK_GO(hold, (void *) by);
+  for (int i = 0; i < 2; i++) mpg_yield();
+  for (int i = 0; i < 3; i++) {
+    mpg_gc();
+    for (int k = 0; k < 1000; k++) {
+      long *other = mpg_alloc(3 * sizeof(long));
+      CHECK(other != NULL);
+      other[1] = -1;
+    }
+    mpg_yield();
+  }
+  atomic_store(&odd_end, true);
+  mpg_waitgroup_wait(&odd_done);
+}
+
 static const struct check_case cases[] = {
     INJECTS(beside_an_empty_loop),
     INJECTS(beside_a_frameless_leaf),
@@ -209,6 +261,7 @@ static const struct check_case cases[] = {
     INSIDE(results_of_preempted_loops_agree),
     INJECTS(the_red_zone_survives),
     INJECTS(errno_survives),
+    INJECTS(registers_at_an_odd_sp_are_roots),
     INSIDE(disable_forbids_the_switch),
     STEALS(disable_does_not_delay_a_collection),
 };
