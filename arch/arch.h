@@ -252,7 +252,7 @@ static inline __attribute__((always_inline)) void mpgi_arch_clear(
     __asm__ volatile("rep stosb" : "+D"(p), "+c"(bytes) : "a"(0) : "memory");
   }
   for (; p <= last; p += sizeof(two)) {
-    *(two *) p = (two){0, 0};
+    *(two *) (void *) p = (two){0, 0};
     __asm__ volatile("" : : : "memory"); /* it stays a loop */
   }
 }
