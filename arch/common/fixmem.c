@@ -13,12 +13,17 @@
  *   arena_state   0 none, 1 being made, 2 + index
  *
  * A thread that is new to jemalloc is given one of the application's arenas,
- * made on the spot if need be; jemalloc 5.3 dereferences NULL when that fails.
- * So a thread's first use asks the system for as much memory first, and
- * counts as exhausted when there is none [arch.fixmem.first].  The program's
- * own malloc can't do that: it would crash, in a goroutine, instead of giving
- * NULL.  So the first Ms become known at their start, as many as there are
- * arenas; with these, later threads share.
+ * made on the spot if each has a thread; jemalloc 5.3 dereferences NULL when
+ * that fails.  So a thread's first use asks the system for as much memory
+ * first, and counts as exhausted when there is none [arch.fixmem.first].
+ * Another thread may take the memory between the look and the use.  So whoever
+ * starts a thread of ours makes an arena for it before, which may fail
+ * [arch.fixmem.arenas]: with k threads, the main one included, and k arenas,
+ * one has none.  (A hole is left: a thread of the application's may come to
+ * malloc for the first time and take that one.)  The program's own malloc
+ * can't do any of this: it would crash, in a goroutine, instead of giving NULL.
+ * So the first Ms become known at their start, as many as there are arenas;
+ * with these, later threads share.
  *
  * errno is put back: it belongs to user code on the same thread.
  */
@@ -45,7 +50,7 @@ static _Thread_local bool outside;
 static _Thread_local bool known;
 _Atomic int64_t mpgi_fixmem_fail_countdown;
 
-bool mpgi_fixmem_thread_ready(void) {
+static bool thread_ready(void) {
   return known || mpgi_os_mem_available(FIRST_USE_BYTES);
 }
 
@@ -90,13 +95,45 @@ static void check_context(size_t bytes, size_t align) {
 }
 
 static unsigned application_arenas(void) {
-  unsigned n = 0;
+  static _Atomic unsigned arenas;
+  unsigned n = atomic_load(&arenas);
   size_t bytes = sizeof n;
-  return mallctl("opt.narenas", &n, &bytes, NULL, 0) == 0 ? n : 0;
+  if (n) return n;
+  if (mallctl("opt.narenas", &n, &bytes, NULL, 0) != 0) n = 1;
+  atomic_store(&arenas, n);
+  return n;
+}
+
+/* Make the application's arena; with no memory for it jemalloc would serve the
+ * caller from its own. */
+static bool application_arena(unsigned index) {
+  void *p = mallocx(1, MALLOCX_ARENA((int) index) | MALLOCX_TCACHE_NONE);
+  if (!p) return false;
+  unsigned of = 0;
+  size_t bytes = sizeof of;
+  int err = mallctl("arenas.lookup", &of, &bytes, &p, sizeof p);
+  dallocx(p, MALLOCX_TCACHE_NONE);
+  return err == 0 && of == index;
+}
+
+/* [arch.fixmem.arenas]: 0 to `made` exist, one for each thread of ours and the
+ * main thread's. */
+bool mpgi_fixmem_thread_coming(void) {
+  static _Atomic unsigned made;
+  if (!thread_ready()) return false;
+  int saved = errno;
+  unsigned n = atomic_load(&made), arenas = application_arenas();
+  bool ok = true;
+  while (n + 1 < arenas && (ok = application_arena(n + 1)) &&
+         !atomic_compare_exchange_weak(&made, &n, n + 1))
+    continue;
+  known = true;
+  errno = saved;
+  return ok;
 }
 
 static void become_known(void) {
-  unsigned arena = mpgi_fixmem_thread_ready() ? arena_get() : ARENA_NONE;
+  unsigned arena = thread_ready() ? arena_get() : ARENA_NONE;
   if (arena == ARENA_NONE) return;
   void *p = mallocx(1, flags_of(arena, 0));
   if (p) dallocx(p, flags_of(arena, 0));
@@ -104,10 +141,9 @@ static void become_known(void) {
 }
 
 void mpgi_fixmem_thread_begin(void) {
-  static _Atomic unsigned begun, wanted;
+  static _Atomic unsigned begun;
   int saved = errno;
-  if (atomic_load(&wanted) == 0) atomic_store(&wanted, application_arenas());
-  if (atomic_fetch_add(&begun, 1) < atomic_load(&wanted)) become_known();
+  if (atomic_fetch_add(&begun, 1) < application_arenas()) become_known();
   errno = saved;
 }
 
@@ -115,7 +151,7 @@ void *mpgi_fixmem_alloc(size_t bytes, size_t align) {
   check_context(bytes, align);
   if (mpgi_os_failpoint(&mpgi_fixmem_fail_countdown, true)) return NULL;
   if (bytes > (size_t) PTRDIFF_MAX) return NULL; /* mallocx would object */
-  if (!mpgi_fixmem_thread_ready()) return NULL;
+  if (!thread_ready()) return NULL;
   int saved = errno;
   void *p = NULL;
   unsigned arena = arena_get();
@@ -132,7 +168,7 @@ void *mpgi_fixmem_alloc(size_t bytes, size_t align) {
 void mpgi_fixmem_free(void *p, size_t bytes, size_t align) {
   check_context(bytes, align);
   if (!p) return;
-  if (!mpgi_fixmem_thread_ready()) return; /* rather leaked than torn */
+  if (!thread_ready()) return; /* rather leaked than torn */
   int flags = flags_of(arena_get(), align);
   MPG_ASSERT(sallocx(p, flags) >= bytes);
   if (MPG_CHECK >= 2) memset(p, 0xdf, bytes); /* dangling uses show */
@@ -150,7 +186,7 @@ void mpgi_fixmem_free(void *p, size_t bytes, size_t align) {
 void mpgi_fixmem_release(void) {
   unsigned arena = atomic_load_explicit(&arena_state, memory_order_acquire);
   size_t mib[3], n = 3;
-  if (arena < ARENA_BASE || !mpgi_fixmem_thread_ready()) return;
+  if (arena < ARENA_BASE || !thread_ready()) return;
   int saved = errno;
   if (mallctlnametomib("arena.0.purge", mib, &n) == 0) {
     mib[1] = arena - ARENA_BASE;

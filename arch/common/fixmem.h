@@ -26,9 +26,9 @@ MPGI_HIDDEN void mpgi_fixmem_forbid(int delta);
  * a lock of our arena; not for whoever a stop waits for. */
 MPGI_HIDDEN void mpgi_fixmem_outside(void);
 MPGI_HIDDEN void mpgi_fixmem_inside(void); /* it becomes part of it */
-/* The calling thread may use malloc, too; false: there is no memory for a first
- * time [arch.fixmem.first]. */
-MPGI_HIDDEN bool mpgi_fixmem_thread_ready(void);
+/* The calling thread is going to start another: both may use malloc, too.
+ * False: there is no memory for a first time [arch.fixmem.first]. */
+MPGI_HIDDEN bool mpgi_fixmem_thread_coming(void);
 /* A thread that no stop waits for yet is going to run goroutines: what malloc
  * needs at first is had while there is memory. */
 MPGI_HIDDEN void mpgi_fixmem_thread_begin(void);

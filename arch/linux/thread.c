@@ -177,7 +177,7 @@ int mpgi_os_thread_start(void (*fn)(void *), void *arg, size_t stack_bytes,
   MPG_ASSERT(fn && stack_bytes % mpgi_os_page_bytes == 0);
   if (mpgi_os_failpoint(&mpgi_os_thread_fail_countdown, false)) return -EAGAIN;
   /* pthread_create calls malloc, perhaps for the first time here. */
-  if (!mpgi_fixmem_thread_ready()) return -ENOMEM;
+  if (!mpgi_fixmem_thread_coming()) return -ENOMEM;
   struct start *s = start_get();
   if (!s) return -ENOMEM;
   s->fn = fn;

@@ -121,12 +121,12 @@ static void exhausted_process(void *arg) {
   child_check(q && q != p);
 }
 
-/* Threads that were announced while there was memory call malloc without. */
+/* Threads that were announced while there was memory, by themselves or by who
+ * started them, call malloc without. */
 static pthread_barrier_t begun, used_up;
 
-static void *malloc_of_a_thread(void *arg) {
-  (void) arg;
-  mpgi_fixmem_thread_begin();
+static void *malloc_of_a_thread(void *by_starter) {
+  if (!by_starter) mpgi_fixmem_thread_begin();
   pthread_barrier_wait(&begun);
   pthread_barrier_wait(&used_up);
   for (size_t n = 16; n <= 65536; n *= 4) {
@@ -136,17 +136,19 @@ static void *malloc_of_a_thread(void *arg) {
   return NULL;
 }
 
-static void exhausted_program(void *arg) {
+static void exhausted_program(void *by_starter) {
   enum { N = 16 }; /* arenas of two CPUs, twice */
   pthread_t t[N];
   pthread_attr_t attr;
-  (void) arg;
   pthread_attr_init(&attr);
   pthread_attr_setstacksize(&attr, 65536);
   pthread_barrier_init(&begun, NULL, N + 1);
   pthread_barrier_init(&used_up, NULL, N + 1);
-  for (int i = 0; i < N; i++)
-    child_check(pthread_create(&t[i], &attr, malloc_of_a_thread, NULL) == 0);
+  for (int i = 0; i < N; i++) {
+    if (by_starter) child_check(mpgi_fixmem_thread_coming());
+    child_check(pthread_create(&t[i], &attr, malloc_of_a_thread, by_starter) ==
+                0);
+  }
   pthread_barrier_wait(&begun);
   struct rlimit lim = {(size_t) 256 << 20, (size_t) 256 << 20};
   child_check(setrlimit(RLIMIT_AS, &lim) == 0);
@@ -159,8 +161,10 @@ static void malloc_without_memory_is_ready_on_new_threads(void **state) {
   (void) state;
   if (UNIT_ASAN || UNIT_TSAN) skip();
   struct child_result r;
-  child_run(exhausted_program, NULL, &r);
-  assert_child_ok(r);
+  for (int by_starter = 0; by_starter <= 1; by_starter++) {
+    child_run(exhausted_program, by_starter ? &r : NULL, &r);
+    assert_child_ok(r);
+  }
 }
 
 static void first_use_without_memory_is_an_error(void **state) {
