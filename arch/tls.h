@@ -9,7 +9,6 @@
 #define MPGI_TLS_H
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -75,16 +74,6 @@ static inline struct mpg_g *mpgi_tls_libc(void) {
 static inline struct mpg_g *mpgi_tls_user(void) {
   struct mpg_g *gp = mpgi_tls_g();
   return gp ? gp : mpgi_tls_libc();
-}
-/* Is there one for another thread?  It doesn't end meanwhile. */
-static inline bool mpgi_tls_user_of(uintptr_t thread_pointer) {
-  uintptr_t own;
-  __asm__("mov %%fs:0, %0" : "=r"(own));
-  const struct mpgi_tls *tls =
-      (const struct mpgi_tls *) (uintptr_t) (thread_pointer - own +
-                                             (uintptr_t) &mpgi_tls);
-  return __atomic_load_n(&tls->g, __ATOMIC_ACQUIRE) != NULL ||
-         __atomic_load_n(&tls->libc, __ATOMIC_ACQUIRE) != NULL;
 }
 static inline struct mpgi_cache *mpgi_tls_cache(void) {
   return MPGI_TLS_READ(struct mpgi_cache *, MPGI_TLS_CACHE);

@@ -31,6 +31,16 @@ static uint64_t sum_of_parts(int n) {
   return sum;
 }
 
+/* fn(0) .. fn(threads - 1), each of which does n things: ns for one. */
+static void parts_work(void (*fn)(int part), long n) {
+  int threads = (int) work_arg("threads", 1);
+  int64_t start = work_now();
+  heap_together(fn, threads);
+  int64_t ns = work_now() - start;
+  work_print("ns", (double) ns / (double) (n * threads));
+  work_check(sum_of_parts(threads));
+}
+
 static void *heap_new(size_t bytes) {
   void *p = HEAP_NEW(bytes);
   if (!p) work_fail("out of memory");
@@ -100,15 +110,10 @@ static void alloc_part(int part) {
 }
 
 static void alloc_work(void) {
-  int threads = (int) work_arg("threads", 1);
   alloc_bytes = work_arg("bytes", 32);
   alloc_leaf = work_arg("leaf", 0) != 0;
   alloc_n = work_arg("n", 5000000);
-  int64_t start = work_now();
-  heap_together(alloc_part, threads);
-  int64_t ns = work_now() - start;
-  work_print("ns", (double) ns / (double) (alloc_n * threads));
-  work_check(sum_of_parts(threads));
+  parts_work(alloc_part, alloc_n);
 }
 
 /* ---- objects that are freed ---- */
@@ -145,15 +150,10 @@ static void free_part(int part) {
 
 /* n is a multiple of batch. */
 static void free_work(void) {
-  int threads = (int) work_arg("threads", 1);
   free_bytes = work_arg("bytes", 32);
   free_batch = work_arg("batch", 1);
   free_n = work_arg("n", 5000000);
-  int64_t start = work_now();
-  heap_together(free_part, threads);
-  int64_t ns = work_now() - start;
-  work_print("ns", (double) ns / (double) (free_n * threads));
-  work_check(sum_of_parts(threads));
+  parts_work(free_part, free_n);
 }
 
 /* ---- padding ---- */
@@ -230,14 +230,9 @@ static void hash_part(int part) {
 }
 
 static void hash_work(void) {
-  int threads = (int) work_arg("threads", 1);
   hash_n = work_arg("n", 1000000);
   hash_ops = work_arg("ops", 4000000);
-  int64_t start = work_now();
-  heap_together(hash_part, threads);
-  int64_t ns = work_now() - start;
-  work_print("ns", (double) ns / (double) ((hash_n + hash_ops) * threads));
-  work_check(sum_of_parts(threads));
+  parts_work(hash_part, hash_n + hash_ops);
 }
 
 /* ---- mixed sizes: what stays resident ---- */

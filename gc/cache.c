@@ -408,7 +408,7 @@ static uint64_t passed(const struct mpgi_magazine *m, bool out) {
   uint64_t n = atomic_load_explicit(&m->n, memory_order_acquire);
   uint64_t reused = n / MPGI_MAGAZINE_REUSED;
   if (out) return reused;
-  return reused + n % MPGI_MAGAZINE_REUSED + mpgi_load(&m->given);
+  return reused + mpgi_magazine_cells(n) + mpgi_load(&m->given);
 }
 
 static void passed_all(struct mpgi_cache *c, bool out, uint64_t *bytes,
@@ -437,25 +437,26 @@ void mpgi_cache_given(struct mpgi_cache *c, struct mpgi_magazine *m,
   write_end(c);
 }
 
-/* An idle cache keeps its totals. */
-void mpgi_cache_totals(uint64_t *bytes, uint64_t *objects) {
-  struct mpgi_cache *const *lists[] = {&in_use, &idle};
+/* Of every cache: an idle one keeps its totals. */
+static void count_all(bool allocated, uint64_t *bytes, uint64_t *objects) {
+  struct mpgi_cache *const lists[] = {in_use, idle};
+  mpgi_mutex_assert_held(&lock);
   *bytes = *objects = 0;
-  mpgi_mutex_lock(&lock);
   for (int i = 0; i < 2; i++)
-    for (struct mpgi_cache *c = *lists[i]; c != NULL; c = c->next) {
-      totals_of(c, bytes, objects);
-      passed_all(c, true, bytes, objects);
+    for (struct mpgi_cache *c = lists[i]; c != NULL; c = c->next) {
+      if (allocated) totals_of(c, bytes, objects);
+      passed_all(c, allocated, bytes, objects);
     }
+}
+
+void mpgi_cache_totals(uint64_t *bytes, uint64_t *objects) {
+  mpgi_mutex_lock(&lock);
+  count_all(true, bytes, objects);
   mpgi_mutex_unlock(&lock);
 }
 
 void mpgi_cache_freed(uint64_t *bytes, uint64_t *objects) {
-  struct mpgi_cache *const *lists[] = {&in_use, &idle};
-  *bytes = *objects = 0;
   mpgi_mutex_lock(&lock);
-  for (int i = 0; i < 2; i++)
-    for (struct mpgi_cache *c = *lists[i]; c != NULL; c = c->next)
-      passed_all(c, false, bytes, objects);
+  count_all(false, bytes, objects);
   mpgi_mutex_unlock(&lock);
 }

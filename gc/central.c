@@ -266,14 +266,21 @@ struct mpgi_span *mpgi_central_large(unsigned kind, size_t bytes,
 
 /* ---- explicit frees ---- */
 
-/* The last cell of a listed span was freed: off its list, onto that of empty
- * ones. */
-static void emptied_locked(struct mpgi_central *c, struct mpgi_span *s,
-                           uint32_t *empty) {
+/* A cell of a listed span was freed.  When it was the last one, the span comes
+ * onto the list *empty. */
+static void freed_of_listed_locked(struct mpgi_central *c, struct mpgi_span *s,
+                                   uint32_t *empty) {
   bool full = mpgi_span_state(s) == MPGI_SPAN_FULL;
+  bool last = atomic_load_explicit(&s->used, memory_order_relaxed) == 0;
+  if (!full && !last) return;
   list_remove(full ? &c->full : &c->partial, s);
-  s->next = *empty;
-  *empty = mpgi_span_page(s) + 1;
+  if (last) {
+    s->next = *empty;
+    *empty = mpgi_span_page(s) + 1;
+  } else {
+    mpgi_span_state_set(s, MPGI_SPAN_FULL, MPGI_SPAN_PARTIAL);
+    list_push(&c->partial, s);
+  }
 }
 
 /* True: the cell isn't charged any more [pacer.cells]. */
@@ -287,13 +294,7 @@ static bool cell_freed_locked(struct mpgi_central *c,
   }
   MPG_VERIFY(state == MPGI_SPAN_PARTIAL || state == MPGI_SPAN_FULL);
   mpgi_span_bit_clear_alone(s, cell->index);
-  if (atomic_load_explicit(&s->used, memory_order_relaxed) == 0) {
-    emptied_locked(c, s, empty);
-  } else if (state == MPGI_SPAN_FULL) {
-    list_remove(&c->full, s);
-    mpgi_span_state_set(s, state, MPGI_SPAN_PARTIAL);
-    list_push(&c->partial, s);
-  }
+  freed_of_listed_locked(c, s, empty);
   return true;
 }
 

@@ -57,11 +57,9 @@ struct mpgi_magazine mpgi_magazine_none; /* never written */
 
 #define FAST static inline __attribute__((always_inline))
 
-FAST uint32_t cells(uint64_t n) { return n % MPGI_MAGAZINE_REUSED; }
-
 FAST void put(struct mpgi_magazine *m, uintptr_t base, uint64_t bytes) {
   uint64_t n = mpgi_load(&m->n);
-  m->cell[cells(n)] = base;
+  m->cell[mpgi_magazine_cells(n)] = base;
   *mpgi_pad_of(base, bytes) = mpgi_magazine_tag(base);
   atomic_store_explicit(&m->n, n + 1, memory_order_release);
 }
@@ -69,7 +67,7 @@ FAST void put(struct mpgi_magazine *m, uintptr_t base, uint64_t bytes) {
 FAST void *take(struct mpgi_magazine *m, uint64_t n, unsigned kind,
                 uint64_t bytes) {
   n += MPGI_MAGAZINE_REUSED - 1;
-  uintptr_t base = m->cell[cells(n)];
+  uintptr_t base = m->cell[mpgi_magazine_cells(n)];
   atomic_store_explicit(&m->n, n, memory_order_release);
   if (kind == MPGI_KIND_NOSCAN)
     *mpgi_pad_of(base, bytes) = 0;
@@ -99,7 +97,8 @@ FAST void *again(size_t bytes, enum mpgi_kind kind) {
     unsigned class = mpgi_class_for(bytes);
     struct mpgi_magazine *m = mpgi_magazine_of(c, kind, class);
     uint64_t n = mpgi_load(&m->n), cell = c->hole[kind][class].bytes;
-    if (cells(n) > 0 && is_no_sample(c, &c->to_sample[kind][class], cell))
+    if (mpgi_magazine_cells(n) > 0 &&
+        is_no_sample(c, &c->to_sample[kind][class], cell))
       return take(m, n, kind, cell);
   }
   return mpgi_thunk_alloc_slow(bytes, kind);
@@ -156,7 +155,8 @@ FAST bool free_here(uintptr_t p) {
   page -= e >> MPGI_ENTRY_BACK_SHIFT;
   off -= (uintptr_t) page << MPGI_PAGE_LOG2;
   uint64_t i = off * class->magic >> 32, bytes = class->bytes;
-  if (off != i * bytes || cells(mpgi_load(&m->n)) == m->max) return false;
+  if (off != i * bytes || mpgi_magazine_cells(mpgi_load(&m->n)) == m->max)
+    return false;
   const struct mpgi_pair *pair = &mpgi_heap_pairs(page)[i / 64];
   const struct mpgi_span *s = &mpgi_heap.span[page];
   if (!(mpgi_load(&pair->alloc) >> i % 64 & 1) || !is_settled(s) ||
@@ -215,7 +215,8 @@ static void give_back(struct mpgi_cache *c, struct mpgi_magazine *m,
   }
   mpgi_central_cells_freed(m->cell, n);
   mpgi_cache_given(c, m, n);
-  memmove(m->cell, m->cell + n, cells(mpgi_load(&m->n)) * sizeof m->cell[0]);
+  memmove(m->cell, m->cell + n,
+          mpgi_magazine_cells(mpgi_load(&m->n)) * sizeof m->cell[0]);
 }
 
 /* One with room; NULL: there is none to be had. */
@@ -227,7 +228,7 @@ static struct mpgi_magazine *magazine_with_room(struct mpgi_cache *c,
     m = magazine_new(&c->hole[kind][class]);
     if (m != NULL)
       atomic_store_explicit(&c->magazine[i], m, memory_order_release);
-  } else if (cells(mpgi_load(&m->n)) == m->max) {
+  } else if (mpgi_magazine_cells(mpgi_load(&m->n)) == m->max) {
     give_back(c, m, m->max / 2 < GIVEN_MAX ? m->max / 2 : GIVEN_MAX);
   }
   return m;
@@ -268,7 +269,7 @@ void mpgi_magazine_flush(struct mpgi_cache *c) {
   for (unsigned k = 0; k < MPGI_KIND_COUNT; k++)
     for (unsigned i = 0; i < MPGI_CLASSES; i++) {
       struct mpgi_magazine *m = mpgi_magazine_of(c, k, i);
-      uint32_t n = cells(mpgi_load(&m->n));
+      uint32_t n = mpgi_magazine_cells(mpgi_load(&m->n));
       if (n > 0) give_back(c, m, n);
     }
 }

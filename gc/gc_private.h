@@ -366,6 +366,10 @@ struct mpgi_magazine {
 };
 #define MPGI_MAGAZINE_REUSED ((uint64_t) 1 << 16)
 #define MPGI_MAGAZINES (MPGI_KIND_COUNT << MPGI_ENTRY_KIND_SHIFT)
+static inline __attribute__((always_inline)) uint32_t mpgi_magazine_cells(
+    uint64_t n) {
+  return n % MPGI_MAGAZINE_REUSED;
+}
 
 struct mpgi_cache {
   /* Owner: the thread whose mpgi_tls.cache this is; the collector while the
@@ -470,7 +474,7 @@ MPGI_HIDDEN bool mpgi_magazine_take_cell(struct mpgi_cache *c, unsigned kind,
 static inline bool mpgi_magazine_take(struct mpgi_cache *c, unsigned kind,
                                       unsigned class, void **out) {
   const struct mpgi_magazine *m = mpgi_magazine_of(c, kind, class);
-  return mpgi_load(&m->n) % MPGI_MAGAZINE_REUSED > 0 &&
+  return mpgi_magazine_cells(mpgi_load(&m->n)) > 0 &&
          mpgi_magazine_take_cell(c, kind, class, out);
 }
 /* Give the cells of every class back. */

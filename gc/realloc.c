@@ -170,7 +170,6 @@ MPGI_RT_TEXT void *mpg_realloc(void *p, size_t bytes) {
 
 void *mpgi_realloc_g0(void *p, size_t bytes) {
   struct mpgi_cell cell;
-  if (p == NULL) return mpgi_alloc_object(bytes, MPGI_KIND_SCAN);
   if (!mpgi_cell_start(p, &cell)) mpgi_cell_refuse(p, "mpg_realloc");
   if (zone_bytes() != 0) mpgi_redzone_check(&cell, "mpg_realloc");
   bool small = cell.span->class != MPGI_CLASS_LARGE;

@@ -64,18 +64,19 @@ static void remove_one(void) {
   mpgi_mutex_unlock(&mpgi_sched.lock);
 }
 
-/* The other one is to have what waits behind the thread that is stuck. */
-static bool open_all(void) {
-  bool open = true;
+/* The other one is to have what waits behind the thread that is stuck.  Only
+ * the first is ever shut (p.c). */
+static bool open_first(void) {
+  struct mpg_p *pp = mpgi_sched.allp[0];
+  if (!atomic_load(&pp->shut)) return true;
   mpgi_mutex_lock(&mpgi_sched.lock);
-  for (int32_t i = 0; i < mpgi_sched.nallp; i++)
-    open &= mpgi_runq_open_locked(mpgi_sched.allp[i]);
+  bool open = mpgi_runq_open_locked(pp);
   mpgi_mutex_unlock(&mpgi_sched.lock);
   return open;
 }
 
 void mpgi_compensate(int stuck) {
-  if (stuck && !open_all()) return; /* sysmon tries again */
+  if (stuck && !open_first()) return; /* sysmon tries again */
   int have = extras();
   while (have < stuck && add_one()) have++;
   for (; have > stuck; have--) remove_one();

@@ -188,9 +188,18 @@ bool mpgi_m_pin(struct mpg_m *mp) {
 
 void mpgi_m_unpin(struct mpg_m *mp) { atomic_fetch_sub(&mp->pins, 1); }
 
+/* mpgi_tls_user of mp's thread. */
+static bool has_user(const struct mpg_m *mp) {
+  uintptr_t offset = (uintptr_t) &mpgi_tls - mpgi_os_thread_pointer();
+  const struct mpgi_tls *tls =
+      (const struct mpgi_tls *) (mp->thread_pointer + offset);
+  return __atomic_load_n(&tls->g, __ATOMIC_ACQUIRE) != NULL ||
+         __atomic_load_n(&tls->libc, __ATOMIC_ACQUIRE) != NULL;
+}
+
 bool mpgi_m_is_abroad(struct mpg_m *mp) {
   if (!mpgi_m_pin(mp)) return false;
-  bool abroad = mpgi_tls_user_of(mp->thread_pointer);
+  bool abroad = has_user(mp);
   mpgi_m_unpin(mp);
   return abroad;
 }

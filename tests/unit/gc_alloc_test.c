@@ -430,22 +430,8 @@ static void freed_memory_is_clobbered(void **state) {
   assert_true(all_are(r, 100, 0));
 }
 
-static int setup(void **state) {
-  (void) state;
-  world_begin();
-  return 0;
-}
-
-/* Nothing is left over from other tests. */
-static int each(void **state) {
-  (void) state;
-  memset(world.root, 0, 4096 * sizeof *world.root);
-  collect();
-  return 0;
-}
-
 int main(void) {
-#define TEST(f) cmocka_unit_test_setup(f, each)
+#define TEST(f) cmocka_unit_test_setup(f, world_clear)
   const struct CMUnitTest tests[] = {
       TEST(exhaustion_at_every_mapping), /* first: wants a new heap */
       TEST(every_size_and_kind),
@@ -470,5 +456,5 @@ int main(void) {
       TEST(stress_collects_every_nth),
       TEST(freed_memory_is_clobbered),
   };
-  return cmocka_run_group_tests(tests, setup, NULL);
+  return cmocka_run_group_tests(tests, world_setup, NULL);
 }

@@ -311,12 +311,6 @@ static void own_variables_are_no_roots(void **state) {
   assert_true(n > 3);
 }
 
-static int setup(void **state) {
-  (void) state;
-  world_begin();
-  return 0;
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(mutators_one_marker),
@@ -332,5 +326,5 @@ int main(void) {
       cmocka_unit_test(roots_are_checked),
       cmocka_unit_test(own_variables_are_no_roots),
   };
-  return cmocka_run_group_tests(tests, setup, NULL);
+  return cmocka_run_group_tests(tests, world_setup, NULL);
 }

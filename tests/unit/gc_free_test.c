@@ -361,22 +361,8 @@ static void a_thread_without_cache_can_free(void **state) {
   assert_int_equal(stats().freed_objects, a.freed_objects + 1);
 }
 
-static int setup(void **state) {
-  (void) state;
-  world_begin();
-  return 0;
-}
-
-/* Nothing is left over from other tests. */
-static int each(void **state) {
-  (void) state;
-  memset(world.root, 0, 4096 * sizeof *world.root);
-  mpgi_gc_g0();
-  return 0;
-}
-
 int main(void) {
-#define TEST(f) cmocka_unit_test_setup(f, each)
+#define TEST(f) cmocka_unit_test_setup(f, world_clear)
   const struct CMUnitTest tests[] = {
       TEST(it_is_no_object),
       TEST(full_objects_can_be_freed),
@@ -394,5 +380,5 @@ int main(void) {
       TEST(with_clobbering_there_are_none),
       TEST(a_thread_without_cache_can_free),
   };
-  return cmocka_run_group_tests(tests, setup, NULL);
+  return cmocka_run_group_tests(tests, world_setup, NULL);
 }

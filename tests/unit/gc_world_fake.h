@@ -232,4 +232,19 @@ UNIT_UNUSED static void world_begin(void) {
   mutator_begin();
 }
 
+/* For cmocka, of the group. */
+UNIT_UNUSED static int world_setup(void **state) {
+  (void) state;
+  world_begin();
+  return 0;
+}
+
+/* The same of each test: nothing is left over from others. */
+UNIT_UNUSED static int world_clear(void **state) {
+  (void) state;
+  memset(world.root, 0, 4096 * sizeof *world.root);
+  mpgi_gc_g0();
+  return 0;
+}
+
 #endif /* MPG_TESTS_GC_WORLD_FAKE_H */
