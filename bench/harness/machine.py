@@ -1,5 +1,6 @@
 """machine - what was measured, on what, how busy it was."""
 import datetime
+import mmap
 import os
 import platform
 import re
@@ -65,6 +66,27 @@ def describe():
 def available_mib():
     text = read_field("/proc/meminfo", r"MemAvailable:\s*(\d+)")
     return int(text) // 1024 if text != "-" else 0
+
+
+def touched(mib, advice):
+    m = mmap.mmap(-1, mib << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    m.madvise(advice)
+    for _ in range(mib):
+        m.write(b"\1" * (1 << 20))
+    return m
+
+
+def warm(mib):
+    """Touch memory and give it back: as huge pages where there are some, and
+    as small ones at the same time, which come from other lists of the
+    kernel's.  The host of a virtual machine may take back what has been free
+    for a while; who touches it first waits for the host, and what that one
+    allocates with has no part in it."""
+    if mib == 0:
+        return
+    maps = [touched(mib, mmap.MADV_HUGEPAGE), touched(mib, mmap.MADV_NOHUGEPAGE)]
+    for m in maps:
+        m.close()
 
 
 def load():

@@ -17,6 +17,7 @@ ROOT = machine.ROOT
 OUT = os.environ.get("BENCH_OUT", os.path.join(ROOT, "build", "bench"))
 QUICK_SECONDS = 150  # no row begins later
 RUN_LIMIT = {True: 20, False: 180}  # seconds of one run, quick or not
+QUICK_SHARE = 8  # of the memory of a row that --quick touches, at most
 FEWEST_RUNS = 2  # of a quick row when time is short
 
 
@@ -152,8 +153,7 @@ class Measurement:
 
     def order(self, i):
         """Everybody comes first, and after everybody else: who does finds
-        memory that the host may have taken back, and CPUs that were idle, or
-        memory that the one before has just given back."""
+        CPUs that were idle."""
         names = list(self.runs)
         first = i // 2 % len(names) if names else 0
         turned = names[first:] + names[:first]
@@ -174,6 +174,7 @@ class Measurement:
     def figures_of(self, contender, quick):
         path, limit = self.paths[contender], RUN_LIMIT[quick]
         arguments = self.row.arguments(quick)
+        machine.warm(self.row.warm_mib // (QUICK_SHARE if quick else 1))
         if not self.row.client:
             return run_once(path, arguments, limit)
         return serve_once(self.row, contender, path, self.programs, arguments,

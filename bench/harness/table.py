@@ -77,6 +77,7 @@ class Row:
         self.figures = [Figure(n, f) for n, f in spec["figures"].items()]
         self.seconds = spec.get("seconds", 1.0)
         self.needs_mib = spec.get("needs_mib", 0)
+        self.warm_mib = spec.get("warm_mib", 0)  # touched before each run
         self.full_only = spec.get("full_only", False)
         self.example = spec.get("example")  # a server: mpg's program
         self.client = spec.get("client")  # and what loads it
