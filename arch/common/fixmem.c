@@ -108,6 +108,7 @@ static unsigned application_arenas(void) {
  * caller from its own. */
 static bool application_arena(unsigned index) {
   void *p = mallocx(1, MALLOCX_ARENA((int) index) | MALLOCX_TCACHE_NONE);
+  known = true;
   if (!p) return false;
   unsigned of = 0;
   size_t bytes = sizeof of;
@@ -127,7 +128,6 @@ bool mpgi_fixmem_thread_coming(void) {
   while (n + 1 < arenas && (ok = application_arena(n + 1)) &&
          !atomic_compare_exchange_weak(&made, &n, n + 1))
     continue;
-  known = true;
   errno = saved;
   return ok;
 }
