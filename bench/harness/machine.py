@@ -1,4 +1,5 @@
 """machine - what was measured, on what, how busy it was."""
+import contextlib
 import datetime
 import mmap
 import os
@@ -70,7 +71,8 @@ def available_mib():
 
 def touched(mib, advice):
     m = mmap.mmap(-1, mib << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    m.madvise(advice)
+    with contextlib.suppress(OSError):  # a kernel without huge pages
+        m.madvise(advice)
     for _ in range(mib):
         m.write(b"\1" * (1 << 20))
     return m
@@ -82,10 +84,11 @@ def warm(mib):
     kernel's.  The host of a virtual machine may take back what has been free
     for a while; who touches it first waits for the host, and what that one
     allocates with has no part in it."""
+    mib = min(mib, available_mib() // 4)
     if mib == 0:
         return
-    maps = [touched(mib, mmap.MADV_HUGEPAGE), touched(mib, mmap.MADV_NOHUGEPAGE)]
-    for m in maps:
+    for m in [touched(mib, mmap.MADV_HUGEPAGE),
+              touched(mib, mmap.MADV_NOHUGEPAGE)]:
         m.close()
 
 

@@ -153,7 +153,8 @@ class Measurement:
 
     def order(self, i):
         """Everybody comes first, and after everybody else: who does finds
-        CPUs that were idle."""
+        CPUs that were idle and, where it isn't touched first, memory that the
+        host may have taken back."""
         names = list(self.runs)
         first = i // 2 % len(names) if names else 0
         turned = names[first:] + names[:first]

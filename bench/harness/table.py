@@ -94,10 +94,18 @@ class Row:
         return self.work[:1] + [f"{k}={v}" for k, v in given.items()]
 
 
+def once(pairs):
+    """A JSON object, no name in it twice."""
+    spec = dict(pairs)
+    if len(spec) < len(pairs):
+        raise ValueError(f"a name twice: {[name for name, _ in pairs]}")
+    return spec
+
+
 def load():
     path = os.path.join(BENCH, "targets.json")
     with open(path, encoding="utf-8") as f:
-        rows = [Row(spec) for spec in json.load(f)["rows"]]
+        rows = [Row(spec) for spec in json.load(f, object_pairs_hook=once)["rows"]]
     ids = [r.id for r in rows]
     for i in ids:
         if ids.count(i) > 1:
