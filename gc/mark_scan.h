@@ -234,6 +234,31 @@ HOT uintptr_t *filter1(struct extent x, uintptr_t *to, uintptr_t at) {
 }
 
 #if VECTOR >= 4
+HOT __m256i offsets4(struct extent x, uintptr_t at) {
+  const __m256i base = _mm256_set1_epi64x((long long) x.lo);
+  return _mm256_sub_epi64(_mm256_loadu_si256((const void *) at), base);
+}
+#endif
+
+/* below4: bit i: offset i is below `used`.  front4: those go to the front. */
+#if VECTOR == 8
+HOT unsigned below4(struct extent x, __m256i off) {
+  const __m256i used = _mm256_set1_epi64x((long long) x.used);
+  return _mm256_cmplt_epu64_mask(off, used);
+}
+
+HOT __m256i front4(unsigned hits, __m256i off) {
+  return _mm256_maskz_compress_epi64((__mmask8) hits, off);
+}
+#elif VECTOR == 4
+HOT unsigned below4(struct extent x, __m256i off) {
+  const __m256i sign = _mm256_set1_epi64x(INT64_MIN);
+  const __m256i used =
+      _mm256_set1_epi64x((long long) (x.used ^ (uint64_t) INT64_MIN));
+  __m256i in = _mm256_cmpgt_epi64(used, _mm256_xor_si256(off, sign));
+  return (unsigned) _mm256_movemask_pd((__m256d) in);
+}
+
 /* Indices of 32-bit halves that bring the chosen 64-bit lanes to the front. */
 static const uint32_t front[16][8] __attribute__((aligned(32))) = {
 #define LANES(a, b, c, d)                                                      \
@@ -248,27 +273,19 @@ static const uint32_t front[16][8] __attribute__((aligned(32))) = {
 #undef LANES
 };
 
-HOT __m256i offsets4(struct extent x, uintptr_t at) {
-  const __m256i base = _mm256_set1_epi64x((long long) x.lo);
-  return _mm256_sub_epi64(_mm256_loadu_si256((const void *) at), base);
+HOT __m256i front4(unsigned hits, __m256i off) {
+  __m256i order = _mm256_load_si256((const void *) front[hits]);
+  return _mm256_permutevar8x32_epi32(off, order);
 }
+#endif
 
-/* Bit i: offset i is below `used`. */
-HOT unsigned below4(struct extent x, __m256i off) {
-  const __m256i sign = _mm256_set1_epi64x(INT64_MIN);
-  const __m256i used =
-      _mm256_set1_epi64x((long long) (x.used ^ (uint64_t) INT64_MIN));
-  __m256i in = _mm256_cmpgt_epi64(used, _mm256_xor_si256(off, sign));
-  return (unsigned) _mm256_movemask_pd((__m256d) in);
-}
-
+#if VECTOR >= 4
 /* The first n words of four; those after a fourth don't matter. */
 HOT uintptr_t *filter4(struct extent x, uintptr_t *to, uintptr_t at,
                        unsigned n) {
   __m256i off = offsets4(x, at);
   unsigned hits = _bzhi_u32(below4(x, off), n);
-  __m256i order = _mm256_load_si256((const void *) front[hits]);
-  _mm256_storeu_si256((void *) to, _mm256_permutevar8x32_epi32(off, order));
+  _mm256_storeu_si256((void *) to, front4(hits, off));
   return to + __builtin_popcount(hits);
 }
 
@@ -290,33 +307,28 @@ HOT bool none16(struct extent x, uintptr_t at) {
 #endif
 
 #if VECTOR == 8
-/* Of eight words those that `lanes` doesn't leave out; others aren't read. */
-HOT uintptr_t *filter8(struct extent x, uintptr_t *to, uintptr_t at,
-                       __mmask8 lanes) {
+HOT uintptr_t *filter8(struct extent x, uintptr_t *to, uintptr_t at) {
   const __m512i base = _mm512_set1_epi64((long long) x.lo);
   const __m512i used = _mm512_set1_epi64((long long) x.used);
-  __m512i word = _mm512_maskz_loadu_epi64(lanes, (const void *) at);
-  __m512i off = _mm512_sub_epi64(word, base);
-  __mmask8 hits = _mm512_mask_cmplt_epu64_mask(lanes, off, used);
+  __m512i off = _mm512_sub_epi64(_mm512_loadu_si512((const void *) at), base);
+  __mmask8 hits = _mm512_cmplt_epu64_mask(off, used);
   _mm512_storeu_si512((void *) to, _mm512_maskz_compress_epi64(hits, off));
   return to + __builtin_popcount(hits);
 }
 #endif
 
 /* Filter a few words, for all of which there is room.  No load goes beyond hi:
- * it might touch a line that nobody asked for. */
+ * it might touch a line that nobody asked for.  One under a mask would, too,
+ * though it leaves out all of that line. */
 HOT uintptr_t *filter(struct extent x, uintptr_t *to, uintptr_t lo,
                       uintptr_t hi) {
 #if VECTOR == 8
-  for (; hi - lo >= 64; lo += 64) to = filter8(x, to, lo, 0xff);
-  if (lo < hi)
-    to = filter8(x, to, lo, (__mmask8) (0xff >> (8 - (hi - lo) / 8)));
-#else
-#if VECTOR == 4
+  for (; hi - lo >= 64; lo += 64) to = filter8(x, to, lo);
+#endif
+#if VECTOR >= 4
   for (; hi - lo >= 32; lo += 32) to = filter4(x, to, lo, 4);
 #endif
   for (; lo < hi; lo += 8) to = filter1(x, to, lo);
-#endif
   return to;
 }
 
@@ -324,7 +336,7 @@ HOT uintptr_t *filter(struct extent x, uintptr_t *to, uintptr_t lo,
  * the cell, in whose last words these end. */
 HOT uintptr_t *filter_small(struct extent x, uintptr_t *to, uintptr_t lo,
                             unsigned words) {
-#if VECTOR == 4
+#if VECTOR >= 4
   to = filter4(x, to, lo, words);
   if (words <= 4) return to;
   return words == 5 ? filter1(x, to, lo + 32)
@@ -337,7 +349,7 @@ HOT uintptr_t *filter_small(struct extent x, uintptr_t *to, uintptr_t lo,
 /* Filter many: long stretches are often free of pointers. */
 HOT uintptr_t *filter_many(struct extent x, uintptr_t *to, uintptr_t lo,
                            uintptr_t hi) {
-#if VECTOR == 4
+#if VECTOR >= 4
   for (; hi - lo >= 128; lo += 128)
     if (!none16(x, lo)) to = filter(x, to, lo, lo + 128);
 #endif
