@@ -37,6 +37,16 @@ static void leaf64_work(void) {
   }
 }
 
+static void typed64_work(void) {
+  begin();
+  mpg_type *type = mpg_type_new(64, &(size_t){0}, 1);
+  for (long i = 0; i < n; i++) {
+    uint64_t *p = mpg_alloc_typed(type, 1);
+    if (!p) work_fail("out of memory");
+    *p = (uint64_t) i;
+  }
+}
+
 /* Neither waits: the channel has room, or an element. */
 static void buffered_work(void) {
   begin();
@@ -188,13 +198,14 @@ static void timer_work(void) {
 }
 
 static const struct work paths[] = {
-    {"alloc16", alloc16_work},     {"alloc64", alloc64_work},
-    {"alloc256", alloc256_work},   {"leaf64", leaf64_work},
-    {"buffered", buffered_work},   {"unbuffered", unbuffered_work},
-    {"yield", yield_work},         {"spawn", spawn_work},
-    {"morestack", morestack_work}, {"non_split", non_split_work},
-    {"descent", descent_work},     {"mutex", mutex_work},
-    {"select", select_work},       {"timer", timer_work},
+    {"alloc16", alloc16_work},       {"alloc64", alloc64_work},
+    {"alloc256", alloc256_work},     {"leaf64", leaf64_work},
+    {"typed64", typed64_work},       {"buffered", buffered_work},
+    {"unbuffered", unbuffered_work}, {"yield", yield_work},
+    {"spawn", spawn_work},           {"morestack", morestack_work},
+    {"non_split", non_split_work},   {"descent", descent_work},
+    {"mutex", mutex_work},           {"select", select_work},
+    {"timer", timer_work},
 };
 
 BENCH_MAIN(paths)

@@ -3,6 +3,8 @@
  * The includer defines, before including it:
  *   HEAP_NEW(bytes)       zeroed object that may hold pointers
  *   HEAP_NEW_LEAF(bytes)  object without pointers
+ *   HEAP_TYPE(bytes)      of objects whose second word is a pointer
+ *   HEAP_NEW_TYPED(type, bytes)
  *   HEAP_DROP(p)          free, where that is the program's duty; else nothing
  *   HEAP_FREE(p)          free at once, wherever the program may
  *   HEAP_COLLECT()        full collection; nothing for malloc
@@ -88,15 +90,17 @@ static void trees_work(void) {
 
 #define ALLOC_KEPT 1024
 static long alloc_n, alloc_bytes;
-static bool alloc_leaf;
+static bool alloc_leaf, alloc_typed;
 
 static void alloc_part(int part) {
   void **kept = heap_new(ALLOC_KEPT * sizeof *kept);
+  const void *type = HEAP_TYPE((size_t) alloc_bytes);
   for (long i = 0; i < alloc_n; i++) {
     void **slot = &kept[i % ALLOC_KEPT];
     if (*slot) HEAP_DROP(*slot);
-    uint64_t *p = alloc_leaf ? HEAP_NEW_LEAF((size_t) alloc_bytes)
-                             : heap_new((size_t) alloc_bytes);
+    uint64_t *p = alloc_leaf    ? HEAP_NEW_LEAF((size_t) alloc_bytes)
+                  : alloc_typed ? HEAP_NEW_TYPED(type, (size_t) alloc_bytes)
+                                : heap_new((size_t) alloc_bytes);
     *slot = p;
     *p = (uint64_t) i;
   }
@@ -112,6 +116,7 @@ static void alloc_part(int part) {
 static void alloc_work(void) {
   alloc_bytes = work_arg("bytes", 32);
   alloc_leaf = work_arg("leaf", 0) != 0;
+  alloc_typed = work_arg("typed", 0) != 0;
   alloc_n = work_arg("n", 5000000);
   parts_work(alloc_part, alloc_n);
 }

@@ -6,6 +6,8 @@
 
 #define HEAP_NEW(bytes) mpg_alloc(bytes)
 #define HEAP_NEW_LEAF(bytes) mpg_alloc_noscan(bytes)
+#define HEAP_TYPE(bytes) mpg_type_new(bytes, &(size_t){8}, 1)
+#define HEAP_NEW_TYPED(type, bytes) mpg_alloc_typed(type, 1)
 #define HEAP_DROP(p) ((void) (p))
 #define HEAP_FREE(p) mpg_free(p)
 #define HEAP_COLLECTED 1

@@ -13,8 +13,12 @@
 #ifdef PEER_BOEHM
 #define GC_THREADS
 #include <gc.h>
+#include <gc/gc_typed.h>
 #define HEAP_NEW(bytes) GC_MALLOC(bytes)
 #define HEAP_NEW_LEAF(bytes) GC_MALLOC_ATOMIC(bytes)
+#define HEAP_TYPE(bytes) ((void *) GC_make_descriptor(&(GC_word){2}, 2))
+#define HEAP_NEW_TYPED(type, bytes) \
+  GC_MALLOC_EXPLICITLY_TYPED(bytes, (GC_descr) (type))
 #define HEAP_DROP(p) ((void) (p))
 #define HEAP_FREE(p) GC_FREE(p)
 #define HEAP_COLLECTED 1
@@ -23,6 +27,8 @@
 #else
 #define HEAP_NEW(bytes) calloc(1, bytes)
 #define HEAP_NEW_LEAF(bytes) malloc(bytes)
+#define HEAP_TYPE(bytes) NULL
+#define HEAP_NEW_TYPED(type, bytes) ((void) (type), calloc(1, bytes))
 #define HEAP_DROP(p) free(p)
 #define HEAP_FREE(p) free(p)
 #define HEAP_COLLECTED 0

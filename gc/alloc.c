@@ -1,6 +1,6 @@
 /* alloc.c - allocation: the fast path on any stack, the rest on g0.
  *
- * The fast path is two leaf functions among the entry stubs: they may run on
+ * The fast path is three leaf functions among the entry stubs: they may run on
  * a goroutine's 2 KiB stack, are never preempted, and call nothing.  Class
  * from a table, hole from the cache, a subtraction, a comparison.  A request
  * that misses takes a freed cell (free.c), or jumps to a thunk, which switches
@@ -34,26 +34,42 @@ static void *(*_Atomic handler)(size_t bytes);
 
 /* ---- fast path ---- */
 
-static inline __attribute__((always_inline)) bool fast(size_t bytes,
-                                                       enum mpgi_kind kind,
-                                                       void **p) {
+#define FAST static inline __attribute__((always_inline))
+
+/* *cell: its bytes. */
+FAST bool fast(size_t bytes, enum mpgi_kind kind, void **p, uint64_t *cell) {
   struct mpgi_cache *c = mpgi_tls_cache();
   if (MPGI_UNLIKELY(bytes > MPGI_SMALL_MAX_BYTES || c == NULL)) return false;
   struct mpgi_hole *h = &c->hole[kind][mpgi_class_for(bytes)];
   __asm__("" : "+r"(h)); /* its address once, not for each of its words */
+  *cell = h->bytes;
   return mpgi_hole_pop(h, p);
 }
 
 MPGI_RT_TEXT void *mpg_alloc(size_t bytes) {
+  uint64_t cell;
   void *p;
-  if (MPGI_LIKELY(fast(bytes, MPGI_KIND_SCAN, &p))) return p;
+  if (MPGI_LIKELY(fast(bytes, MPGI_KIND_SCAN, &p, &cell))) return p;
   return mpgi_alloc_again(bytes);
 }
 
 MPGI_RT_TEXT void *mpg_alloc_noscan(size_t bytes) {
+  uint64_t cell;
   void *p;
-  if (MPGI_LIKELY(fast(bytes, MPGI_KIND_NOSCAN, &p))) return p;
+  if (MPGI_LIKELY(fast(bytes, MPGI_KIND_NOSCAN, &p, &cell))) return p;
   return mpgi_alloc_noscan_again(bytes);
+}
+
+MPGI_RT_TEXT void *mpg_alloc_typed(const mpg_type *type, size_t count) {
+  const struct mpgi_type *t = (const struct mpgi_type *) type;
+  uint64_t cell;
+  size_t bytes;
+  void *p;
+  if (MPGI_UNLIKELY(!mpgi_type_extent(t, count, &bytes) ||
+                    !fast(bytes, MPGI_KIND_TYPED, &p, &cell)))
+    return mpgi_alloc_typed_again(t, count);
+  *mpgi_type_pad((uintptr_t) p, cell) = t;
+  return p;
 }
 
 /* ---- one attempt ---- */
@@ -200,8 +216,9 @@ void *mpgi_alloc_slow_g0(size_t bytes, enum mpgi_kind kind) {
 }
 
 void *mpgi_gc_alloc(size_t bytes, enum mpgi_kind kind) {
+  uint64_t cell;
   void *p;
-  return fast(bytes, kind, &p) ? p : mpgi_alloc_object(bytes, kind);
+  return fast(bytes, kind, &p, &cell) ? p : mpgi_alloc_object(bytes, kind);
 }
 
 void mpgi_on_out_of_memory_g0(void *(*fn)(size_t bytes)) {

@@ -44,6 +44,8 @@
 
 /* The thunks in front of the g0 sides (arch/x86_64/thunks.def). */
 MPGI_HIDDEN void *mpgi_thunk_alloc_slow(size_t bytes, enum mpgi_kind kind);
+MPGI_HIDDEN void *mpgi_thunk_alloc_typed(const struct mpgi_type *t,
+                                         size_t count);
 MPGI_HIDDEN void mpgi_thunk_free(void *p);
 
 #define MAGAZINE_BYTES 32768u /* in cells, of one magazine */
@@ -91,25 +93,46 @@ FAST bool is_no_sample(struct mpgi_cache *c, int16_t *to, uint64_t bytes) {
   return true;
 }
 
-FAST void *again(size_t bytes, enum mpgi_kind kind) {
+/* *cell: its bytes. */
+FAST bool again(size_t bytes, enum mpgi_kind kind, void **p, uint64_t *cell) {
   struct mpgi_cache *c = mpgi_tls_cache();
-  if (bytes <= MPGI_SMALL_MAX_BYTES && c != NULL && mpgi_opt.gcstress == 0) {
-    unsigned class = mpgi_class_for(bytes);
-    struct mpgi_magazine *m = mpgi_magazine_of(c, kind, class);
-    uint64_t n = mpgi_load(&m->n), cell = c->hole[kind][class].bytes;
-    if (mpgi_magazine_cells(n) > 0 &&
-        is_no_sample(c, &c->to_sample[kind][class], cell))
-      return take(m, n, kind, cell);
-  }
-  return mpgi_thunk_alloc_slow(bytes, kind);
+  if (bytes > MPGI_SMALL_MAX_BYTES || c == NULL || mpgi_opt.gcstress != 0)
+    return false;
+  unsigned class = mpgi_class_for(bytes);
+  struct mpgi_magazine *m = mpgi_magazine_of(c, kind, class);
+  uint64_t n = mpgi_load(&m->n);
+  *cell = c->hole[kind][class].bytes;
+  if (mpgi_magazine_cells(n) == 0 ||
+      !is_no_sample(c, &c->to_sample[kind][class], *cell))
+    return false;
+  *p = take(m, n, kind, *cell);
+  return true;
 }
 
 MPGI_RT_TEXT void *mpgi_alloc_again(size_t bytes) {
-  return again(bytes, MPGI_KIND_SCAN);
+  uint64_t cell;
+  void *p;
+  if (again(bytes, MPGI_KIND_SCAN, &p, &cell)) return p;
+  return mpgi_thunk_alloc_slow(bytes, MPGI_KIND_SCAN);
 }
 
 MPGI_RT_TEXT void *mpgi_alloc_noscan_again(size_t bytes) {
-  return again(bytes, MPGI_KIND_NOSCAN);
+  uint64_t cell;
+  void *p;
+  if (again(bytes, MPGI_KIND_NOSCAN, &p, &cell)) return p;
+  return mpgi_thunk_alloc_slow(bytes, MPGI_KIND_NOSCAN);
+}
+
+MPGI_RT_TEXT void *mpgi_alloc_typed_again(const struct mpgi_type *t,
+                                          size_t count) {
+  uint64_t cell;
+  size_t bytes;
+  void *p;
+  if (!mpgi_type_extent(t, count, &bytes) ||
+      !again(bytes, MPGI_KIND_TYPED, &p, &cell))
+    return mpgi_thunk_alloc_typed(t, count);
+  *mpgi_type_pad((uintptr_t) p, cell) = t;
+  return p;
 }
 
 bool mpgi_magazine_take_cell(struct mpgi_cache *c, unsigned kind,

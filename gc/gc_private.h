@@ -485,10 +485,12 @@ MPGI_HIDDEN void mpgi_free_cell(const struct mpgi_cell *cell);
 /* n cells of m have been given back. */
 MPGI_HIDDEN void mpgi_cache_given(struct mpgi_cache *c, struct mpgi_magazine *m,
                                   uint32_t n);
-/* What mpg_alloc and mpg_alloc_noscan do when the hole is used up; on any
- * stack. */
+/* What mpg_alloc and its like do when the hole is used up; on any stack. */
+struct mpgi_type;
 MPGI_HIDDEN void *mpgi_alloc_again(size_t bytes);
 MPGI_HIDDEN void *mpgi_alloc_noscan_again(size_t bytes);
+MPGI_HIDDEN void *mpgi_alloc_typed_again(const struct mpgi_type *t,
+                                         size_t count);
 
 /* ---- the heap profile (profile.c) ---- */
 
@@ -524,10 +526,19 @@ struct mpgi_type {
 #define MPGI_TYPE_SIGNATURE UINT64_C(0x6d70675f74797065)
 /* The pad of a typed cell names its type; 0: not there yet. */
 _Static_assert(sizeof(struct mpgi_type *) == MPGI_PAD_BYTES, "it fits");
+static inline const struct mpgi_type **mpgi_type_pad(uintptr_t base,
+                                                     uint64_t cell_bytes) {
+  return (const struct mpgi_type **) mpgi_pad_of(base, cell_bytes);
+}
 static inline const struct mpgi_type **mpgi_type_slot(const struct mpgi_span *s,
                                                       uintptr_t base) {
-  return (const struct mpgi_type **) (base + mpgi_span_cell_bytes(s) -
-                                      MPGI_PAD_BYTES);
+  return mpgi_type_pad(base, mpgi_span_cell_bytes(s));
+}
+/* The bytes of count objects; false: t is no type, or they are too many. */
+static inline __attribute__((always_inline)) bool mpgi_type_extent(
+    const struct mpgi_type *t, size_t count, size_t *bytes) {
+  return MPGI_LIKELY(t != NULL && t->signature == MPGI_TYPE_SIGNATURE &&
+                     !__builtin_mul_overflow(t->bytes, count, bytes));
 }
 MPGI_HIDDEN void mpgi_type_set(void *p, const struct mpgi_type *t);
 MPGI_HIDDEN const struct mpgi_type *mpgi_type_get(const struct mpgi_cell *cell);

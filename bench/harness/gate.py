@@ -29,9 +29,9 @@ FEW, MANY = 2000, 202000
 # What does more at a time is done less often.
 FEWER = {"buffered": 5, "unbuffered": 10, "yield": 10, "spawn": 10,
          "descent": 200, "select": 5, "timer": 5}
-PATHS = ["alloc16", "alloc64", "alloc256", "leaf64", "buffered", "unbuffered",
-         "yield", "spawn", "morestack", "non_split", "descent", "select",
-         "mutex", "timer"]
+PATHS = ["alloc16", "alloc64", "alloc256", "leaf64", "typed64", "buffered",
+         "unbuffered", "yield", "spawn", "morestack", "non_split", "descent",
+         "select", "mutex", "timer"]
 LIMIT_SECONDS = 120
 
 

@@ -67,6 +67,28 @@ static void it_is_no_object(void **state) {
   }
 }
 
+static const struct mpgi_type *type_in(void *p) {
+  struct mpgi_cell c;
+  assert_true(mpgi_cell_find((uintptr_t) p, &c));
+  return mpgi_type_get(&c);
+}
+
+static void typed_cells_come_back_as_the_type_asked_for(void **state) {
+  (void) state;
+  size_t at[] = {0, 8};
+  mpg_type *a = mpgi_type_new_g0(BYTES, at, 2);
+  mpg_type *b = mpgi_type_new_g0(BYTES / 4, at, 1);
+  char *p = mpgi_alloc_typed_g0(a, 1);
+  memset(p, 0xff, mpgi_alloc_size_g0(p));
+  assert_ptr_equal(type_in(p), a);
+  use_up_hole(BYTES, MPGI_KIND_TYPED);
+  mpg_free(p);
+  assert_int_equal(cells(BYTES, MPGI_KIND_TYPED), 1);
+  assert_ptr_equal(mpg_alloc_typed(b, 4), p);
+  assert_ptr_equal(type_in(p), b);
+  assert_true(all_zero(p, mpgi_alloc_size_g0(p)));
+}
+
 /* Whatever a program may write into an object, its pad says nothing. */
 static void full_objects_can_be_freed(void **state) {
   (void) state;
@@ -365,6 +387,7 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_setup(f, world_clear)
   const struct CMUnitTest tests[] = {
       TEST(it_is_no_object),
+      TEST(typed_cells_come_back_as_the_type_asked_for),
       TEST(full_objects_can_be_freed),
       TEST(it_comes_back_cleared),
       TEST(the_last_one_comes_first),
