@@ -445,12 +445,16 @@ HOT void pass(struct mpgi_marker *m) {
     locate(m);
 }
 
+/* To the second level of cache.  More lines than the first level can wait for
+ * are asked for at a time, and where it can't the processor stands still. */
+HOT void line_prefetch(const char *p) { __builtin_prefetch(p, 0, 2); }
+
 /* Ask for an object's first two lines: cells up to 128 bytes are in them. */
 HOT void object_prefetch(struct extent x, mpgi_item it) {
   const char *lo = (const char *) x.lo + mpgi_item_offset(it);
-  __builtin_prefetch(lo);
-  __builtin_prefetch(lo + mpgi_item_reach(it) * sizeof(uintptr_t) -
-                     sizeof(uintptr_t));
+  line_prefetch(lo);
+  line_prefetch(lo + mpgi_item_reach(it) * sizeof(uintptr_t) -
+                sizeof(uintptr_t));
 }
 
 /* The lines of a run, too. */
@@ -462,10 +466,12 @@ HOT void item_prefetch(struct extent x, mpgi_item it) {
   size_t bytes = mpgi_mark_class[mpgi_item_sort(it)].bytes * (last + 1);
   for (size_t at = MPGI_CACHE_LINE_BYTES; at < bytes;
        at += MPGI_CACHE_LINE_BYTES)
-    __builtin_prefetch(lo + at);
+    line_prefetch(lo + at);
 }
 
-/* Scan a run.  Afterwards there are at most `room` candidates. */
+/* Scan a run.  Afterwards there are at most `room` candidates.  Cells side by
+ * side are one stretch of words; the pads between them are 0, or no pointers,
+ * but there is room for them, too. */
 COLD void scan_run(struct mpgi_marker *m, mpgi_item it, size_t room) {
   const struct extent x = extent_get();
   size_t bytes = mpgi_mark_class[mpgi_item_sort(it)].bytes;
@@ -473,11 +479,15 @@ COLD void scan_run(struct mpgi_marker *m, mpgi_item it, size_t room) {
   unsigned words = mpgi_item_reach(it);
   uint64_t run = mpgi_item_run(it);
   m->busy += (unsigned) __builtin_popcountll(run);
-  if (m->n_candidates + MPGI_RUN_CELLS * MPGI_SMALL_WORDS > room) pass(m);
+  if (m->n_candidates + MPGI_RUN_CELLS * (MPGI_SMALL_WORDS + 1) > room) pass(m);
   uintptr_t *to = m->candidate + m->n_candidates;
-  for (; run != 0; run &= run - 1) {
-    size_t i = (size_t) __builtin_ctzll(run);
-    to = filter_small(x, to, lo + i * bytes, words);
+  while (run != 0) {
+    unsigned i = (unsigned) __builtin_ctzll(run);
+    unsigned n = (unsigned) __builtin_ctzll(~(run >> i));
+    uintptr_t at = lo + i * bytes;
+    to = n == 1 ? filter_small(x, to, at, words)
+                : filter(x, to, at, at + n * bytes - MPGI_PAD_BYTES);
+    run &= ~UINT64_C(0) << (i + n);
   }
   m->n_candidates = (uint32_t) (to - m->candidate);
   MPG_ASSERT_INTERNAL(m->n_candidates <= room);
