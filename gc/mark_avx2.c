@@ -3,12 +3,11 @@
 #include <stdatomic.h>
 #include <string.h>
 #if defined(__clang__)
-#pragma clang attribute push(                               \
-    __attribute__((target("avx2,bmi,bmi2,popcnt,prfchw"))), \
-    apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,popcnt"))), \
+                             apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,bmi,bmi2,popcnt,prfchw")
+#pragma GCC target("avx2,bmi,bmi2,popcnt")
 #endif
 #define MPGI_GC_INSIDE 1
 #define OPS mpgi_mark_avx2

@@ -3,13 +3,12 @@
 #include <stdatomic.h>
 #include <string.h>
 #if defined(__clang__)
-#pragma clang attribute push(                                              \
-    __attribute__((                                                        \
-        target("avx512f,avx512dq,avx512vl,avx2,bmi,bmi2,popcnt,prfchw"))), \
+#pragma clang attribute push(                                                  \
+    __attribute__((target("avx512f,avx512dq,avx512vl,avx2,bmi,bmi2,popcnt"))), \
     apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512vl,avx2,bmi,bmi2,popcnt,prfchw")
+#pragma GCC target("avx512f,avx512dq,avx512vl,avx2,bmi,bmi2,popcnt")
 #endif
 #define MPGI_GC_INSIDE 1
 #define OPS mpgi_mark_avx512

@@ -170,8 +170,12 @@ HOT bool counts(const struct mpgi_marker *m, mpgi_item it, uintptr_t off) {
   return !EXACT || m->interior || mpgi_item_offset(it) == off;
 }
 
+/* To the second level of cache.  More lines than the first level can wait for
+ * are asked for at a time, and where it can't the processor stands still. */
+HOT void line_prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
+
 HOT void pending_put(struct mpgi_marker *m, uint32_t at, struct named to) {
-  __builtin_prefetch(to.pair, 1);
+  line_prefetch(to.pair);
   m->pending_pair[at] = to.pair;
   m->pending_item[at] = to.item | to.index << MPGI_ITEM_INDEX_SHIFT;
 }
@@ -444,10 +448,6 @@ HOT void pass(struct mpgi_marker *m) {
   else
     locate(m);
 }
-
-/* To the second level of cache.  More lines than the first level can wait for
- * are asked for at a time, and where it can't the processor stands still. */
-HOT void line_prefetch(const char *p) { __builtin_prefetch(p, 0, 2); }
 
 /* Ask for an object's first two lines: cells up to 128 bytes are in them. */
 HOT void object_prefetch(struct extent x, mpgi_item it) {
