@@ -49,6 +49,18 @@ assert row["verdicts"]["ns"]["targets"][0]["met"] is None, row
 assert found["machine"]["kernel"], found["machine"]
 PYTHON
 
+# What is touched beforehand is in nobody's peak.
+"$python" - "$root/bench" << 'PYTHON' || complain "warming shows in peaks"
+import resource
+import sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, sys.argv[1])
+from harness import machine
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+machine.warm(256)
+assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000
+PYTHON
+
 # The applications compute the same when the collector is pressed.
 # same <program> <work> <arguments...>
 same() {
