@@ -470,8 +470,8 @@ HOT void item_prefetch(struct extent x, mpgi_item it) {
 }
 
 /* Scan a run.  Afterwards there are at most `room` candidates.  Cells side by
- * side are one stretch of words; the pads between them are 0, or no pointers,
- * but there is room for them, too. */
+ * side are one stretch of words.  What is no object's between them is 0, or
+ * whatever a program wrote beyond an object: there is room for that, too. */
 COLD void scan_run(struct mpgi_marker *m, mpgi_item it, size_t room) {
   const struct extent x = extent_get();
   size_t bytes = mpgi_mark_class[mpgi_item_sort(it)].bytes;
@@ -479,7 +479,8 @@ COLD void scan_run(struct mpgi_marker *m, mpgi_item it, size_t room) {
   unsigned words = mpgi_item_reach(it);
   uint64_t run = mpgi_item_run(it);
   m->busy += (unsigned) __builtin_popcountll(run);
-  if (m->n_candidates + MPGI_RUN_CELLS * (MPGI_SMALL_WORDS + 1) > room) pass(m);
+  size_t most = MPGI_RUN_CELLS * bytes / sizeof(uintptr_t);
+  if (m->n_candidates + most > room) pass(m);
   uintptr_t *to = m->candidate + m->n_candidates;
   while (run != 0) {
     unsigned i = (unsigned) __builtin_ctzll(run);

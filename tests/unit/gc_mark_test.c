@@ -561,6 +561,34 @@ static void neighbours_at_every_width(void **state) {
   world.parallelism = 1;
 }
 
+/* A program may have written beyond its objects: each leads to
+ * eight neighbours, by all words of its cell. */
+static void mark_overrun(void) {
+  enum { WORDS = 8, BYTES = WORDS * sizeof(void *) };
+  size_t words = mpgi_class[mpgi_class_for(BYTES)].bytes / sizeof(void *);
+  void **all = malloc(ROW * sizeof *all); /* no root */
+  assert_true(words > WORDS + 1);
+  mpgi_gc_percent_g0(-1);
+  for (size_t i = 0; i < ROW; i++) all[i] = mpg_alloc(BYTES);
+  for (size_t i = 0; i < ROW; i++)
+    for (size_t w = 0; w < words; w++)
+      ((void **) all[i])[w] = all[(i * WORDS + w % WORDS + 1) % ROW];
+  world.root[0] = all[0];
+  mpgi_gc_g0();
+  for (size_t i = 0; i < ROW; i++) {
+    assert_ptr_equal(mpgi_base_g0(all[i]), all[i]);
+    memset(all[i], 0, words * sizeof(void *)); /* pads are 0 */
+  }
+  world.root[0] = NULL;
+  mpgi_gc_percent_g0(100);
+  free(all);
+}
+
+static void what_is_beyond_objects_has_room(void **state) {
+  (void) state;
+  at_every_width(mark_overrun);
+}
+
 /* With too few buffers what is dropped may be runs. */
 static void runs_are_recovered(void **state) {
   (void) state;
@@ -757,6 +785,7 @@ int main(void) {
       cmocka_unit_test(overflow_happens_in_that_test),
       cmocka_unit_test(contended_neighbours_are_marked_once),
       cmocka_unit_test(neighbours_at_every_width),
+      cmocka_unit_test(what_is_beyond_objects_has_room),
       cmocka_unit_test(runs_are_recovered),
       cmocka_unit_test(nobody_joins_before_helpers_are_called),
       cmocka_unit_test(lone_words_are_found),
