@@ -90,12 +90,15 @@ def warm(mib):
     # In a child: our peak would be that of every program we start later.
     pid = os.fork()
     if pid == 0:
+        status = 1
         try:
             _at_once = [touched(mib, mmap.MADV_HUGEPAGE),
                         touched(mib, mmap.MADV_NOHUGEPAGE)]
+            status = 0
         finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+            os._exit(status)
+    if os.waitpid(pid, 0)[1] != 0:
+        raise MemoryError(f"can't touch {mib} MiB before a run")
 
 
 def load():
