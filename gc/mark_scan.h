@@ -242,7 +242,6 @@ HOT __m256i offsets4(struct extent x, uintptr_t at) {
   const __m256i base = _mm256_set1_epi64x((long long) x.lo);
   return _mm256_sub_epi64(_mm256_loadu_si256((const void *) at), base);
 }
-#endif
 
 /* below4: bit i: offset i is below `used`.  front4: those go to the front. */
 #if VECTOR == 8
@@ -254,7 +253,7 @@ HOT unsigned below4(struct extent x, __m256i off) {
 HOT __m256i front4(unsigned hits, __m256i off) {
   return _mm256_maskz_compress_epi64((__mmask8) hits, off);
 }
-#elif VECTOR == 4
+#else
 HOT unsigned below4(struct extent x, __m256i off) {
   const __m256i sign = _mm256_set1_epi64x(INT64_MIN);
   const __m256i used =
@@ -283,7 +282,6 @@ HOT __m256i front4(unsigned hits, __m256i off) {
 }
 #endif
 
-#if VECTOR >= 4
 /* The first n words of four; those after a fourth don't matter. */
 HOT uintptr_t *filter4(struct extent x, uintptr_t *to, uintptr_t at,
                        unsigned n) {
