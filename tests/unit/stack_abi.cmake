@@ -26,6 +26,8 @@ function(mpg_abi_test name compiler source library)
     COMMAND ${MPG_ABI_${compiler}} -g -Wall -Wextra -Werror -Wno-psabi
       ${mpg_user_flags} ${ARGN} -c ${source} -o ${object}
     DEPENDS ${source} unit/stack_abi.h)
+  # One target makes it: each of make's would, two at a time.
+  add_custom_target(stack_abi_${name} DEPENDS ${object})
   foreach(linker lld gold)
     if(NOT MPG_ABI_ld.${linker})
       continue()
@@ -38,7 +40,7 @@ function(mpg_abi_test name compiler source library)
     target_link_libraries(${target} PRIVATE
       mpg_archive ${CMOCKA_LIBRARY} ${library})
     target_link_options(${target} PRIVATE -fuse-ld=${linker})
-    add_dependencies(${target} mpg_static)
+    add_dependencies(${target} mpg_static stack_abi_${name})
     add_test(NAME unit.stack_abi.${name}.${linker} COMMAND ${target})
     set_tests_properties(unit.stack_abi.${name}.${linker} PROPERTIES
       LABELS unit TIMEOUT 60)
