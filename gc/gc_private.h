@@ -136,7 +136,9 @@ struct mpgi_span {
   struct mpgi_cache *_Atomic owner; /* CACHED: the cache */
   _Atomic uint32_t specials; /* records about its objects (special.h); under
                                 their lock */
-  uint32_t reserved2[3];
+  uint32_t ahead; /* page + 1 of one further down its list when it was put
+                     there: a hint (central.c); as next */
+  uint32_t reserved2[2];
 };
 _Static_assert(sizeof(struct mpgi_span) == 64, "one cache line a span");
 
@@ -292,19 +294,22 @@ MPGI_HIDDEN size_t mpgi_cell_usable(const struct mpgi_cell *c);
 
 /* ---- central lists (central.c) ---- */
 
+#define MPGI_LIST_AHEAD 4 /* pops from one that is asked for to its own */
 struct mpgi_span_list {
   uint32_t head, tail; /* page + 1; 0: empty */
   uint32_t count;
+  uint32_t pushes;                  /* ever; modulo 2^32 */
+  uint32_t pushed[MPGI_LIST_AHEAD]; /* the last ones, for their `ahead` */
 };
 struct mpgi_central {
   struct mpgi_mutex lock;     /* rank GC_CENTRAL */
   _Atomic uint32_t n_unswept; /* == unswept.count, for a look without lock */
   uint32_t reserved;
   struct mpgi_span_list partial, full, unswept;
-  uint8_t pad[MPGI_CACHE_LINE_BYTES - sizeof(struct mpgi_mutex) -
+  uint8_t pad[2 * MPGI_CACHE_LINE_BYTES - sizeof(struct mpgi_mutex) -
               2 * sizeof(uint32_t) - 3 * sizeof(struct mpgi_span_list)];
 };
-_Static_assert(sizeof(struct mpgi_central) == 64, "no false sharing");
+_Static_assert(sizeof(struct mpgi_central) == 128, "no false sharing");
 MPGI_HIDDEN extern struct mpgi_central mpgi_central[MPGI_KIND_COUNT]
                                                    [MPGI_CLASSES];
 

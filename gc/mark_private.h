@@ -27,11 +27,7 @@ typedef uint64_t mpgi_item;
 #define MPGI_RUN_CELLS 14
 #define MPGI_RUN_MASK ((UINT64_C(1) << MPGI_RUN_CELLS) - 1)
 #define MPGI_ITEM_MORE ((MPGI_RUN_MASK - 1) << MPGI_ITEM_RUN_SHIFT)
-#define MPGI_ITEM_INDEX_SHIFT 50 /* of a pending one: its cell's number */
 #define MPGI_ITEM_LOOK (UINT64_C(1) << 63)
-_Static_assert((MPGI_SMALL_PAGES_MAX << MPGI_PAGE_LOG2) / MPGI_CELL_MIN_BYTES <=
-                   1 << (63 - MPGI_ITEM_INDEX_SHIFT),
-               "numbers of cells fit");
 /* Set in items without words to scan. */
 #define MPGI_ITEM_NOSCAN_SHIFT MPGI_ITEM_KIND_SHIFT
 _Static_assert(MPGI_KIND_NOSCAN == 1 && MPGI_KIND_COUNT <= 3,
@@ -118,6 +114,16 @@ MPGI_HIDDEN void mpgi_workbuf_reset(size_t keep);
 #define MPGI_NEAR_MIN 16    /* candidates that tell whether they are near */
 #define MPGI_VECTOR_WORDS 8 /* stores of whole vectors write beyond the end */
 
+#define MPGI_ROOM (MPGI_CANDIDATES + MPGI_VECTOR_WORDS)
+
+/* What candidates name, while the mark bits are being fetched. */
+struct mpgi_pending {
+  struct mpgi_pair *pair[MPGI_ROOM];
+  uint64_t bit[MPGI_ROOM];
+  mpgi_item item[MPGI_ROOM];
+  uint64_t bytes[MPGI_ROOM]; /* of the cell */
+};
+
 /* One marker's state.  Owner: the thread that marks with it. */
 struct mpgi_marker {
   struct mpgi_workbuf *buf;   /* pushed to and popped from; never NULL */
@@ -130,13 +136,11 @@ struct mpgi_marker {
   uint64_t busy, look_at; /* work done; when to look after others */
   int clock;              /* CPU clock of the thread; -1: none */
   int64_t clock_start;
-  uint64_t objects, bytes;       /* marked; handed over when it goes idle */
-  uint64_t root_bytes;           /* conservatively scanned ranges */
-  mpgi_item grey[2][MPGI_BATCH]; /* popped, their memory is being fetched */
-  uintptr_t candidate[MPGI_CANDIDATES + MPGI_VECTOR_WORDS]; /* offsets */
-  /* Candidates whose mark bits are being fetched. */
-  struct mpgi_pair *pending_pair[MPGI_CANDIDATES + MPGI_VECTOR_WORDS];
-  mpgi_item pending_item[MPGI_CANDIDATES + MPGI_VECTOR_WORDS];
+  uint64_t objects, bytes;        /* marked; handed over when it goes idle */
+  uint64_t root_bytes;            /* conservatively scanned ranges */
+  mpgi_item grey[2][MPGI_BATCH];  /* popped, their memory is being fetched */
+  uintptr_t candidate[MPGI_ROOM]; /* offsets */
+  struct mpgi_pending pending;
 };
 _Static_assert(MPGI_CANDIDATES + 1 < MPGI_WORKBUF_ITEMS, "room can be made");
 
@@ -168,7 +172,7 @@ struct mpgi_mark_class {
   uint16_t bytes;  /* as in struct mpgi_class; 0: the sort is of no cells */
   uint16_t usable; /* of conservatively scanned small cells; else 0 */
   mpgi_item item;  /* but for the offset */
-};
+} __attribute__((aligned(16))); /* read as one vector */
 _Static_assert(sizeof(struct mpgi_mark_class) == 16, "a shift");
 #define MPGI_CHASE_BYTES 128 /* larger ones are better scanned in batches */
 MPGI_HIDDEN extern struct mpgi_mark_class

@@ -18,6 +18,7 @@
  *            and not marked yet?  Mark it, push it
  *   locate   page table, class, multiplication: cell and pair of a candidate.
  *            The pair's line is prefetched and it waits in `pending`
+ *            (mark_locate.h)
  *   near     locate and mark in one (mark_near.h): while most candidates are
  *            neighbours of the one before, nothing is won by waiting for their
  *            bits, and they are pushed by the dozen, as runs
@@ -63,35 +64,29 @@ HOT struct extent extent_get(void) {
 
 /* ---- marking ---- */
 
-/* 1 if this call marked the cell: it is allocated and was not marked.  What is
- * stored depends on the loaded mark by one operation only: neighbours that are
- * marked one after the other wait for each other's store. */
-HOT unsigned set_alone(struct mpgi_pair *pair, unsigned shift) {
+/* True if this call marked the cell: it is allocated and was not marked.  What
+ * is stored depends on the loaded mark by one operation only: neighbours that
+ * are marked one after the other wait for each other's store. */
+HOT bool set_alone(struct mpgi_pair *pair, uint64_t bit) {
   uint64_t mark = mpgi_load(&pair->mark);
-  uint64_t cell = mpgi_load(&pair->alloc) & UINT64_C(1) << shift;
+  uint64_t cell = mpgi_load(&pair->alloc) & bit;
   mpgi_store(&pair->mark, mark | cell);
-  return (unsigned) ((cell & ~mark) >> shift);
+  return (cell & ~mark) != 0;
 }
 
 /* The same by a branch: the next object doesn't wait for this one's bits. */
-HOT unsigned set_chased(struct mpgi_pair *pair, unsigned shift) {
-  uint64_t bit = UINT64_C(1) << shift, mark = mpgi_load(&pair->mark);
-  if (!(mpgi_load(&pair->alloc) & bit) || (mark & bit)) return 0;
+HOT bool set_chased(struct mpgi_pair *pair, uint64_t bit) {
+  uint64_t mark = mpgi_load(&pair->mark);
+  if (!(mpgi_load(&pair->alloc) & bit) || (mark & bit)) return false;
   mpgi_store(&pair->mark, mark | bit);
-  return 1;
+  return true;
 }
 
-HOT unsigned set_shared(struct mpgi_pair *pair, unsigned shift) {
-  uint64_t bit = UINT64_C(1) << shift;
-  if (!(mpgi_load(&pair->alloc) & ~mpgi_load(&pair->mark) & bit)) return 0;
+HOT bool set_shared(struct mpgi_pair *pair, uint64_t bit) {
+  if (!(mpgi_load(&pair->alloc) & ~mpgi_load(&pair->mark) & bit)) return false;
   uint64_t old =
       atomic_fetch_or_explicit(&pair->mark, bit, memory_order_relaxed);
   return (old & bit) == 0;
-}
-
-COLD uint64_t large_bytes(mpgi_item it) {
-  size_t page = mpgi_item_offset(it) >> MPGI_PAGE_LOG2;
-  return mpgi_load(&mpgi_heap.span[page].bytes);
 }
 
 /* Mark and push what is pending.  The buffer has room for all of it. */
@@ -101,16 +96,14 @@ HOT void mark_some(struct mpgi_marker *m, bool alone) {
   uint64_t objects = 0, bytes = 0;
   uint32_t n = m->n_pending;
   for (uint32_t i = 0; i < n; i++) {
-    struct mpgi_pair *pair = m->pending_pair[i];
-    mpgi_item it = m->pending_item[i];
-    unsigned shift = (unsigned) (it >> MPGI_ITEM_INDEX_SHIFT) % 64;
-    unsigned newly = alone ? set_alone(pair, shift) : set_shared(pair, shift);
-    *top = it & ~MPGI_ITEM_MORE; /* there is its number */
-    top += newly & (unsigned) ~(it >> MPGI_ITEM_NOSCAN_SHIFT);
+    struct mpgi_pair *pair = m->pending.pair[i];
+    uint64_t bit = m->pending.bit[i];
+    mpgi_item it = m->pending.item[i];
+    uint64_t newly = alone ? set_alone(pair, bit) : set_shared(pair, bit);
+    *top = it;
+    top += newly & ~(it >> MPGI_ITEM_NOSCAN_SHIFT);
     objects += newly;
-    bytes += mpgi_mark_class[mpgi_item_sort(it)].bytes & (0 - (uint64_t) newly);
-    if (MPGI_UNLIKELY(mpgi_item_class(it) == MPGI_CLASS_LARGE) && newly)
-      bytes += large_bytes(it);
+    bytes += m->pending.bytes[i] & (0 - newly);
   }
   b->n = (uint32_t) (top - b->item);
   m->n_pending = 0;
@@ -127,105 +120,7 @@ COLD void mark_pending(struct mpgi_marker *m) {
     mark_some(m, false);
 }
 
-/* ---- candidates ---- */
-
-_Static_assert(MPGI_ITEM_KIND_SHIFT - MPGI_ITEM_CLASS_SHIFT ==
-                   MPGI_ENTRY_KIND_SHIFT,
-               "class and kind lie side by side in entries as in items");
-
-/* What a candidate names: its cell's bits and item. */
-struct named {
-  struct mpgi_pair *pair;
-  mpgi_item item; /* without the cell's number */
-  uint64_t index;
-  uint32_t bytes; /* of the cell; 0: this is for locate_odd */
-};
-
-/* Constant while words are located, in registers. */
-struct tables {
-  const _Atomic uint32_t *entry;
-  struct mpgi_pair *pair;
-};
-HOT struct tables tables_get(void) {
-  return (struct tables){mpgi_heap.entry, mpgi_heap.pair};
-}
-
-/* The cell at an offset, if it is one of several in its span. */
-HOT struct named locate_one(struct tables t, uintptr_t off) {
-  uint32_t page = (uint32_t) (off >> MPGI_PAGE_LOG2);
-  uint32_t e = atomic_load_explicit(&t.entry[page], memory_order_acquire);
-  const struct mpgi_mark_class *c = &mpgi_mark_class[e & MPGI_ENTRY_SORT_MASK];
-  struct named to = {.bytes = c->bytes};
-  if (MPGI_UNLIKELY(to.bytes == 0)) return to;
-  page -= e >> MPGI_ENTRY_BACK_SHIFT;
-  uintptr_t span = (uintptr_t) page << MPGI_PAGE_LOG2;
-  to.index = (uint64_t) (off - span) * c->magic >> 32;
-  to.pair = t.pair + (size_t) page * MPGI_PAGE_PAIRS + to.index / 64;
-  to.item = c->item + span + to.index * to.bytes;
-  return to;
-}
-
-/* Is the cell to be kept by the word at off? */
-HOT bool counts(const struct mpgi_marker *m, mpgi_item it, uintptr_t off) {
-  return !EXACT || m->interior || mpgi_item_offset(it) == off;
-}
-
-/* To the second level of cache.  More lines than the first level can wait for
- * are asked for at a time, and where it can't the processor stands still. */
-HOT void line_prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
-
-HOT void pending_put(struct mpgi_marker *m, uint32_t at, struct named to) {
-  line_prefetch(to.pair);
-  m->pending_pair[at] = to.pair;
-  m->pending_item[at] = to.item | to.index << MPGI_ITEM_INDEX_SHIFT;
-}
-
-/* A word into a large object, or into no span. */
-COLD void locate_odd(struct mpgi_marker *m, uintptr_t off) {
-  struct mpgi_cell cell;
-  if (!mpgi_cell_find(mpgi_heap.lo + off, &cell)) return;
-  uintptr_t base = cell.base - mpgi_heap.lo;
-  uint32_t page = (uint32_t) (base >> MPGI_PAGE_LOG2);
-  uint32_t e =
-      atomic_load_explicit(&mpgi_heap.entry[page], memory_order_acquire);
-  struct named to = {
-      .pair = mpgi_heap.pair + (size_t) page * MPGI_PAGE_PAIRS,
-      .item = mpgi_mark_class[e & MPGI_ENTRY_SORT_MASK].item + base};
-  if (counts(m, to.item, off)) pending_put(m, m->n_pending++, to);
-}
-
-/* Of n candidates, `same` have their bits in the pair of the one before.
- * Scattered groups of two aren't near: each would wait for its bits. */
-HOT void near_or_far(struct mpgi_marker *m, uint32_t n, uint32_t same) {
-  if (n >= MPGI_NEAR_MIN) m->near = same >= n / 8 * 5;
-}
-
-/* Candidates become pending. */
-COLD void locate(struct mpgi_marker *m) {
-  uint32_t n = m->n_candidates, same = 0;
-  const struct mpgi_pair *last = NULL;
-  if (m->n_pending + n > MPGI_CANDIDATES) mark_pending(m);
-  const struct tables t = tables_get();
-  uint32_t at = m->n_pending;
-  for (uint32_t i = 0; i < n; i++) {
-    uintptr_t off = m->candidate[i];
-    struct named to = locate_one(t, off);
-    if (MPGI_UNLIKELY(to.bytes == 0)) {
-      m->n_pending = at;
-      locate_odd(m, off);
-      at = m->n_pending;
-      continue;
-    }
-    pending_put(m, at, to);
-    at += counts(m, to.item, off);
-    same += to.pair == last;
-    last = to.pair;
-  }
-  m->n_pending = at;
-  m->n_candidates = 0;
-  near_or_far(m, n, same);
-}
-
+#include <gc/mark_locate.h>
 #include <gc/mark_near.h>
 
 /* ---- the filter ---- */
@@ -577,8 +472,8 @@ HOT struct grey chase_word(struct mpgi_marker *m, struct chase *k,
     return none;
   }
   if (!counts(m, to.item, off)) return none;
-  if (!(k->alone ? set_chased(to.pair, to.index % 64)
-                 : set_shared(to.pair, to.index % 64)))
+  uint64_t bit = UINT64_C(1) << to.index % 64;
+  if (!(k->alone ? set_chased(to.pair, bit) : set_shared(to.pair, bit)))
     return none;
   k->objects++;
   k->bytes += to.bytes;

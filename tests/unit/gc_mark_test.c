@@ -589,6 +589,54 @@ static void what_is_beyond_objects_has_room(void **state) {
   at_every_width(mark_overrun);
 }
 
+/* ---- words side by side that name objects of all sorts ---- */
+
+#define MIXTURE 3000
+static struct mpgi_mark_result mixture; /* what marking is to find */
+
+/* Word i of the array: into an object of its own, the same as another word, or
+ * into no object. */
+static uintptr_t mixture_word(const uintptr_t *array, uint32_t i) {
+  struct mpgi_cell cell;
+  uint32_t what = draw(12);
+  if (what == 0) return mpgi_heap.lo + mpgi_heap_used() - 1 - draw(4096);
+  if (what == 1 && i > 0) return array[draw(i)];
+  size_t bytes = what == 2 ? 40000 + draw(40000) : 16 + draw(2000);
+  unsigned char *p = mpgi_gc_alloc(bytes, (enum mpgi_kind) draw(2));
+  assert_true(mpgi_cell_find((uintptr_t) p, &cell));
+  mixture.objects++;
+  mixture.bytes += mpgi_span_cell_bytes(cell.span);
+  return (uintptr_t) p + (draw(2) ? 0 : draw((uint32_t) bytes + 1));
+}
+
+static void mark_mixture(void) {
+  struct mpgi_cell cell;
+  struct mpgi_mark_result r;
+  mpgi_gc_percent_g0(-1);
+  mpgi_gc_g0();
+  assert_int_equal(heap_objects(), 0);
+  uintptr_t *array = mpg_alloc(MIXTURE * sizeof *array);
+  world.root[0] = array;
+  assert_true(mpgi_cell_find((uintptr_t) array, &cell));
+  mixture.objects = 1;
+  mixture.bytes = mpgi_span_cell_bytes(cell.span);
+  for (uint32_t i = 0; i < MIXTURE; i++) array[i] = mixture_word(array, i);
+  mark_two_roots(&r);
+  assert_int_equal(r.objects, mixture.objects);
+  assert_int_equal(r.bytes, mixture.bytes);
+  world.root[0] = NULL;
+  mpgi_gc_percent_g0(100);
+}
+
+static void words_of_all_sorts_at_every_width(void **state) {
+  (void) state;
+  for (unsigned n = 1; n <= 2; n++) {
+    world.parallelism = n;
+    at_every_width(mark_mixture);
+  }
+  world.parallelism = 1;
+}
+
 /* With too few buffers what is dropped may be runs. */
 static void runs_are_recovered(void **state) {
   (void) state;
@@ -786,6 +834,7 @@ int main(void) {
       cmocka_unit_test(contended_neighbours_are_marked_once),
       cmocka_unit_test(neighbours_at_every_width),
       cmocka_unit_test(what_is_beyond_objects_has_room),
+      cmocka_unit_test(words_of_all_sorts_at_every_width),
       cmocka_unit_test(runs_are_recovered),
       cmocka_unit_test(nobody_joins_before_helpers_are_called),
       cmocka_unit_test(lone_words_are_found),
