@@ -34,6 +34,7 @@ static const struct cli_option options[] = {
     SERVER_PROCS(server),
     SERVER_SECONDS(server),
     SERVER_QUIET(server),
+    SERVER_TRACE(server),
     {"buffer", CLI_NUMBER, &buffer_bytes, 1, 1 << 20,
      "bytes read at a time, for each connection"},
     {"loops", CLI_NUMBER, &loops, 0, 1024,

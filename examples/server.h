@@ -30,6 +30,7 @@ struct server {
   void (*start)(void);        /* before connections are accepted, or NULL */
   long port, procs, seconds;  /* options; 0: any, the default, for ever */
   bool quiet;
+  const char *trace; /* a file, or NULL */
   /* private */
   int listener;
   int error; /* of accept */
@@ -46,6 +47,8 @@ struct server {
   { "seconds", CLI_NUMBER, &(s).seconds, 0, 1000000, SERVER_SECONDS_HELP }
 #define SERVER_QUIET(s) \
   { "quiet", CLI_FLAG, &(s).quiet, 0, 0, "print nothing but the address" }
+#define SERVER_TRACE(s) \
+  { "trace", CLI_WORD, &(s).trace, 0, 0, "write what every P did to this file" }
 #define SERVER_PORT_HELP "on 127.0.0.1; 0: any that is free, printed"
 #define SERVER_PROCS_HELP "goroutines that run at the same time; 0: CPUs"
 #define SERVER_SECONDS_HELP "end after so many; 0: on SIGINT or SIGTERM"
@@ -139,6 +142,21 @@ static void server_raise_limit(void) {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static int server_failed(const struct server *s, const char *what, int err) {
+  fprintf(stderr, "%s: %s: %s\n", s->name, what, strerror(-err));
+  return 1;
+}
+
+/* Run it, traced if that is wanted.  Returns: exit status. */
+static int server_go(struct server *s) {
+  int err = s->trace ? mpg_trace_start(s->trace) : 0;
+  if (err) return server_failed(s, s->trace, err);
+  err = mpg_run(server_main, s);
+  int status = err ? server_failed(s, "mpg_run", err) : 0;
+  err = s->trace ? mpg_trace_stop() : 0;
+  return err ? server_failed(s, s->trace, err) : status;
+}
+
 /* Run it.  Returns: exit status. */
 static int server_run(struct server *s) {
   struct sigaction act = {.sa_handler = server_on_signal,
@@ -153,10 +171,7 @@ static int server_run(struct server *s) {
   sigaction(SIGINT, &act, NULL);
   sigaction(SIGTERM, &act, NULL);
   int status = server_listen(s);
-  if (status) return status;
-  int err = mpg_run(server_main, s);
-  if (err) fprintf(stderr, "%s: mpg_run: %s\n", s->name, strerror(-err));
-  return err ? 1 : 0;
+  return status ? status : server_go(s);
 }
 
 #endif /* EXAMPLES_SERVER_H */

@@ -16,6 +16,8 @@ OUT = os.path.join(os.environ.get("BENCH_OUT", os.path.join(
     ROOT, "build", "bench")), "peers")
 C_FLAGS = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra"]
 
+OURS = ("mpg", "untraced")  # the second without the trace that a row is about
+
 # contender -> (flags, libraries); a peer's source is
 # peers/<contender>_<program>.c, or peers/<program>.c for several
 C_PEERS = {
@@ -62,7 +64,7 @@ class Programs:
 
         example: mpg's is that example program, not one of bench/.
         """
-        if contender == "mpg" and example:
+        if contender in OURS and example:
             path = os.path.join(self.mpg_build, "examples", example)
             return path if os.path.exists(path) else None
         if contender == "go":

@@ -5,6 +5,9 @@ are the example servers, the peers' are programs of bench/peers/.  Clients:
 
   echo   bench/peers/client_io_echo.c; n, conns, rate
   wrk    wrk; conns, seconds
+
+With trace=1 mpg's server writes a trace meanwhile; the contender "untraced" is
+the same one without.
 """
 import http.client
 import os
@@ -13,8 +16,11 @@ import select
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import zlib
+
+from .peers import OURS
 
 START_SECONDS = 10
 END_SECONDS = 5
@@ -89,7 +95,7 @@ class Server:
 def load_echo(server, client, given, limit):
     command = [client, "echo", f"port={server.port}", f"pid={server.pid}"]
     command += [f"{k}={v}" for k, v in given.items()
-                if k not in SERVER_KEYS + ("work",)]
+                if k not in SERVER_KEYS + ("work", "trace")]
     done = subprocess.run(command, text=True, timeout=limit,
                           capture_output=True, check=False)
     if done.returncode != 0:
@@ -152,6 +158,10 @@ def run(row, contender, path, programs, arguments, limit):
         client, load = programs.path("client", row.program), load_echo
     if not client:
         raise Missing(f"no client: {row.client}")
-    example = row.example if contender == "mpg" else None
-    with Server(server_command(path, example, given)) as server:
-        return load(server, client, given, limit)
+    example = row.example if contender in OURS else None
+    command = server_command(path, example, given)
+    with tempfile.NamedTemporaryFile(suffix=".json") as trace:
+        if "trace" in given and contender == "mpg":
+            command.append(f"--trace={trace.name}")
+        with Server(command) as server:
+            return load(server, client, given, limit)

@@ -109,18 +109,19 @@ kill $growing 2> /dev/null
 wait 2> /dev/null
 
 # ---- the servers -------------------------------------------------------------
-# serve <program> <signal> <client in python, which gets the port>
+# serve <program> <signal> <client in python, which gets the port> <options...>
 serve() {
-  local program=$1 signal=$2 port said status
+  local program=$1 signal=$2 client=$3 port said status
+  shift 3
   : > "$scratch/server" # not the port of the server before
-  "$examples/$program" --port 0 --procs 2 > "$scratch/server" 2>&1 &
+  "$examples/$program" --port 0 --procs 2 "$@" > "$scratch/server" 2>&1 &
   local server=$!
   for _ in $(seq 100); do
     port=$(sed -n 's/.*127\.0\.0\.1://p' "$scratch/server")
     [ -z "$port" ] || break
     sleep 0.05
   done
-  timeout 50 python3 - "$port" <<< "$3" || complain "$program: client failed"
+  timeout 50 python3 - "$port" <<< "$client" || complain "$program: client failed"
   kill "-$signal" $server
   wait $server
   status=$?
@@ -143,7 +144,9 @@ for round in range(5):
         while len(got) < len(data):
             got += s.recv(100000)
         assert got == data
-'
+' --trace "$scratch/trace.json"
+python3 "$(dirname "$0")/../support/check_trace.py" "$scratch/trace.json" 8 \
+  "WHY=IO wait" || complain "echo_server --trace"
 serve http_hello INT '
 import http.client, socket, sys
 port = int(sys.argv[1])
@@ -180,5 +183,6 @@ expect 0 "listening on 127.0.0.1:" http_hello --port 0 --seconds 1 --quiet
 expect 2 "wants a number in [0, 65535]" http_hello --port 70000
 expect 2 "unexpected argument" echo_server 7
 expect 0 "--buffer" echo_server --help
+expect 1 "No such file" echo_server --port 0 --trace "$scratch/none/trace.json"
 
 exit $bad
