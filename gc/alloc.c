@@ -79,12 +79,10 @@ static void *alloc_small(struct mpgi_cache *c, unsigned class,
   struct mpgi_hole *h = &c->hole[kind][class];
   void *p;
   MPG_ASSERT(class > MPGI_CLASS_LARGE && class < MPGI_CLASSES);
-  if (mpgi_hole_pop(h, &p) || mpgi_magazine_take(c, kind, class, &p)) return p;
-  do {
+  while (!mpgi_hole_pop(h, &p) && !mpgi_magazine_take(c, kind, class, &p))
     if (!mpgi_cache_hole_next(c, kind, class) &&
         !mpgi_cache_span_next(c, kind, class))
       return NULL;
-  } while (!mpgi_hole_pop(h, &p));
   return p;
 }
 

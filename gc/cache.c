@@ -9,6 +9,8 @@
  *            (mpgi_cache_is_pending); with the world stopped there are none,
  *            because the caches were flushed.
  * A hole that is used up gives way to freed cells (free.c) before the next one.
+ * Holes of a few cells are no gain over single ones: where a span has such,
+ * its free cells, up to 64 at a time, go the same way as freed ones.
  *
  * Memory of scanned kinds is zeroed when the hole is taken, so objects cost a
  * addition and a comparison, and the lines are warm.
@@ -31,6 +33,7 @@
 #include <gc/gc_private.h>
 
 #define HOLE_BYTES 8192u
+#define HOLE_CELLS_MIN 4u /* fewer are better had from a magazine */
 
 static struct mpgi_mutex lock = MPGI_MUTEX_INIT(MPGI_RANK_LEAF);
 static struct mpgi_cache *in_use; /* jemalloc memory: no heap address */
@@ -289,6 +292,34 @@ static bool hole_find(struct mpgi_span *s, uint32_t *lo, uint32_t *hi) {
   return mpgi_span_hole_from(s, lo, hi);
 }
 
+/* Where holes are short: all free cells of a word, from lo on, go into the
+ * class's magazine at once.  They count neither as freed nor as allocated.
+ * False: a hole is wanted, because one of them might be a sample, or there is
+ * no room. */
+static bool magazine_fill(struct mpgi_cache *c, struct mpgi_span *s,
+                          uint32_t lo) {
+  struct mpgi_magazine *m = mpgi_magazine_get(c, s->kind, s->class);
+  uint64_t bytes = mpgi_class[s->class].bytes;
+  if (m == NULL || c->to_sample[s->kind][s->class] != 0 ||
+      c->sample_left < (int64_t) bytes)
+    return false;
+  uint32_t first = mpgi_magazine_cells(mpgi_load(&m->n)), n = first;
+  uint64_t cells = mpgi_span_word_take(s, lo, m->max - n);
+  uintptr_t base = mpgi_span_cell(s, lo / 64 * 64);
+  while (cells != 0) { /* so that the lowest is on top */
+    unsigned i = 63 - (unsigned) __builtin_clzll(cells);
+    cells &= ~(UINT64_C(1) << i);
+    m->cell[n] = base + i * bytes;
+    *mpgi_pad_of(m->cell[n], bytes) = mpgi_magazine_tag(m->cell[n]);
+    n++;
+  }
+  write_begin(c);
+  total_add(&m->n, n - first);
+  total_add(&m->given, -(uint64_t) (n - first));
+  write_end(c);
+  return n > first;
+}
+
 bool mpgi_cache_hole_next(struct mpgi_cache *c, unsigned kind, unsigned class) {
   struct mpgi_span *s = c->span[kind][class];
   struct mpgi_hole *h = &c->hole[kind][class];
@@ -301,6 +332,7 @@ bool mpgi_cache_hole_next(struct mpgi_cache *c, unsigned kind, unsigned class) {
     mpgi_central_release(s);
     return false;
   }
+  if (hi - lo < HOLE_CELLS_MIN && magazine_fill(c, s, lo)) return true;
   uint32_t max = hole_cells_max(s);
   if (hi - lo > max) hi = lo + max;
   hi = lo + cells_to_sample(c, &c->to_sample[kind][class], hi - lo, h->bytes);
@@ -420,7 +452,8 @@ static void totals_of(struct mpgi_cache *c, uint64_t *bytes,
   *objects += n;
 }
 
-/* Objects that went into a magazine, or were made of what came out. */
+/* Objects that went into a magazine (not what came from holes, which `given`
+ * is less by), or were made of what came out. */
 static uint64_t passed(const struct mpgi_magazine *m, bool out) {
   uint64_t n = atomic_load_explicit(&m->n, memory_order_acquire);
   uint64_t reused = n / MPGI_MAGAZINE_REUSED;

@@ -3,7 +3,8 @@
  * Concepts
  *   magazine  a stack of freed cells of one class and kind, in a cache: the
  *             next allocation that finds its hole used up takes the last one.
- *             Made when the class's first object is freed.
+ *             Where holes are short, their cells come in here, too (cache.c).
+ *             Made when the class's first object is freed, or for such a hole.
  *   tag       what the pad of a cell in a magazine holds: a word made of its
  *             address, so that another free, or a lookup, sees what it is.
  *
@@ -215,7 +216,6 @@ static uint32_t cells_max(uint64_t bytes) {
                             : (uint32_t) n;
 }
 
-/* NULL: no memory. */
 static struct mpgi_magazine *magazine_new(const struct mpgi_hole *h) {
   struct mpgi_magazine *m;
   uint32_t max = cells_max(h->bytes);
@@ -225,6 +225,19 @@ static struct mpgi_magazine *magazine_new(const struct mpgi_hole *h) {
   atomic_init(&m->given, 0);
   m->hole = h;
   m->max = max;
+  return m;
+}
+
+struct mpgi_magazine *mpgi_magazine_get(struct mpgi_cache *c, unsigned kind,
+                                        unsigned class) {
+  struct mpgi_magazine *m = mpgi_magazine_of(c, kind, class);
+  unsigned i = kind << MPGI_ENTRY_KIND_SHIFT | class;
+  if (MPGI_UNLIKELY(mpgi_opt.redzone != 0 || mpgi_opt.clobberfree != 0))
+    return NULL;
+  if (MPGI_LIKELY(m != &mpgi_magazine_none)) return m;
+  m = magazine_new(&c->hole[kind][class]);
+  if (m != NULL)
+    atomic_store_explicit(&c->magazine[i], m, memory_order_release);
   return m;
 }
 
@@ -242,34 +255,21 @@ static void give_back(struct mpgi_cache *c, struct mpgi_magazine *m,
           mpgi_magazine_cells(mpgi_load(&m->n)) * sizeof m->cell[0]);
 }
 
-/* One with room; NULL: there is none to be had. */
+/* Where a freed cell goes; NULL: to no magazine. */
 static struct mpgi_magazine *magazine_with_room(struct mpgi_cache *c,
-                                                unsigned kind, unsigned class) {
-  struct mpgi_magazine *m = mpgi_magazine_of(c, kind, class);
-  unsigned i = kind << MPGI_ENTRY_KIND_SHIFT | class;
-  if (m == &mpgi_magazine_none) {
-    m = magazine_new(&c->hole[kind][class]);
-    if (m != NULL)
-      atomic_store_explicit(&c->magazine[i], m, memory_order_release);
-  } else if (mpgi_magazine_cells(mpgi_load(&m->n)) == m->max) {
+                                                const struct mpgi_span *s) {
+  if (c == NULL || s->class == MPGI_CLASS_LARGE) return NULL;
+  struct mpgi_magazine *m = mpgi_magazine_get(c, s->kind, s->class);
+  if (m != NULL && mpgi_magazine_cells(mpgi_load(&m->n)) == m->max)
     give_back(c, m, m->max / 2 < GIVEN_MAX ? m->max / 2 : GIVEN_MAX);
-  }
   return m;
-}
-
-static bool are_wanted(const struct mpgi_cache *c, const struct mpgi_span *s) {
-  return c != NULL && s->class != MPGI_CLASS_LARGE && mpgi_opt.redzone == 0 &&
-         mpgi_opt.clobberfree == 0;
 }
 
 void mpgi_free_cell(const struct mpgi_cell *cell) {
   mpgi_sweep_ensure(cell->span);
   if (MPGI_UNLIKELY(mpgi_special_maybe(cell))) mpgi_special_drop(cell);
-  struct mpgi_cache *c = mpgi_tls_cache();
-  struct mpgi_magazine *m = NULL;
+  struct mpgi_magazine *m = magazine_with_room(mpgi_tls_cache(), cell->span);
   uint64_t bytes = mpgi_span_cell_bytes(cell->span);
-  if (are_wanted(c, cell->span))
-    m = magazine_with_room(c, cell->span->kind, cell->span->class);
   if (m != NULL) {
     put(m, cell->base, bytes);
     return;

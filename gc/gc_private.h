@@ -94,6 +94,15 @@ MPGI_HIDDEN void mpgi_sizeclass_init(void);
 _Static_assert(MPGI_CLASSES <= 128, "seven bits of class");
 _Static_assert(MPGI_KIND_COUNT <= 4, "two bits of kind");
 
+/* In registers: without -mpopcnt the builtin is a call. */
+static inline uint32_t mpgi_ones(uint64_t x) {
+  x -= x >> 1 & UINT64_C(0x5555555555555555);
+  x = (x & UINT64_C(0x3333333333333333)) +
+      (x >> 2 & UINT64_C(0x3333333333333333));
+  x = (x + (x >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+  return (uint32_t) (x * UINT64_C(0x0101010101010101) >> 56);
+}
+
 /* Mark and allocation bits of 64 cells, side by side in one cache line.  A
  * page owns MPGI_PAGE_PAIRS of them; a span uses those of its pages densely
  * from its first page's on, one bit a cell. */
@@ -260,6 +269,11 @@ MPGI_HIDDEN void mpgi_span_bits_set(struct mpgi_span *s, uint32_t lo,
                                     uint32_t hi);
 MPGI_HIDDEN void mpgi_span_bits_clear(struct mpgi_span *s, uint32_t lo,
                                       uint32_t hi);
+/* Set the allocation bits of the free cells from lo on among the 64 that it
+ * belongs to, and put the cursor behind these.  Bit i of what is returned: cell
+ * lo / 64 * 64 + i.  0, and nothing is done: they are more than max. */
+MPGI_HIDDEN uint64_t mpgi_span_word_take(struct mpgi_span *s, uint32_t lo,
+                                         uint32_t max);
 /* Clear one cell's, where nobody else may write the span's. */
 MPGI_HIDDEN void mpgi_span_bit_clear_alone(struct mpgi_span *s, uint32_t i);
 /* The first run of free cells from s->cursor on; false: there is none. */
@@ -356,14 +370,14 @@ struct mpgi_hole {
   _Atomic uintptr_t start; /* where ptr was at first */
 };
 
-/* Freed cells of a class and kind, the last one first to be handed out again
- * (free.c).  The owner is the cache's. */
+/* Cells of a class and kind that were freed or come from short holes, the last
+ * one first to be handed out again (free.c).  The owner is the cache's. */
 struct mpgi_magazine {
   /* Cells, in the low 16 bits, and above them how many objects were made of
    * such: one word, so that others see the one with the other. */
   _Atomic uint64_t n;
-  _Atomic uint64_t
-      given; /* cells that were given back; under the cache's seq */
+  _Atomic uint64_t given; /* cells that were given back, less those that came
+                             from holes: modulo 2^64; under the cache's seq */
   const struct mpgi_hole *hole; /* the class's, in the same cache */
   uint32_t max;                 /* of cell; constant, like hole */
   uint32_t reserved;
@@ -482,6 +496,11 @@ static inline bool mpgi_magazine_take(struct mpgi_cache *c, unsigned kind,
   return mpgi_magazine_cells(mpgi_load(&m->n)) > 0 &&
          mpgi_magazine_take_cell(c, kind, class, out);
 }
+/* The class's magazine, made if there is none; NULL: no memory, or a mode of
+ * debugging in which there are none.  On g0. */
+MPGI_HIDDEN struct mpgi_magazine *mpgi_magazine_get(struct mpgi_cache *c,
+                                                    unsigned kind,
+                                                    unsigned class);
 /* Give the cells of every class back. */
 MPGI_HIDDEN void mpgi_magazine_flush(struct mpgi_cache *c);
 /* The live object in cell is freed, and what is known about it.  A collection

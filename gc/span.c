@@ -133,18 +133,36 @@ static uint64_t word_mask(uint32_t w, uint32_t lo, uint32_t hi) {
   return (~UINT64_C(0) >> (64 - (to - from))) << from;
 }
 
+static void word_set(struct mpgi_pair *pair, uint64_t m) {
+  if (atomic_load_explicit(&mpgi_gc_marking, memory_order_relaxed))
+    atomic_fetch_or_explicit(&pair->mark, m, memory_order_relaxed);
+  uint64_t old =
+      atomic_fetch_or_explicit(&pair->alloc, m, memory_order_relaxed);
+  MPG_VERIFY((old & m) == 0);
+}
+
 void mpgi_span_bits_set(struct mpgi_span *s, uint32_t lo, uint32_t hi) {
   struct mpgi_pair *pair = mpgi_span_pairs(s);
-  bool black = atomic_load_explicit(&mpgi_gc_marking, memory_order_relaxed);
   MPG_ASSERT(lo < hi && hi <= s->objects);
-  for (uint32_t w = lo / 64; w * 64 < hi; w++) {
-    uint64_t m = word_mask(w, lo, hi);
-    if (black) atomic_fetch_or_explicit(&pair[w].mark, m, memory_order_relaxed);
-    uint64_t old =
-        atomic_fetch_or_explicit(&pair[w].alloc, m, memory_order_relaxed);
-    MPG_VERIFY((old & m) == 0);
-  }
+  for (uint32_t w = lo / 64; w * 64 < hi; w++)
+    word_set(&pair[w], word_mask(w, lo, hi));
   atomic_fetch_add_explicit(&s->used, hi - lo, memory_order_relaxed);
+}
+
+uint64_t mpgi_span_word_take(struct mpgi_span *s, uint32_t lo, uint32_t max) {
+  struct mpgi_pair *pair = &mpgi_span_pairs(s)[lo / 64];
+  uint32_t end =
+      lo / 64 * 64 + 64 < s->objects ? lo / 64 * 64 + 64 : s->objects;
+  MPG_ASSERT(lo < s->objects);
+  /* Acquire: as in bit_from. */
+  uint64_t m = ~atomic_load_explicit(&pair->alloc, memory_order_acquire) &
+               word_mask(lo / 64, lo, end);
+  uint32_t n = mpgi_ones(m);
+  if (n > max) return 0;
+  if (m != 0) word_set(pair, m);
+  atomic_fetch_add_explicit(&s->used, n, memory_order_relaxed);
+  s->cursor = end;
+  return m;
 }
 
 void mpgi_span_bits_clear(struct mpgi_span *s, uint32_t lo, uint32_t hi) {
@@ -152,7 +170,8 @@ void mpgi_span_bits_clear(struct mpgi_span *s, uint32_t lo, uint32_t hi) {
   MPG_ASSERT(lo < hi && hi <= s->objects);
   for (uint32_t w = lo / 64; w * 64 < hi; w++) {
     uint64_t m = word_mask(w, lo, hi);
-    atomic_fetch_and_explicit(&pair[w].mark, ~m, memory_order_relaxed);
+    if (mpgi_load(&pair[w].mark) & m) /* only in a cycle */
+      atomic_fetch_and_explicit(&pair[w].mark, ~m, memory_order_relaxed);
     uint64_t old =
         atomic_fetch_and_explicit(&pair[w].alloc, ~m, memory_order_release);
     MPG_VERIFY((old & m) == m);

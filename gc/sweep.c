@@ -61,15 +61,6 @@ static void clobber_cells(struct mpgi_span *s, unsigned word, uint64_t dead) {
   }
 }
 
-/* In registers: without -mpopcnt the builtin is a call. */
-static uint32_t ones(uint64_t x) {
-  x -= x >> 1 & UINT64_C(0x5555555555555555);
-  x = (x & UINT64_C(0x3333333333333333)) +
-      (x >> 2 & UINT64_C(0x3333333333333333));
-  x = (x + (x >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
-  return (uint32_t) (x * UINT64_C(0x0101010101010101) >> 56);
-}
-
 uint32_t mpgi_sweep_span(struct mpgi_span *s) {
   struct mpgi_pair *pair = mpgi_span_pairs(s);
   bool clobber = mpgi_opt.clobberfree != 0 || mpgi_opt.redzone != 0;
@@ -81,8 +72,8 @@ uint32_t mpgi_sweep_span(struct mpgi_span *s) {
     uint64_t alloc = mpgi_load(&pair[w].alloc);
     MPG_VERIFY((mark & ~alloc) == 0);
     if (MPGI_UNLIKELY(clobber)) clobber_cells(s, w, alloc & ~mark);
-    dead += ones(alloc & ~mark);
-    live += ones(mark);
+    dead += mpgi_ones(alloc & ~mark);
+    live += mpgi_ones(mark);
     mpgi_store(&pair[w].alloc, mark);
     mpgi_store(&pair[w].mark, 0);
   }

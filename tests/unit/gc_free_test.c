@@ -4,7 +4,11 @@
 
 #include <semaphore.h>
 
+#include <gc/special.h>
+
 #define BYTES 100 /* of most objects here */
+
+static const mpg_type *bytes_type; /* of BYTES bytes, no pointers among them */
 
 static struct mpg_gc_stats stats(void) {
   struct mpg_gc_stats s = {.size = sizeof s};
@@ -272,6 +276,117 @@ static void another_thread_frees(void **state) {
   assert_int_equal(stats().heap_objects, a.heap_objects);
 }
 
+/* ---- short holes ---- */
+
+#define PAIRS 4000
+
+static char *fragment_alloc(unsigned kind, int fill) {
+  char *p = kind == MPGI_KIND_TYPED
+                ? mpgi_alloc_typed_g0(bytes_type, 1)
+                : mpgi_gc_alloc(BYTES, (enum mpgi_kind) kind);
+  assert_non_null(p);
+  memset(p, fill, BYTES);
+  return p;
+}
+
+/* Spans in which every other cell is free; the objects between are kept. */
+static char **fragment(unsigned kind) {
+  mpgi_gc_percent_g0(-1);
+  char **kept = mpg_alloc(PAIRS * sizeof *kept);
+  world.root[0] = kept;
+  for (int i = 0; i < PAIRS; i++) {
+    kept[i] = fragment_alloc(kind, 0x11);
+    fragment_alloc(kind, 0x22);
+  }
+  mpgi_gc_g0();
+  mpgi_sweep_finish();
+  return kept;
+}
+
+/* Objects that nobody has had come out of a magazine; what is left in it is no
+ * object, and goes back to the spans. */
+static void check_short_holes(unsigned kind) {
+  enum { N = PAIRS / 2 };
+  char **kept = fragment(kind), **made = malloc(N * sizeof *made);
+  struct mpg_gc_stats a = stats(), b;
+  for (int i = 0; i < N; i++) {
+    char *p = made[i] = fragment_alloc(kind, 0);
+    assert_ptr_equal(mpgi_base_g0(p), p);
+    memset(p, 0x33, BYTES);
+  }
+  b = stats();
+  assert_int_equal(b.total_alloc_objects - a.total_alloc_objects, N);
+  assert_int_equal(b.freed_objects, a.freed_objects);
+  for (int i = 0; i < PAIRS; i++) assert_int_equal(kept[i][BYTES - 1], 0x11);
+  for (int i = 0; i < N; i++) assert_int_equal(made[i][0], 0x33);
+  uint64_t n = cells(BYTES, kind);
+  assert_true(n > 0);
+  char *left = (char *) magazine(BYTES, kind)->cell[n - 1];
+  assert_true(is_allocated(left));
+  check_freed(left);
+  mpgi_cache_flush(mpgi_tls_cache());
+  assert_int_equal(cells(BYTES, kind), 0);
+  assert_false(is_allocated(left));
+  assert_int_equal(stats().freed_objects, a.freed_objects);
+  assert_int_equal(stats().total_alloc_objects - a.total_alloc_objects, N);
+  world.root[0] = NULL;
+  free(made);
+  mpgi_gc_percent_g0(100);
+}
+
+static void cells_of_short_holes_come_out_of_magazines(void **state) {
+  (void) state;
+  bytes_type = mpgi_type_new_g0(BYTES, NULL, 0);
+  assert_non_null(bytes_type);
+  for (unsigned kind = 0; kind < MPGI_KIND_COUNT; kind++)
+    check_short_holes(kind);
+}
+
+static void scanned_cells_of_short_holes_are_cleared(void **state) {
+  (void) state;
+  fragment(MPGI_KIND_SCAN);
+  for (int i = 0; i < PAIRS / 2; i++)
+    assert_true(all_zero(mpg_alloc(BYTES), BYTES));
+  world.root[0] = NULL;
+  mpgi_gc_percent_g0(100);
+}
+
+static bool is_sample(void *p) {
+  struct mpgi_cell cell;
+  assert_true(mpgi_cell_start(p, &cell));
+  mpgi_special_lock();
+  bool found = mpgi_special_find_locked(cell.base, MPGI_SPECIAL_PROFILE);
+  mpgi_special_unlock();
+  return found;
+}
+
+static uint32_t some_caller(uintptr_t *pc, uint32_t max) {
+  assert_true(max > 0);
+  pc[0] = (uintptr_t) some_caller;
+  return 1;
+}
+
+/* Where the next object is a sample it comes from a hole, and is one. */
+static void a_sample_ends_a_magazine(void **state) {
+  (void) state;
+  struct mpgi_cache *c = mpgi_tls_cache();
+  fragment(MPGI_KIND_SCAN);
+  mpgi_gc_world.callers = some_caller; /* there is a profile */
+  int64_t left = c->sample_left;
+  for (int round = 0; round < 50; round++) {
+    int n = round * 3;
+    use_up_hole(BYTES, MPGI_KIND_SCAN);
+    c->to_sample[MPGI_KIND_SCAN][mpgi_class_for(BYTES)] = 0;
+    c->sample_left = n * (int64_t) cell_bytes(BYTES) + 1;
+    for (int i = 0; i < n; i++) assert_false(is_sample(mpg_alloc(BYTES)));
+    assert_true(is_sample(mpg_alloc(BYTES)));
+  }
+  mpgi_gc_world.callers = NULL;
+  c->sample_left = left;
+  world.root[0] = NULL;
+  mpgi_gc_percent_g0(100);
+}
+
 /* ---- counts ---- */
 
 static void every_object_is_counted_once(void **state) {
@@ -397,6 +512,9 @@ int main(void) {
       TEST(a_cell_of_an_unswept_span_is_freed),
       TEST(another_thread_frees),
       TEST(every_object_is_counted_once),
+      TEST(cells_of_short_holes_come_out_of_magazines),
+      TEST(scanned_cells_of_short_holes_are_cleared),
+      TEST(a_sample_ends_a_magazine),
       TEST(counts_survive_their_cache),
       TEST(the_pacer_sees_neither_more_nor_less),
       TEST(samples_count_what_comes_again),
