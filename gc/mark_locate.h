@@ -90,6 +90,9 @@ COLD void locate_odd(struct mpgi_marker *m, uintptr_t off) {
 /* ---- as many as there are lanes ---- */
 
 #if VECTOR >= 4
+#if EXACT
+#error "locate_lanes doesn't ask counts()"
+#endif
 typedef uint64_t lanes __attribute__((vector_size(VECTOR * sizeof(uint64_t))));
 
 HOT lanes all_lanes(uint64_t x) { return (lanes){0} + x; }
