@@ -194,6 +194,11 @@ static enum attempt write_result(struct mpgi_io *io, long r) {
   return done(io, io->done ? (long) io->done : r);
 }
 
+/* What is left of the buffer; it may be NULL. */
+static char *rest(const struct mpgi_io *io) {
+  return io->done > 0 ? (char *) io->buf + io->done : io->buf;
+}
+
 static enum attempt wrote(struct mpgi_io *io, long r) {
   if (r <= 0) return write_result(io, r);
   io->done += (size_t) r;
@@ -202,7 +207,7 @@ static enum attempt wrote(struct mpgi_io *io, long r) {
 
 static enum attempt try_write(struct mpgi_io *io) {
   size_t n = transfer(io->pd, io->n - io->done);
-  const char *from = (const char *) io->buf + io->done;
+  const char *from = rest(io);
   if (nowait(io->pd, MPGI_IO_OUT, n)) {
     long r = mpgi_os_fd_write_nowait(io->fd, from, n);
     enum attempt a = judge_nowait(io, MPGI_IO_OUT, r);
@@ -289,8 +294,7 @@ static enum attempt attempt(struct mpgi_io *io) {
 static long write_all(struct mpgi_io *io) {
   long r;
   do {
-    r = mpgi_os_fd_write(io->fd, (const char *) io->buf + io->done,
-                         io->n - io->done);
+    r = mpgi_os_fd_write(io->fd, rest(io), io->n - io->done);
     if (r < 0) return io->done ? (long) io->done : r;
     io->done += (size_t) r;
   } while (r > 0 && io->done < io->n);
@@ -299,8 +303,7 @@ static long write_all(struct mpgi_io *io) {
 
 /* All of it, or what is left of it. */
 static long read_rest(struct mpgi_io *io) {
-  long r =
-      mpgi_os_fd_read(io->fd, (char *) io->buf + io->done, io->n - io->done);
+  long r = mpgi_os_fd_read(io->fd, rest(io), io->n - io->done);
   return !io->done ? r : (long) io->done + (r > 0 ? r : 0);
 }
 

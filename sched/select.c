@@ -146,8 +146,8 @@ MPGI_HOT bool try_one(struct mpg_m *mp, struct mpg_select_case *k) {
 MPGI_HOT void sort_few(struct mpgi_select *s,
                        const struct mpg_select_case *cases, uint32_t n) {
   struct mpg_chan **order = s->order, **end = order;
-  for (const struct mpg_select_case *k = cases; k != cases + n; k++) {
-    struct mpg_chan *c = k->chan, **at = end;
+  for (uint32_t i = 0; i < n; i++) {
+    struct mpg_chan *c = cases[i].chan, **at = end;
     if (!c) continue;
     for (; at != order && at[-1] > c; at--) *at = at[-1];
     if (at != order && at[-1] == c) { /* again: undo */

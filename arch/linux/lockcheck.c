@@ -6,8 +6,8 @@
  *   pthread_mutex_lock and its kin: hidden stand-ins for the C library's.
  *   They call the real ones, and hold the thread that owns a mutex
  *   (lockowner.c).  Ordinary code (built without splitnote.h),
- *   which needs the large segment when a goroutine calls it.  Not part of
- *   sanitizer builds, whose run-time library has stand-ins itself.
+ *   which needs the large segment when a goroutine calls it.  Not with ASan
+ *   and TSan, whose run-time libraries have stand-ins themselves.
  *
  *   Read-write locks, spin locks, mtx_t: where there are C library stubs, those
  *   (libc.def) call mpgi_lockcheck_lock and ..._unlock in place of the real
@@ -60,7 +60,7 @@ typedef int timed_fn(pthread_mutex_t *m, const struct timespec *until);
 typedef int clock_fn(pthread_mutex_t *m, clockid_t clock,
                      const struct timespec *until);
 
-#ifndef MPGI_SANITIZED
+#ifndef MPGI_SANITIZE_SWITCHES
 
 static lock_fn *_Atomic real_lock, *_Atomic real_trylock, *_Atomic real_unlock;
 static timed_fn *_Atomic real_timedlock;
