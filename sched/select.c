@@ -198,8 +198,8 @@ MPGI_HOT void unlock_all(struct mpgi_select *s) {
 }
 
 MPGI_HOT bool some_look_ready(const struct mpg_select_case *cases, uint32_t n) {
-  for (const struct mpg_select_case *k = cases; k != cases + n; k++)
-    if (looks_ready(k)) return true;
+  for (uint32_t i = 0; i < n; i++)
+    if (looks_ready(&cases[i])) return true;
   return false;
 }
 
@@ -224,7 +224,8 @@ static __attribute__((noinline)) int try_all_locked(struct mpg_m *mp,
 MPGI_HOT void enqueue_all(struct mpg_g *gp, struct mpgi_select *s,
                           const struct mpg_select_case *cases, uint32_t n) {
   struct mpgi_waiter *w = s->waiter;
-  for (const struct mpg_select_case *k = cases; k != cases + n; k++, w++) {
+  for (uint32_t i = 0; i < n; i++, w++) {
+    const struct mpg_select_case *k = &cases[i];
     struct mpg_chan *c = k->chan;
     w->elem = k->elem;
     w->object = c;
