@@ -294,25 +294,29 @@ static bool hole_find(struct mpgi_span *s, uint32_t *lo, uint32_t *hi) {
 
 /* Where holes are short: all free cells of a word, from lo on, go into the
  * class's magazine at once.  They count neither as freed nor as allocated.
- * False: a hole is wanted, because one of them might be a sample, or there is
- * no room. */
+ * They are tagged before their bits are set, or they would pass for objects in
+ * between.  False: a hole is wanted, because one of them might be a sample, or
+ * there is no room, or they read zero and need not be touched. */
 static bool magazine_fill(struct mpgi_cache *c, struct mpgi_span *s,
                           uint32_t lo) {
   struct mpgi_magazine *m = mpgi_magazine_get(c, s->kind, s->class);
   uint64_t bytes = mpgi_class[s->class].bytes;
-  if (m == NULL || c->to_sample[s->kind][s->class] != 0 ||
+  if (m == NULL || s->zero || c->to_sample[s->kind][s->class] != 0 ||
       c->sample_left < (int64_t) bytes)
     return false;
   uint32_t first = mpgi_magazine_cells(mpgi_load(&m->n)), n = first;
-  uint64_t cells = mpgi_span_word_take(s, lo, m->max - n);
+  uint64_t cells = mpgi_span_word_free(s, lo);
+  mpgi_valgrind_known(&cells, sizeof cells);
+  if (mpgi_ones(cells) > m->max - n) return false;
   uintptr_t base = mpgi_span_cell(s, lo / 64 * 64);
-  while (cells != 0) { /* so that the lowest is on top */
-    unsigned i = 63 - (unsigned) __builtin_clzll(cells);
-    cells &= ~(UINT64_C(1) << i);
+  for (uint64_t rest = cells; rest != 0; n++) { /* the lowest on top */
+    unsigned i = 63 - (unsigned) __builtin_clzll(rest);
+    rest &= ~(UINT64_C(1) << i);
     m->cell[n] = base + i * bytes;
     *mpgi_pad_of(m->cell[n], bytes) = mpgi_magazine_tag(m->cell[n]);
-    n++;
   }
+  MPGI_CHAOS();
+  mpgi_span_word_set(s, lo, cells);
   write_begin(c);
   total_add(&m->n, n - first);
   total_add(&m->given, -(uint64_t) (n - first));
@@ -332,14 +336,14 @@ bool mpgi_cache_hole_next(struct mpgi_cache *c, unsigned kind, unsigned class) {
     mpgi_central_release(s);
     return false;
   }
-  if (hi - lo < HOLE_CELLS_MIN && magazine_fill(c, s, lo)) return true;
-  uint32_t max = hole_cells_max(s);
-  if (hi - lo > max) hi = lo + max;
-  hi = lo + cells_to_sample(c, &c->to_sample[kind][class], hi - lo, h->bytes);
   /* Marks come from such words as uninitialised ones on stacks, and the
    * program's objects are at these addresses. */
   mpgi_valgrind_known(&lo, sizeof lo);
   mpgi_valgrind_known(&hi, sizeof hi);
+  if (hi - lo < HOLE_CELLS_MIN && magazine_fill(c, s, lo)) return true;
+  uint32_t max = hole_cells_max(s);
+  if (hi - lo > max) hi = lo + max;
+  hi = lo + cells_to_sample(c, &c->to_sample[kind][class], hi - lo, h->bytes);
   hole_set(c, s, h, lo, hi);
   hole_prefetch(s);
   return true;

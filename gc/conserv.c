@@ -42,7 +42,9 @@ bool mpgi_cell_is_live(const struct mpgi_cell *c) {
   if (c->index >= s->objects) return false; /* the tail of a span */
   const struct mpgi_pair *pair = &mpgi_span_pairs(s)[c->index / 64];
   mpgi_sweep_ensure(s);
-  if (!(mpgi_load(&pair->alloc) >> c->index % 64 & 1)) return false;
+  /* Acquire: the tag of a magazine's cell is older than its bit. */
+  uint64_t alloc = atomic_load_explicit(&pair->alloc, memory_order_acquire);
+  if (!(alloc >> c->index % 64 & 1)) return false;
   if (mpgi_cache_is_pending(s, c->base) || mpgi_magazine_has(c)) return false;
   /* Its hole may just have been given up. */
   return mpgi_load(&pair->alloc) >> c->index % 64 & 1;

@@ -244,9 +244,15 @@ static void show_span(void *arg, struct mpgi_span *s) {
     }
 }
 
+static void show_words(void *arg, const void *lo, const void *hi) {
+  (void) arg;
+  mpgi_gc_world.outside_words(MPGI_OUTSIDE_ROOT, lo, hi);
+}
+
 static void outside_end(void) {
   if (!outside) return;
   mpgi_span_each(show_span, NULL);
+  mpgi_special_words(show_words, NULL);
   outside = false;
   mpgi_gc_world.outside_end();
 }

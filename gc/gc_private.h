@@ -269,11 +269,13 @@ MPGI_HIDDEN void mpgi_span_bits_set(struct mpgi_span *s, uint32_t lo,
                                     uint32_t hi);
 MPGI_HIDDEN void mpgi_span_bits_clear(struct mpgi_span *s, uint32_t lo,
                                       uint32_t hi);
-/* Set the allocation bits of the free cells from lo on among the 64 that it
- * belongs to, and put the cursor behind these.  Bit i of what is returned: cell
- * lo / 64 * 64 + i.  0, and nothing is done: they are more than max. */
-MPGI_HIDDEN uint64_t mpgi_span_word_take(struct mpgi_span *s, uint32_t lo,
-                                         uint32_t max);
+/* The free cells from lo on among the 64 that it belongs to: bit i is cell
+ * lo / 64 * 64 + i. */
+MPGI_HIDDEN uint64_t mpgi_span_word_free(const struct mpgi_span *s,
+                                         uint32_t lo);
+/* Set their allocation bits, and put the cursor behind the 64. */
+MPGI_HIDDEN void mpgi_span_word_set(struct mpgi_span *s, uint32_t lo,
+                                    uint64_t cells);
 /* Clear one cell's, where nobody else may write the span's. */
 MPGI_HIDDEN void mpgi_span_bit_clear_alone(struct mpgi_span *s, uint32_t i);
 /* The first run of free cells from s->cursor on; false: there is none. */

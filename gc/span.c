@@ -136,8 +136,10 @@ static uint64_t word_mask(uint32_t w, uint32_t lo, uint32_t hi) {
 static void word_set(struct mpgi_pair *pair, uint64_t m) {
   if (atomic_load_explicit(&mpgi_gc_marking, memory_order_relaxed))
     atomic_fetch_or_explicit(&pair->mark, m, memory_order_relaxed);
+  /* Release: whoever sees the bits sees what they promise (mpgi_cell_is_live).
+   */
   uint64_t old =
-      atomic_fetch_or_explicit(&pair->alloc, m, memory_order_relaxed);
+      atomic_fetch_or_explicit(&pair->alloc, m, memory_order_release);
   MPG_VERIFY((old & m) == 0);
 }
 
@@ -149,20 +151,21 @@ void mpgi_span_bits_set(struct mpgi_span *s, uint32_t lo, uint32_t hi) {
   atomic_fetch_add_explicit(&s->used, hi - lo, memory_order_relaxed);
 }
 
-uint64_t mpgi_span_word_take(struct mpgi_span *s, uint32_t lo, uint32_t max) {
-  struct mpgi_pair *pair = &mpgi_span_pairs(s)[lo / 64];
-  uint32_t end =
-      lo / 64 * 64 + 64 < s->objects ? lo / 64 * 64 + 64 : s->objects;
-  MPG_ASSERT(lo < s->objects);
+uint64_t mpgi_span_word_free(const struct mpgi_span *s, uint32_t lo) {
+  const struct mpgi_pair *pair = &mpgi_span_pairs(s)[lo / 64];
+  uint32_t end = lo / 64 * 64 + 64;
+  if (end > s->objects) end = s->objects;
+  MPG_ASSERT(lo < end);
   /* Acquire: as in bit_from. */
-  uint64_t m = ~atomic_load_explicit(&pair->alloc, memory_order_acquire) &
-               word_mask(lo / 64, lo, end);
-  uint32_t n = mpgi_ones(m);
-  if (n > max) return 0;
-  if (m != 0) word_set(pair, m);
-  atomic_fetch_add_explicit(&s->used, n, memory_order_relaxed);
-  s->cursor = end;
-  return m;
+  return ~atomic_load_explicit(&pair->alloc, memory_order_acquire) &
+         word_mask(lo / 64, lo, end);
+}
+
+void mpgi_span_word_set(struct mpgi_span *s, uint32_t lo, uint64_t cells) {
+  uint32_t end = lo / 64 * 64 + 64;
+  word_set(&mpgi_span_pairs(s)[lo / 64], cells);
+  atomic_fetch_add_explicit(&s->used, mpgi_ones(cells), memory_order_relaxed);
+  s->cursor = end < s->objects ? end : s->objects;
 }
 
 void mpgi_span_bits_clear(struct mpgi_span *s, uint32_t lo, uint32_t hi) {

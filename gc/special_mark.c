@@ -68,6 +68,17 @@ void mpgi_special_job(size_t i, mpgi_visit *visit, void *arg) {
   }
 }
 
+void mpgi_special_words(mpgi_visit *visit, void *arg) {
+  uint32_t n = mpgi_special_made();
+  for (uint32_t i = 0; i < n; i++) {
+    struct mpgi_special *s = mpgi_special_at(i);
+    if (s->kind == MPGI_SPECIAL_FINALIZER || s->kind == MPGI_SPECIAL_READY)
+      visit(arg, &s->fin.arg, &s->fin.arg + 1);
+    if (s->kind == MPGI_SPECIAL_ENTRY)
+      visit(arg, &s->entry.value, &s->entry.value + 1);
+  }
+}
+
 /* ---- marks ---- */
 
 static _Atomic uint64_t *mark_word(uintptr_t base, uint64_t *bit,

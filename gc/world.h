@@ -67,9 +67,10 @@ struct mpgi_world {
   /* May be NULL.  The world is stopped and marks are complete. */
   void (*marked_stw)(void);
   /* May be NULL, all three.  With the world stopped, before marking: does
-   * somebody want to see the words of global segments, registered ranges and
-   * live objects in this cycle?  Then they are shown, from several markers at
-   * once, and in the end it is told that marking is over. */
+   * somebody want to see the words of global segments, registered ranges, live
+   * objects, and what is known about these, in this cycle?  Then they are
+   * shown, from several markers at once, and in the end it is told that marking
+   * is over. */
   bool (*outside_begin)(bool forced);
   void (*outside_words)(enum mpgi_outside where, const void *lo,
                         const void *hi);

@@ -132,20 +132,26 @@ static bool is_own(const struct mpg_g *gp, uintptr_t w) {
   return gp && w >= gp->seg0.lo && w < gp->seg0.hi;
 }
 
-/* Concurrent: markers visit different ranges. */
+/* x is an address that somebody has. */
+static inline void look_at(enum mpgi_pin why, const struct mpg_g *owner,
+                           uintptr_t x) {
+  if (x - move.lo >= move.bytes || is_own(owner, x)) return;
+  _Atomic uint8_t *note = note_of(x);
+  if (atomic_load_explicit(note, memory_order_relaxed) == NOTE_TAKEN)
+    atomic_store_explicit(note, (uint8_t) (NOTE_PINNED + why),
+                          memory_order_relaxed);
+}
+
+/* Concurrent: markers visit different ranges.  One that lies in a home, a
+ * registered root, is read there in each cycle. */
 MPGI_NO_SANITIZE void mpgi_move_words(enum mpgi_pin why,
                                       const struct mpg_g *owner, const void *lo,
                                       const void *hi) {
   const uintptr_t *w =
       (const uintptr_t *) (((uintptr_t) lo + 7) & ~(uintptr_t) 7);
-  for (; w + 1 <= (const uintptr_t *) hi; w++) {
-    uintptr_t x = *(const volatile uintptr_t *) w;
-    if (x - move.lo >= move.bytes || is_own(owner, x)) continue;
-    _Atomic uint8_t *note = note_of(x);
-    if (atomic_load_explicit(note, memory_order_relaxed) == NOTE_TAKEN)
-      atomic_store_explicit(note, (uint8_t) (NOTE_PINNED + why),
-                            memory_order_relaxed);
-  }
+  look_at(why, owner, (uintptr_t) lo);
+  for (; w + 1 <= (const uintptr_t *) hi; w++)
+    look_at(why, owner, *(const volatile uintptr_t *) w);
 }
 
 /* ---- candidates ---- */

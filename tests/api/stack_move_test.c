@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#include "../support/check.h"
+#include "../support/hide.h"
 
 /* Fixed stacks stay: then only that nothing breaks is tested. */
 #if defined(MPG_SPLIT_STACK)
@@ -275,6 +275,111 @@ static void another_goroutines_stack_pins(void *arg) {
   pins(&here, COUNTER(pinned_stack));
 }
 
+/* Park with the address of a local in one of the collector's records. */
+static void give_address_to(void (*record)(uint64_t *local)) {
+  uint64_t local = 41, got;
+  record(&local);
+  hide_scrub();
+  atomic_fetch_add(&ready, 1);
+  CHECK(mpg_chan_recv(gate, &got));
+  CHECK_OPAQUE(local);
+  mpg_chan_send(done, &local);
+}
+
+static void *object; /* a finalizer's, or a key */
+static mpg_weakmap *map;
+
+static _Atomic int finalized;
+
+static void write_argument(void *obj, void *arg) {
+  (void) obj;
+  *(uint64_t *) arg = 99;
+  atomic_store(&finalized, 1);
+}
+
+static __attribute__((noinline)) void with_finalizer(uint64_t *local) {
+  CHECK_EQ(mpg_finalizer_set(object, write_argument, local), 0);
+}
+
+static __attribute__((noinline)) void in_weak_map(uint64_t *local) {
+  CHECK_EQ(mpg_weakmap_set(map, object, local), 0);
+}
+
+static void finalizers_local(void *arg) {
+  (void) arg;
+  give_address_to(with_finalizer);
+}
+
+static void weak_maps_local(void *arg) {
+  (void) arg;
+  give_address_to(in_weak_map);
+}
+
+static void record_pins(mpg_func fn) {
+  begin();
+  object = mpg_alloc(64);
+  CHECK(object != NULL);
+  struct mpg_stack_stats before = stats();
+  atomic_store(&finalized, 0);
+  go_movable(fn, NULL);
+  settle(1);
+  if (!check_switch("stackmove")) until_counted(&before, COUNTER(pinned_root));
+  for (int i = 0; i < 5; i++) mpg_gc();
+  CHECK_EQ(stats().swapped_out, before.swapped_out);
+}
+
+static void a_finalizers_argument_pins(void *arg) {
+  (void) arg;
+  record_pins(finalizers_local);
+  object = NULL;
+  while (!atomic_load(&finalized)) {
+    hide_scrub();
+    mpg_gc();
+    mpg_sleep(1000000);
+  }
+  open_gate(0);
+  CHECK_EQ(result(), 99);
+}
+
+static void a_weak_maps_value_pins(void *arg) {
+  (void) arg;
+  map = mpg_weakmap_new();
+  CHECK(map != NULL);
+  record_pins(weak_maps_local);
+  void *value;
+  CHECK(mpg_weakmap_get(map, object, &value));
+  *(uint64_t *) value = 99;
+  open_gate(0);
+  CHECK_EQ(result(), 99);
+  map = NULL;
+}
+
+static void root_on_own_stack(void *arg) {
+  (void) arg;
+  uint64_t *here[4] = {NULL}, got;
+  CHECK_EQ(mpg_root_add(here, sizeof here), 0);
+  here[2] = mpg_alloc(40);
+  CHECK(here[2] != NULL);
+  *here[2] = 41;
+  atomic_fetch_add(&ready, 1);
+  CHECK(mpg_chan_recv(gate, &got));
+  CHECK_EQ(mpg_root_remove(here), 0);
+  mpg_chan_send(done, here[2]);
+}
+
+static void a_registered_root_on_the_stack_pins(void *arg) {
+  (void) arg;
+  begin();
+  struct mpg_stack_stats before = stats();
+  go_movable(root_on_own_stack, NULL);
+  settle(1);
+  if (!check_switch("stackmove")) until_counted(&before, COUNTER(pinned_root));
+  for (int i = 0; i < 5; i++) mpg_gc();
+  CHECK_EQ(stats().swapped_out, before.swapped_out);
+  open_gate(0);
+  CHECK_EQ(result(), 41);
+}
+
 /* The block belongs to the thread of the goroutine that runs this. */
 static void a_thread_local_variable_pins(void *arg) {
   (void) arg;
@@ -323,7 +428,7 @@ static mpg_sem *sem_on_stack;
 static void wait_on_own_stack(void *arg) {
   (void) arg;
   mpg_sem sem = {0};
-  sem_on_stack = &sem; /* hidden again by the test */
+  sem_on_stack = &sem; /* inverted again by the test */
   atomic_fetch_add(&ready, 1);
   mpg_sem_acquire(&sem);
   uint64_t x = 5;
@@ -335,13 +440,13 @@ static void what_the_runtime_waits_for_pins(void *arg) {
   begin();
   go_movable(wait_on_own_stack, NULL);
   CHECK_EVENTUALLY(atomic_load(&ready) == 1);
-  uintptr_t hidden = ~(uintptr_t) sem_on_stack;
+  uintptr_t inverted = ~(uintptr_t) sem_on_stack;
   sem_on_stack = NULL;
   struct mpg_stack_stats before = stats();
   settle(1);
   for (int i = 0; i < 5; i++) mpg_gc();
   CHECK_EQ(stats().swapped_out, before.swapped_out);
-  mpg_sem_release((mpg_sem *) ~hidden);
+  mpg_sem_release((mpg_sem *) ~inverted);
   CHECK_EQ(result(), 5);
 }
 
@@ -396,6 +501,7 @@ static void parks_on_a_descriptor(mpg_func fn) {
   begin();
   CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
   struct mpg_stack_stats before = stats();
+  atomic_store(&finalized, 0);
   go_movable(fn, NULL);
   settle(1);
   until_counted(&before, COUNTER(swapped_out));
@@ -555,6 +661,9 @@ static const struct check_case cases[] = {
     INSIDE(another_goroutines_stack_pins),
     INSIDE(a_thread_local_variable_pins),
     INSIDE(a_register_pins),
+    INSIDE(a_finalizers_argument_pins),
+    INSIDE(a_weak_maps_value_pins),
+    INSIDE(a_registered_root_on_the_stack_pins),
     INSIDE(what_the_runtime_waits_for_pins),
     INSIDE(a_pin_does_not_last),
     INSIDE(a_reader_moves),

@@ -62,6 +62,25 @@ static PLAIN void allocate_after_stale_pointers(void) {
   }
 }
 
+/* And out of magazines, where it lies cell by cell. */
+static PLAIN int leave_pointers_between(char **kept) {
+  void *volatile p[64];
+  for (int i = 0; i < 64; i++) {
+    p[i] = mpg_alloc(24);
+    kept[i] = mpg_alloc(24);
+  }
+  return p[0] != NULL;
+}
+
+static PLAIN void allocate_between(void) {
+  char **kept = mpg_alloc(64 * sizeof(*kept));
+  if (!leave_pointers_between(kept) || collect_above()) exit(5);
+  for (int i = 0; i < 64; i++) {
+    char *p = mpg_alloc(24);
+    if (!p || *p || !kept[i]) exit(5);
+  }
+}
+
 static void worker(void *arg) {
   long zero = 0, got = descend(200, &zero);
   char **objects = mpg_alloc(100 * sizeof(*objects)), text[40];
@@ -82,6 +101,7 @@ static void worker(void *arg) {
 static void start(void *arg) {
   (void) arg;
   allocate_after_stale_pointers();
+  allocate_between();
   c = mpg_chan_new(sizeof(long), 0);
   mpg_waitgroup_add(&wg, 40);
   for (intptr_t i = 0; i < 40; i++) {

@@ -351,6 +351,20 @@ static void scanned_cells_of_short_holes_are_cleared(void **state) {
   mpgi_gc_percent_g0(100);
 }
 
+/* Memory that is new, and zero, isn't touched by way of a magazine. */
+static void new_cells_come_from_holes(void **state) {
+  (void) state;
+  static const size_t sizes[] = {6000, 9800, 20000, 30000};
+  mpgi_gc_g0();
+  mpgi_sweep_finish();
+  assert_true(mpgi_heap_release(UINT64_MAX) > 0); /* pages read zero */
+  for (unsigned k = 0; k < sizeof sizes / sizeof *sizes; k++)
+    for (int i = 0; i < 40; i++) {
+      assert_non_null(mpg_alloc(sizes[k]));
+      assert_int_equal(cells(sizes[k], MPGI_KIND_SCAN), 0);
+    }
+}
+
 static bool is_sample(void *p) {
   struct mpgi_cell cell;
   assert_true(mpgi_cell_start(p, &cell));
@@ -515,6 +529,7 @@ int main(void) {
       TEST(cells_of_short_holes_come_out_of_magazines),
       TEST(scanned_cells_of_short_holes_are_cleared),
       TEST(a_sample_ends_a_magazine),
+      TEST(new_cells_come_from_holes),
       TEST(counts_survive_their_cache),
       TEST(the_pacer_sees_neither_more_nor_less),
       TEST(samples_count_what_comes_again),
