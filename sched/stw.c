@@ -635,6 +635,7 @@ static int resize(int n, int *old) {
 
 int mpgi_gomaxprocs_g0(int n) {
   if (n > MPGI_PROCS_MAX) n = MPGI_PROCS_MAX;
+  if (mpgi_is_forked()) mpgi_not_attached("mpg_gomaxprocs");
   if (!atomic_load(&mpgi_sched.running)) return mpgi_procs_want(n);
   int old = atomic_load(&mpgi_sched.procs), partly;
   if (n < 1) return old;

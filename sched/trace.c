@@ -246,6 +246,7 @@ static void any_thread(void) {
 }
 
 int mpgi_trace_start_g0(const char *path) {
+  if (mpgi_is_forked()) mpgi_not_attached("mpg_trace_start");
   if (!path || !*path) return -EINVAL;
   if (!mpgi_tracing_move(MPGI_TRACING_OFF, MPGI_TRACING_OPENING))
     return -EALREADY;
@@ -261,6 +262,7 @@ int mpgi_trace_start_g0(const char *path) {
 }
 
 int mpgi_trace_stop_g0(void) {
+  if (mpgi_is_forked()) mpgi_not_attached("mpg_trace_stop"); /* no writer */
   if (atomic_load(&mpgi_tracing.state) != MPGI_TRACING_ON ||
       !world_at_rest(switch_off))
     return -EALREADY;

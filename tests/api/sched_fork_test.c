@@ -107,6 +107,10 @@ static void in_child_goexit(void) { mpg_goexit(); }
 static void in_child_enter(void) { mpg_syscall_enter(); }
 static void in_child_block(void) { mpg_blocking(in_child_nothing, NULL); }
 
+static void in_child_trace(void) { mpg_trace_start("/dev/null"); }
+static void in_child_trace_stop(void) { mpg_trace_stop(); }
+static void in_child_procs(void) { mpg_gomaxprocs(3); }
+
 /* A child that forgets to _exit. */
 static void fork_and_return(void *arg) {
   int *fd = arg;
@@ -133,12 +137,16 @@ static void returning_is_fatal_there(void *arg) {
 static void mpg_is_fatal_there(void *arg) {
   (void) arg;
   static void (*const fn[])(void) = {
-      in_child_alloc, in_child_yield,  in_child_go,   in_child_run,
-      in_child_gc,    in_child_attach, in_child_recv, in_child_goexit,
-      in_child_enter, in_child_block,
+      in_child_alloc,      in_child_yield,  in_child_go,    in_child_run,
+      in_child_gc,         in_child_attach, in_child_recv,  in_child_goexit,
+      in_child_enter,      in_child_block,  in_child_procs, in_child_trace,
+      in_child_trace_stop,
   };
   for (size_t i = 0; i < sizeof(fn) / sizeof(*fn); i++)
     CHECK(strstr(message_of(fn[i]), "in the child of a fork"));
+  CHECK_EQ(mpg_trace_start("/dev/null"), 0); /* the child has no writer */
+  CHECK(strstr(message_of(in_child_trace_stop), "in the child of a fork"));
+  CHECK_EQ(mpg_trace_stop(), 0);
 }
 
 /* A child may leave the call that its parent forked in, and has nothing from
