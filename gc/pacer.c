@@ -31,7 +31,9 @@
  * is done at once.
  * CPU time: beside other programs a collector that needs 0.1 ms may wait for a
  * CPU for a second and a half.  Charged for that, a limit of 128 MiB that is
- * easily kept was not: nothing was collected while 200 MiB were allocated.
+ * easily kept was not: nothing was collected while 200 MiB were allocated.  But
+ * what pays is the clock, also while the program waits for a CPU: with a
+ * fraction f of one its share may be 1 / (1 + f).
  *
  * [pacer.futile] Nor must a heap that is full: a collection that an allocation
  * asked for when there was no memory, and that found none for it, is futile.
