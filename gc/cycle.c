@@ -212,19 +212,19 @@ static void visit_outside(void *arg, const void *lo, const void *hi) {
   mpgi_gc_world.outside_words(MPGI_OUTSIDE_ROOT, lo, hi);
 }
 
-static void root_piece(size_t i, mpgi_visit *visit, void *arg) {
-  struct both b = {visit, arg};
-  if (outside)
-    mpgi_roots_piece(i, visit_outside, &b);
-  else
-    mpgi_roots_piece(i, visit, arg);
-}
-
+/* What is beyond the world's is shown to who wants to see it. */
 static void root_job(size_t i, mpgi_visit *visit, void *arg) {
-  if (i < world_jobs)
+  struct both b = {visit, arg};
+  if (i < world_jobs) {
     mpgi_gc_world.root_job(i, visit, arg);
-  else if (i - world_jobs < pieces)
-    root_piece(i - world_jobs, visit, arg);
+    return;
+  }
+  if (outside) {
+    visit = visit_outside;
+    arg = &b;
+  }
+  if (i - world_jobs < pieces)
+    mpgi_roots_piece(i - world_jobs, visit, arg);
   else
     mpgi_special_job(i - world_jobs - pieces, visit, arg);
 }
@@ -252,7 +252,7 @@ static void show_words(void *arg, const void *lo, const void *hi) {
 static void outside_end(void) {
   if (!outside) return;
   mpgi_span_each(show_span, NULL);
-  mpgi_special_words(show_words, NULL);
+  mpgi_special_values(show_words, NULL);
   outside = false;
   mpgi_gc_world.outside_end();
 }

@@ -156,9 +156,8 @@ MPGI_HIDDEN void mpgi_weakmap_entry_remove_locked(struct mpgi_special *e);
 
 /* ---- marking (special_mark.c): with the world stopped ---- */
 
-/* Words of records that may point to anything: arguments of finalizers, values
- * of weak maps.  With the world stopped. */
-MPGI_HIDDEN void mpgi_special_words(mpgi_visit *visit, void *arg);
+/* The values of weak maps, which are no roots.  With the world stopped. */
+MPGI_HIDDEN void mpgi_special_values(mpgi_visit *visit, void *arg);
 /* Root jobs: root objects, arguments of finalizers, objects whose finalizer is
  * to run. */
 MPGI_HIDDEN size_t mpgi_special_jobs_stw(void);

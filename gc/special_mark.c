@@ -68,12 +68,11 @@ void mpgi_special_job(size_t i, mpgi_visit *visit, void *arg) {
   }
 }
 
-void mpgi_special_words(mpgi_visit *visit, void *arg) {
+void mpgi_special_values(mpgi_visit *visit, void *arg) {
+  if (mpgi_special_count(MPGI_SPECIAL_ENTRY) == 0) return;
   uint32_t n = mpgi_special_made();
   for (uint32_t i = 0; i < n; i++) {
     struct mpgi_special *s = mpgi_special_at(i);
-    if (s->kind == MPGI_SPECIAL_FINALIZER || s->kind == MPGI_SPECIAL_READY)
-      visit(arg, &s->fin.arg, &s->fin.arg + 1);
     if (s->kind == MPGI_SPECIAL_ENTRY)
       visit(arg, &s->entry.value, &s->entry.value + 1);
   }
