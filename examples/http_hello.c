@@ -150,7 +150,7 @@ static void serve(int fd) {
 
 static const struct cli_option options[] = {
     SERVER_PORT(server), SERVER_PROCS(server), SERVER_SECONDS(server),
-    SERVER_QUIET(server)};
+    SERVER_QUIET(server), SERVER_TRACE(server)};
 
 int main(int argc, char **argv) {
   struct cli cli = {.program = "http_hello",

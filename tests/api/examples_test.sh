@@ -177,7 +177,9 @@ assert raw(get * 3 + last + get).count(b"HTTP/1.1 200 OK") == 4
 assert raw(b"GET / HTTP/1.0\r\n\r\n").count(b"200 OK") == 1
 assert raw(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
 assert raw(b"GET / HTTP/1.1\r\nx: " + b"y" * 9000).startswith(b"HTTP/1.1 431 ")
-'
+' --trace "$scratch/http.json"
+python3 "$(dirname "$0")/../support/check_trace.py" "$scratch/http.json" 8 \
+  WHY="IO wait" || complain "http_hello --trace"
 expect 0 "0 connections" echo_server --port 0 --seconds 1
 expect 0 "listening on 127.0.0.1:" http_hello --port 0 --seconds 1 --quiet
 expect 2 "wants a number in [0, 65535]" http_hello --port 70000
