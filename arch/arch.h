@@ -281,7 +281,8 @@ static inline uint64_t mpgi_arch_ticks(void) {
 /* ---- interrupted code (x86_64/sigctx.c), ucontext is ucontext_t * ---- */
 struct mpgi_sigregs {
   uintptr_t pc, sp, fp;
-  bool unsaveable; /* state that the trampoline doesn't save is in use (AMX) */
+  uint64_t sigmask; /* as the interrupted code had it */
+  bool unsaveable;  /* state that the trampoline doesn't save is in use (AMX) */
 };
 MPGI_HIDDEN void mpgi_arch_sigregs(const void *ucontext,
                                    struct mpgi_sigregs *out);

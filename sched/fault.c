@@ -59,6 +59,14 @@ static void guard_hit(struct mpg_m *mp, const struct mpg_g *gp,
       (unsigned long) gp->goid, (size_t) (seg->hi - seg->lo), w.name, w.path);
 }
 
+/* More is blocked than this thread began with, as in every handler that isn't
+ * SA_NODEFER with an empty mask. */
+static bool is_in_handler(const struct mpg_m *mp,
+                          const struct mpgi_sigregs *r) {
+  uint64_t before = mp->attached ? mp->sigmask : mpgi_sched.sigmask;
+  return (r->sigmask & ~before) != 0;
+}
+
 static bool is_signal_overflow(const struct mpg_m *mp, uintptr_t addr,
                                uintptr_t sp) {
   uintptr_t lo = (uintptr_t) mp->gsignal;
@@ -114,8 +122,13 @@ static void on_fault(int sig, void *siginfo, void *ucontext) {
   uintptr_t addr = (uintptr_t) info->si_addr;
   struct mpgi_sigregs r;
   mpgi_arch_sigregs(ucontext, &r);
-  if (mp && is_signal_overflow(mp, addr, r.sp)) signal_overflow(mp, &r);
-  if (gp && gp->fixed && is_overflow(mp, gp, addr, r.sp)) overflow(mp, gp, &r);
+  bool past_signals = mp && is_signal_overflow(mp, addr, r.sp);
+  bool past_own = gp && gp->fixed && is_overflow(mp, gp, addr, r.sp);
+  /* Both, where a frame steps from a stack to the guard region of the signal
+   * stack below it, or that one's overflow is taken for a step. */
+  if (past_signals && past_own && !is_in_handler(mp, &r)) past_signals = false;
+  if (past_signals) signal_overflow(mp, &r);
+  if (past_own) overflow(mp, gp, &r);
   const struct mpgi_segment *seg =
       gp ? mpgi_stack_guard_of(&gp->ctx, addr) : NULL;
   if (seg) guard_hit(mp, gp, seg, &r);

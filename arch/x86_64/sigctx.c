@@ -101,6 +101,7 @@ void mpgi_arch_sigregs(const void *ucontext, struct mpgi_sigregs *out) {
   out->pc = (uintptr_t) uc->uc_mcontext.gregs[REG_RIP];
   out->sp = (uintptr_t) uc->uc_mcontext.gregs[REG_RSP];
   out->fp = (uintptr_t) uc->uc_mcontext.gregs[REG_RBP];
+  memcpy(&out->sigmask, &uc->uc_sigmask, sizeof out->sigmask);
   out->unsaveable = tile_in_use(uc);
 }
 
