@@ -93,6 +93,7 @@ MPGI_HIDDEN int mpgi_os_tid(void); /* cached; signal-safe on Ms */
 /* CPU time consumed by a thread, ns, or -1. clock from ..._clock(). */
 MPGI_HIDDEN int mpgi_os_thread_clock(void); /* of the calling thread */
 MPGI_HIDDEN int64_t mpgi_os_clock_read(int clock_id);
+#define MPGI_OS_PROCESS_CLOCK 2 /* of all its threads */
 /* Does it wait in the kernel, rather than run or wait for a CPU?  When that
  * can't be known blocked says true, asleep false. */
 MPGI_HIDDEN bool mpgi_os_thread_blocked(int tid);

@@ -173,7 +173,7 @@ static __attribute__((noinline)) void *retry(attempt *try, size_t bytes,
                                              struct mpgi_cache **c) {
   if (!mpgi_pacer_hope(bytes)) return NULL;
   int clock = mpgi_os_thread_clock();
-  int64_t begin = mpgi_os_now(), cpu = mpgi_os_clock_read(clock);
+  int64_t begin = mpgi_pacer_clock(), cpu = mpgi_os_clock_read(clock);
   mpgi_gc_collect_fully(MPGI_GC_HEAP);
   *c = mpgi_alloc_cache("mpg_alloc");
   void *p = try(*c, bytes, how);

@@ -85,6 +85,7 @@ struct cycle {
   uint64_t bytes_at_mark, goal;
   int64_t time_to_stop;
   int64_t asked, stopped, mark_end, resumed; /* clock */
+  int64_t pacer_asked;                       /* [pacer.clock] */
 };
 
 /* ---- initialisation ---- */
@@ -316,6 +317,7 @@ static enum attempt prepare_and_stop(struct cycle *c, bool *stopped,
     return OVER;
   }
   MPGI_CHAOS();
+  c->pacer_asked = mpgi_pacer_cycle_begins(c->limits);
   c->asked = mpgi_os_now();
   mpgi_gc_world.stop(MPGI_STOP_GC, c->markers_wanted - 1);
   *stopped = mpgi_os_roots_current() || c->tries == TRIES_MAX;
@@ -350,7 +352,7 @@ static enum attempt run_cycle(enum mpgi_gc_cause cause, unsigned tries,
   c.resumed = mpgi_os_now();
   atomic_store(&gc.ended_at, c.resumed);
   cpu = mpgi_os_clock_read(clock) - cpu;
-  mpgi_pacer_cycle_took(c.asked, c.resumed, limits_cost(&c, cpu));
+  mpgi_pacer_cycle_took(c.pacer_asked, limits_cost(&c, cpu));
   mpgi_sweep_background();
   if (mpgi_special_count(MPGI_SPECIAL_READY) > 0 &&
       mpgi_gc_world.finalizers_ready != NULL)

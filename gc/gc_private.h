@@ -645,14 +645,21 @@ MPGI_HIDDEN bool mpgi_pacer_far_above(void);
 MPGI_HIDDEN void mpgi_pacer_cycle_end(uint64_t live, uint64_t root_bytes);
 /* Is it only the limit that asks for a cycle now? */
 MPGI_HIDDEN bool mpgi_pacer_is_limits(void);
-/* A cycle took from begin to end (clock), and so much of a CPU's time for the
- * limit's sake; 0: it was not the limit's. */
-MPGI_HIDDEN void mpgi_pacer_cycle_took(int64_t begin, int64_t end,
-                                       int64_t cost);
+/* [pacer.clock]  Stands still while the program waits for a CPU. */
+MPGI_HIDDEN int64_t mpgi_pacer_clock(void);
+/* So much time passed, CPU time of the process, time without anybody to run. */
+MPGI_HIDDEN int64_t mpgi_pacer_clock_rule(int64_t time, int64_t cpu,
+                                          int64_t idle);
+/* Before the world is stopped; what it returns is for ... */
+MPGI_HIDDEN int64_t mpgi_pacer_cycle_begins(bool limits);
+/* ... the end of the cycle, which took so much of a CPU's time for the limit's
+ * sake; 0: it was not the limit's. */
+MPGI_HIDDEN void mpgi_pacer_cycle_took(int64_t begin, int64_t cost);
 /* There was no memory for an object of so many bytes: may a collection help?
  * [pacer.futile] */
 MPGI_HIDDEN bool mpgi_pacer_hope(uint64_t bytes);
-/* One that was begun then (clock) and took so much CPU time did not. */
+/* One that was begun then (mpgi_pacer_clock) and took so much CPU time did not.
+ */
 MPGI_HIDDEN void mpgi_pacer_futile(uint64_t bytes, int64_t begin, int64_t cost);
 MPGI_HIDDEN uint64_t mpgi_pacer_goal(void);
 /* Coarse: counts whole spans in caches. */
@@ -669,7 +676,8 @@ MPGI_HIDDEN uint64_t mpgi_pacer_rule(const struct mpgi_pacer_input *in);
 /* And whether a cycle is due. */
 struct mpgi_pacer_due {
   uint64_t live, goal, percent_goal;
-  int64_t now, last_end, debt; /* clock; collector's time not yet paid back */
+  int64_t now, last_end; /* [pacer.clock] */
+  int64_t debt;          /* ns of the collector's, not yet paid back */
 };
 #define MPGI_PACER_DEBT_MAX_NS (INT64_C(1) * 1000000000)
 MPGI_HIDDEN bool mpgi_pacer_due_rule(const struct mpgi_pacer_due *in);
@@ -679,7 +687,7 @@ MPGI_HIDDEN int64_t mpgi_pacer_debt_rule(int64_t debt, int64_t last_end,
 
 /* And whether to collect for want of memory. */
 struct mpgi_pacer_futile {
-  int64_t until;  /* clock: when the futile ones are paid for */
+  int64_t until;  /* [pacer.clock] when the futile ones are paid for */
   uint64_t bytes; /* the least that was in vain */
 };
 MPGI_HIDDEN bool mpgi_pacer_hope_rule(const struct mpgi_pacer_futile *f,

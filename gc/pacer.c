@@ -31,9 +31,14 @@
  * is done at once.
  * CPU time: beside other programs a collector that needs 0.1 ms may wait for a
  * CPU for a second and a half.  Charged for that, a limit of 128 MiB that is
- * easily kept was not: nothing was collected while 200 MiB were allocated.  But
- * what pays is the clock, also while the program waits for a CPU: with a
- * fraction f of one its share may be 1 / (1 + f).
+ * easily kept was not: nothing was collected while 200 MiB were allocated.
+ *
+ * [pacer.clock] Nor is it paid back by time in which the program waits for a
+ * CPU; with a fraction f of one the collector's share was 1 / (1 + f).  The
+ * pacer's clock goes while the program runs, as its CPU time does, and while it
+ * has nothing to do (mpgi_gc_world.idle_ns, sampled), but never faster than
+ * time: of a program that needs more CPUs than one, the collector has half of
+ * the time, and far less than half of its CPU time.
  *
  * [pacer.futile] Nor must a heap that is full: a collection that an allocation
  * asked for when there was no memory, and that found none for it, is futile.
@@ -61,13 +66,15 @@
 #define LIMIT_MARGIN 10 /* live / 10 is allowed above a limit */
 #define FAR 4           /* a goal is far exceeded by a quarter */
 
+#define CLOCK_STEP_NS INT64_C(1000000) /* between two readings, but cycles' */
+
 #define UNSET_PERCENT INT_MIN /* what MPG_GC says, or the default */
 #define UNSET_LIMIT INT64_C(-1)
 
 static struct {
   _Atomic uint64_t live, goal;
   _Atomic uint64_t percent_goal;          /* without the limit */
-  _Atomic int64_t last_end;               /* of a cycle */
+  _Atomic int64_t last_end;               /* of a cycle [pacer.clock] */
   _Atomic int64_t debt;                   /* ns, as of then */
   _Atomic uint64_t last_live, last_roots; /* of the last cycle */
   /* Futile collections are paid for by then; the least that was in vain. */
@@ -76,6 +83,13 @@ static struct {
   _Atomic int64_t limit;
   _Atomic int percent;
 } pacer = {.limit = UNSET_LIMIT, .percent = UNSET_PERCENT};
+
+/* The last reading; of whoever set `busy`, but for the sum. */
+static struct {
+  atomic_flag busy;
+  int64_t now, cpu, idle;
+  _Atomic int64_t sum, read_at;
+} clock = {.busy = ATOMIC_FLAG_INIT};
 
 static uint64_t add_capped(uint64_t a, uint64_t b) {
   return a > UINT64_MAX - b ? UINT64_MAX : a + b;
@@ -161,6 +175,39 @@ void mpgi_pacer_refund(uint64_t bytes) {
     continue;
 }
 
+int64_t mpgi_pacer_clock_rule(int64_t time, int64_t cpu, int64_t idle) {
+  return time < cpu + idle ? time : cpu + idle;
+}
+
+static void clock_step(void) {
+  int64_t now = mpgi_os_now(), cpu = mpgi_os_clock_read(MPGI_OS_PROCESS_CLOCK);
+  int64_t idle = mpgi_gc_world.idle_ns ? mpgi_gc_world.idle_ns() : 0;
+  if (clock.now)
+    atomic_fetch_add(&clock.sum,
+                     mpgi_pacer_clock_rule(now - clock.now, cpu - clock.cpu,
+                                           idle - clock.idle));
+  clock.now = now;
+  clock.cpu = cpu;
+  clock.idle = idle;
+  atomic_store(&clock.read_at, now);
+}
+
+/* Who finds somebody at it takes the last reading for good. */
+int64_t mpgi_pacer_clock(void) {
+  if (!atomic_flag_test_and_set_explicit(&clock.busy, memory_order_acquire)) {
+    clock_step();
+    atomic_flag_clear_explicit(&clock.busy, memory_order_release);
+  }
+  return atomic_load(&clock.sum);
+}
+
+/* For who asks again and again: the kernel adds up all threads. */
+static int64_t clock_coarse(void) {
+  if (mpgi_os_now() - atomic_load(&clock.read_at) < CLOCK_STEP_NS)
+    return atomic_load(&clock.sum);
+  return mpgi_pacer_clock();
+}
+
 bool mpgi_pacer_due_rule(const struct mpgi_pacer_due *in) {
   if (in->live < in->goal) return false;
   return in->live >= in->percent_goal ||
@@ -180,7 +227,7 @@ bool mpgi_pacer_due(void) {
   in.percent_goal = mpgi_load(&pacer.percent_goal);
   in.last_end = atomic_load(&pacer.last_end);
   in.debt = atomic_load(&pacer.debt);
-  in.now = mpgi_os_now();
+  in.now = clock_coarse();
   return mpgi_pacer_due_rule(&in);
 }
 
@@ -190,13 +237,18 @@ bool mpgi_pacer_is_limits(void) {
          live < mpgi_load(&pacer.percent_goal);
 }
 
-void mpgi_pacer_cycle_took(int64_t begin, int64_t end, int64_t cost) {
+int64_t mpgi_pacer_cycle_begins(bool limits) {
+  return limits || atomic_load(&pacer.debt) ? mpgi_pacer_clock() : -1;
+}
+
+void mpgi_pacer_cycle_took(int64_t begin, int64_t cost) {
   int64_t last = atomic_load(&pacer.last_end);
-  MPG_ASSERT(cost >= 0 && cost <= end - begin);
+  MPG_ASSERT(cost >= 0 && (begin >= 0 || cost == 0));
+  if (begin < 0) return; /* nothing was owed, nor is */
   int64_t debt =
       mpgi_pacer_debt_rule(atomic_load(&pacer.debt), last, begin, cost);
   atomic_store(&pacer.debt, debt);
-  atomic_store(&pacer.last_end, end);
+  atomic_store(&pacer.last_end, mpgi_pacer_clock());
 }
 
 bool mpgi_pacer_hope_rule(const struct mpgi_pacer_futile *f, uint64_t bytes,
@@ -218,14 +270,15 @@ static struct mpgi_pacer_futile futile_get(void) {
 
 bool mpgi_pacer_hope(uint64_t bytes) {
   struct mpgi_pacer_futile f = futile_get();
-  return mpgi_pacer_hope_rule(&f, bytes, mpgi_os_now());
+  return mpgi_pacer_hope_rule(&f, bytes, clock_coarse());
 }
 
 void mpgi_pacer_futile(uint64_t bytes, int64_t begin, int64_t cost) {
   struct mpgi_pacer_futile was = futile_get(), f;
+  int64_t end = mpgi_pacer_clock();
   do {
     f = was;
-    mpgi_pacer_futile_rule(&f, bytes, begin, mpgi_os_now(), cost);
+    mpgi_pacer_futile_rule(&f, bytes, begin, end, cost);
   } while (
       !atomic_compare_exchange_weak(&pacer.futile_until, &was.until, f.until));
   mpgi_store(&pacer.futile_bytes, f.bytes);

@@ -63,6 +63,8 @@ struct mpgi_world {
    * last stop's time to stop and pause so far. */
   uint64_t (*pause_total_ns)(void);
   int64_t (*last_time_to_stop_ns)(void);
+  /* For how long nobody had anything to run, ns; sampled. */
+  int64_t (*idle_ns)(void);
   int (*procs)(void); /* GOMAXPROCS, for gctrace */
   /* May be NULL.  The world is stopped and marks are complete. */
   void (*marked_stw)(void);

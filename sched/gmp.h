@@ -366,6 +366,7 @@ struct mpgi_sched {
   /* -- read by every switch, park or wake-up, seldom written */
   _Atomic uint32_t wants;     /* enum mpgi_wants; by read-modify-write */
   _Atomic int32_t npidle;     /* written under lock */
+  _Atomic int64_t idle_ns;    /* sysmon: nobody had anything to run */
   _Atomic int64_t coarse_now; /* sysmon: ns, a tick old at most */
   /* -- */
   _Alignas(MPGI_CACHE_LINE_BYTES) struct mpgi_mutex lock;

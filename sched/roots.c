@@ -263,6 +263,8 @@ static int64_t last_time_to_stop_ns(void) {
   return atomic_load(&mpgi_stw.last_tts);
 }
 
+static int64_t idle_ns(void) { return atomic_load(&mpgi_sched.idle_ns); }
+
 static int procs(void) { return atomic_load(&mpgi_sched.procs); }
 
 static void move_words(enum mpgi_outside where, const void *lo,
@@ -287,6 +289,7 @@ const struct mpgi_world mpgi_world = {
     .marked_stw = mpgi_leaks_stw,
     .pause_total_ns = pause_total_ns,
     .last_time_to_stop_ns = last_time_to_stop_ns,
+    .idle_ns = idle_ns,
     .procs = procs,
     .outside_begin = mpgi_move_begin_stw,
     .outside_words = move_words,

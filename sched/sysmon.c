@@ -294,6 +294,10 @@ static bool dozes(const struct sysmon *s) {
   return (is_calm(s) || s->lone) && s->now - s->busy_at < CALM_NS && all_idle();
 }
 
+static void count_idle(int64_t ns) {
+  atomic_store(&mpgi_sched.idle_ns, atomic_load(&mpgi_sched.idle_ns) + ns);
+}
+
 static void sleep_deeply(struct sysmon *s) {
   if (dozes(s)) return;
   int64_t until = deep_until(s);
@@ -320,6 +324,7 @@ static void sleep_deeply(struct sysmon *s) {
   s->delay = TICK_CALM_NS;
   s->full = 0;
   s->looked = mpgi_os_now(); /* nobody ran until now */
+  count_idle(s->looked - now);
   if (s->looked - now > CALM_NS) s->calm = 0;
 }
 
@@ -766,6 +771,7 @@ static void round_of_duty(struct sysmon *s) {
   s->now = mpgi_os_now();
   s->before = s->looked;
   s->looked = s->now;
+  if (all_idle()) count_idle(s->now - s->before);
   atomic_store_explicit(&mpgi_sched.coarse_now, s->now, memory_order_relaxed);
   watch_lone(s);
   poll_network(s); /* whoever that wakes counts for the ends of slices */

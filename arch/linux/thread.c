@@ -221,6 +221,8 @@ int mpgi_os_barrier_all(void) {
                          0);
 }
 
+_Static_assert(MPGI_OS_PROCESS_CLOCK == CLOCK_PROCESS_CPUTIME_ID, "its name");
+
 int64_t mpgi_os_clock_read(int clock_id) {
   struct timespec ts;
   long r = mpgi_sys3(SYS_clock_gettime, clock_id, (long) &ts, 0);

@@ -4,6 +4,9 @@
 #define MPGI_GC_INSIDE 1
 #include <tests/support/unit.h>
 
+#include <time.h>
+
+#include <arch/os.h>
 #include <gc/gc_private.h>
 
 #define MIB (UINT64_C(1) << 20)
@@ -178,6 +181,44 @@ static void the_debt_is_the_limits(void **state) {
   assert_false(mpgi_pacer_due_rule(&d));
 }
 
+/* ---- [pacer.clock] ---- */
+
+static int64_t pretended_idle;
+static int64_t idle_ns(void) { return pretended_idle; }
+
+/* Neither runs nor is idle, as a program that waits for a CPU. */
+static void wait_for_nothing(void) {
+  nanosleep(&(struct timespec){0, 20 * MS}, NULL);
+}
+
+static void the_clock_stands_still_without_a_cpu(void **state) {
+  (void) state;
+  mpgi_gc_world.idle_ns = idle_ns;
+  for (int i = 0; i < 5; i++) {
+    int64_t cpu = mpgi_os_clock_read(MPGI_OS_PROCESS_CLOCK);
+    int64_t before = mpgi_pacer_clock();
+    wait_for_nothing();
+    int64_t passed = mpgi_pacer_clock() - before;
+    assert_true(passed >= 0);
+    assert_true(passed <= mpgi_os_clock_read(MPGI_OS_PROCESS_CLOCK) - cpu);
+  }
+}
+
+static void the_clock_goes_while_nobody_has_anything_to_do(void **state) {
+  (void) state;
+  mpgi_gc_world.idle_ns = idle_ns;
+  int64_t before = mpgi_pacer_clock();
+  wait_for_nothing();
+  pretended_idle += 15 * MS;
+  int64_t passed = mpgi_pacer_clock() - before;
+  assert_true(passed >= 15 * MS);
+  int64_t now = mpgi_os_now();
+  before = mpgi_pacer_clock();
+  pretended_idle += 3600000 * MS; /* but never faster than time */
+  passed = mpgi_pacer_clock() - before;
+  assert_true(passed <= mpgi_os_now() - now);
+}
+
 /* ---- a full heap ---- */
 
 /* A program that meets every failure with the next attempt, `pause` later. */
@@ -254,6 +295,8 @@ int main(void) {
       cmocka_unit_test(a_limit_with_room_is_kept_beside_other_programs),
       cmocka_unit_test(an_impossible_limit_takes_half_at_most),
       cmocka_unit_test(the_debt_is_the_limits),
+      cmocka_unit_test(the_clock_stands_still_without_a_cpu),
+      cmocka_unit_test(the_clock_goes_while_nobody_has_anything_to_do),
       cmocka_unit_test(futile_collections_take_half_at_most),
       cmocka_unit_test(failures_in_a_row_are_cheap),
       cmocka_unit_test(half_as_much_is_another_question),
