@@ -75,10 +75,15 @@ struct mpgi_class {
   uint16_t reserved;
 };
 MPGI_HIDDEN extern const struct mpgi_class mpgi_class[MPGI_CLASSES];
-/* Class of a request of n <= MPGI_SMALL_MAX_BYTES bytes, by words. */
-MPGI_HIDDEN extern uint8_t mpgi_class_table[MPGI_SMALL_MAX_BYTES / 8 + 1];
-static inline unsigned mpgi_class_for(size_t bytes) {
+/* Class of a request of n <= MPGI_SMALL_MAX_BYTES bytes, by words: as the
+ * offset of its hole among those of a kind, which the fast path adds. */
+#define MPGI_HOLE_BYTES 32
+MPGI_HIDDEN extern uint16_t mpgi_class_table[MPGI_SMALL_MAX_BYTES / 8 + 1];
+static inline size_t mpgi_class_hole(size_t bytes) {
   return mpgi_class_table[(bytes + 7) / 8];
+}
+static inline unsigned mpgi_class_for(size_t bytes) {
+  return (unsigned) mpgi_class_hole(bytes) / MPGI_HOLE_BYTES;
 }
 MPGI_HIDDEN void mpgi_sizeclass_init(void);
 
@@ -371,6 +376,7 @@ struct mpgi_hole {
   uint64_t bytes;          /* of a cell; constant */
   _Atomic uintptr_t start; /* where ptr was at first */
 };
+_Static_assert(sizeof(struct mpgi_hole) == MPGI_HOLE_BYTES, "the table's");
 
 /* Cells of a class and kind that were freed or come from short holes, the last
  * one first to be handed out again (free.c).  The owner is the cache's. */

@@ -1,6 +1,6 @@
 /* sizeclass.c - the size classes as tables for C.
  *
- * The table of requests is computed once by init: it is 4 KiB and follows from
+ * The table of requests is computed once by init: it is 8 KiB and follows from
  * sizeclass.def, which tools/sizeclass.py makes and explains.
  */
 #define MPGI_GC_INSIDE 1
@@ -23,13 +23,13 @@ const struct mpgi_class mpgi_class[MPGI_CLASSES] = {
 #undef MPGI_SIZECLASS
 };
 
-uint8_t mpgi_class_table[MPGI_SMALL_MAX_BYTES / 8 + 1];
+uint16_t mpgi_class_table[MPGI_SMALL_MAX_BYTES / 8 + 1];
 
 void mpgi_sizeclass_init(void) {
   unsigned class = 1;
-  for (size_t i = 0; i < sizeof mpgi_class_table; i++) {
+  for (size_t i = 0; i <= MPGI_SMALL_MAX_BYTES / 8; i++) {
     if (i * 8 > mpgi_class[class].usable) class ++;
     MPG_ASSERT(class < MPGI_CLASSES && i * 8 <= mpgi_class[class].usable);
-    mpgi_class_table[i] = (uint8_t) class;
+    mpgi_class_table[i] = (uint16_t) (class * MPGI_HOLE_BYTES);
   }
 }
