@@ -43,6 +43,8 @@
 #define DEPTH 8
 #define NAMES 512
 #define NAME_BYTES 56
+#define HEAD_BYTES 56
+#define NS_PER_S 1000000000u
 
 /* Rows that are no P's. */
 enum { ROW_STW = MPGI_PROCS_MAX, ROW_GC, ROW_SWEEPER, ROW_OTHER, ROWS };
@@ -58,14 +60,18 @@ enum slice {
   SLICE_SWEEP,
   SLICE_MARK,
   SLICE_SWEEPER,
+  SLICE_WAKES,
 };
 
 struct row {
   uint64_t last_ns; /* nothing in the row is later */
   uint64_t g;       /* of its SLICE_G */
+  uint64_t woke_ns; /* the last wake-up in its SLICE_WAKES */
   uint8_t depth;
   uint8_t slice[DEPTH]; /* enum slice: open ones, outermost first */
   bool named;
+  uint8_t head_n;
+  char head[HEAD_BYTES]; /* what its events have in common */
 };
 
 /* The line from this reading to the next. */
@@ -91,6 +97,9 @@ struct writer {
   int pid;
   struct clock clock[CLOCKS]; /* a ring; the newest reading is at now */
   unsigned now;
+  uint64_t second; /* the digits in front of the last six of a whole ts */
+  uint8_t second_n;
+  char second_text[20];
   struct row row[ROWS];
   struct name name[NAMES];
   struct mpgi_symtab symtab;
@@ -101,7 +110,8 @@ struct writer {
 
 /* ---- text ---- */
 
-static void put(struct writer *w, const char *s, size_t n) {
+static inline __attribute__((always_inline)) void put(struct writer *w,
+                                                      const char *s, size_t n) {
   MPG_ASSERT_INTERNAL(w->n + n <= BUFFER_BYTES);
   memcpy(w->text + w->n, s, n);
   w->n += n;
@@ -113,13 +123,14 @@ static void put_str(struct writer *w, const char *s) { put(w, s, strlen(s)); }
 #define PUT(w, s) put((w), "" s, sizeof(s) - 1)
 
 /* Two digits at a time: half of a trace is numbers. */
+static const char pairs[] =
+    "0001020304050607080910111213141516171819"
+    "2021222324252627282930313233343536373839"
+    "4041424344454647484950515253545556575859"
+    "6061626364656667686970717273747576777879"
+    "8081828384858687888990919293949596979899";
+
 static void put_u64(struct writer *w, uint64_t v) {
-  static const char pairs[] =
-      "0001020304050607080910111213141516171819"
-      "2021222324252627282930313233343536373839"
-      "4041424344454647484950515253545556575859"
-      "6061626364656667686970717273747576777879"
-      "8081828384858687888990919293949596979899";
   char digits[20];
   size_t n = sizeof digits;
   for (; v >= 10; v /= 100) {
@@ -130,11 +141,31 @@ static void put_u64(struct writer *w, uint64_t v) {
   put(w, digits + n, sizeof digits - n);
 }
 
+static void put_second(struct writer *w, uint64_t second) {
+  if (w->second_n == 0 || second != w->second) {
+    size_t n = w->n;
+    put_u64(w, second);
+    w->second = second;
+    w->second_n = (uint8_t) (w->n - n);
+    memcpy(w->second_text, w->text + n, w->second_n);
+  } else {
+    put(w, w->second_text, w->second_n);
+  }
+}
+
 /* Microseconds with three places. */
 static void put_us(struct writer *w, uint64_t ns) {
+  if (ns < NS_PER_S) { /* without zeros in front */
+    put_u64(w, ns / 1000);
+  } else {
+    uint32_t us = ns % NS_PER_S / 1000;
+    put_second(w, ns / NS_PER_S);
+    put(w, pairs + us / 10000 * 2, 2);
+    put(w, pairs + us / 100 % 100 * 2, 2);
+    put(w, pairs + us % 100 * 2, 2);
+  }
   char places[4] = {'.', (char) ('0' + ns / 100 % 10),
                     (char) ('0' + ns / 10 % 10), (char) ('0' + ns % 10)};
-  put_u64(w, ns / 1000);
   put(w, places, 4);
 }
 
@@ -186,6 +217,24 @@ static void make_room(struct writer *w) {
 
 /* ---- events of the file ---- */
 
+/* ","pid":1,"tid":1,"ts": */
+static void put_head_rest(struct writer *w, unsigned row) {
+  struct row *r = &w->row[row];
+  if (r->head_n == 0) {
+    size_t n = w->n;
+    PUT(w, "\",\"pid\":");
+    put_u64(w, (uint64_t) w->pid);
+    PUT(w, ",\"tid\":");
+    put_u64(w, row + 1); /* tid 0 has a meaning of its own in Perfetto */
+    PUT(w, ",\"ts\":");
+    r->head_n = (uint8_t) (w->n - n);
+    MPG_ASSERT(r->head_n <= HEAD_BYTES);
+    memcpy(r->head, w->text + n, r->head_n);
+  } else {
+    put(w, r->head, r->head_n);
+  }
+}
+
 /* {"ph":"x","pid":1,"tid":1,"ts":1.000 */
 static void put_head(struct writer *w, char phase, unsigned row, uint64_t ns) {
   make_room(w);
@@ -193,11 +242,7 @@ static void put_head(struct writer *w, char phase, unsigned row, uint64_t ns) {
   w->first = false;
   PUT(w, "\n{\"ph\":\"");
   put(w, &phase, 1);
-  PUT(w, "\",\"pid\":");
-  put_u64(w, (uint64_t) w->pid);
-  PUT(w, ",\"tid\":");
-  put_u64(w, row + 1); /* tid 0 has a meaning of its own in Perfetto */
-  PUT(w, ",\"ts\":");
+  put_head_rest(w, row);
   put_us(w, ns);
 }
 
@@ -261,8 +306,8 @@ static void open_slice(struct writer *w, unsigned row, uint64_t ns,
 static void close_slice(struct writer *w, unsigned row, uint64_t ns) {
   struct row *r = row_of(w, row);
   MPG_ASSERT(r->depth > 0);
-  r->depth--;
-  put_head(w, 'E', row, ns);
+  bool wakes = r->slice[--r->depth] == SLICE_WAKES;
+  put_head(w, 'E', row, wakes ? r->woke_ns : ns);
 }
 
 static bool is_open(const struct row *r, enum slice s) {
@@ -368,14 +413,19 @@ static void on_leave(struct writer *w, const struct seen *s) {
   }
 }
 
-/* A flow begins in a slice: where none is open, in one of no length. */
+static bool wakes_open(const struct row *r) {
+  return r->depth > 0 && r->slice[r->depth - 1] == SLICE_WAKES;
+}
+
+/* A flow begins in a slice: where none is open, in one that ends with the last
+ * wake-up before something else happens in the row. */
 static void on_ready(struct writer *w, const struct seen *s, bool created) {
   struct row *r = row_of(w, s->row);
-  bool bare = r->depth == 0;
-  if (bare) {
-    put_head(w, 'B', s->row, s->ns);
-    PUT(w, ",\"name\":\"wake\"}");
+  if (r->depth == 0) {
+    open_slice(w, s->row, s->ns, SLICE_WAKES, "wake");
+    PUT(w, "}");
   }
+  r->woke_ns = s->ns;
   if (created) {
     instant(w, s->row, s->ns, "create");
     put_arg(w, "g", s->g);
@@ -388,8 +438,11 @@ static void on_ready(struct writer *w, const struct seen *s, bool created) {
   PUT(w, ",\"by\":");
   put_u64(w, s->r->b);
   PUT(w, "}}");
-  if (!bare) return;
-  put_head(w, 'E', s->row, s->ns);
+}
+
+static void wakes_end(struct writer *w, const struct seen *s) {
+  if (!wakes_open(&w->row[s->row])) return;
+  close_slice(w, s->row, s->ns);
   PUT(w, "}");
 }
 
@@ -432,7 +485,9 @@ static void on_retake(struct writer *w, const struct seen *s) {
 }
 
 static void on_p_record(struct writer *w, const struct seen *s) {
-  switch (mpgi_trace_event_of(s->r->what)) {
+  enum mpgi_trace_event e = mpgi_trace_event_of(s->r->what);
+  if (e != MPGI_TRACE_G_CREATE && e != MPGI_TRACE_G_WAKE) wakes_end(w, s);
+  switch (e) {
   case MPGI_TRACE_G_START: on_resume(w, s); break;
   case MPGI_TRACE_G_END:
   case MPGI_TRACE_G_BLOCK:
@@ -502,7 +557,8 @@ static const char *stop_reason(uint64_t reason) {
 static void on_everybodys(struct writer *w, struct seen *s) {
   static const char *const causes[] = {"heap", "forced", "idle"};
   unsigned e = mpgi_trace_event_of(s->r->what);
-  s->row = e <= MPGI_TRACE_STW_END                               ? ROW_STW
+  s->row = e < MPGI_TRACE_STW_BEGIN                              ? ROW_OTHER
+           : e <= MPGI_TRACE_STW_END                             ? ROW_STW
            : e <= MPGI_TRACE_GC_MARK_END || e == MPGI_TRACE_HEAP ? ROW_GC
            : e <= MPGI_TRACE_SWEEPER_END                         ? ROW_SWEEPER
                                                                  : ROW_OTHER;
@@ -533,6 +589,7 @@ static void on_everybodys(struct writer *w, struct seen *s) {
   case MPGI_TRACE_HEAP: counter(w, s, "heap", "live", "goal"); break;
   case MPGI_TRACE_RUNNABLE: counter(w, s, "goroutines", "all", "queued"); break;
   case MPGI_TRACE_PREEMPT_ASK:
+    wakes_end(w, s);
     instant(w, s->row, s->ns, "ask to give way");
     put_arg(w, "p", s->r->a);
     PUT(w, "}");

@@ -32,6 +32,9 @@ def runs(name):
     return is_goroutine(name) or is_thread(name)
 
 
+STOPS = "stop the world", "stopping", "stopped"
+
+
 class Rows:
     def __init__(self):
         self.names = {}
@@ -64,6 +67,8 @@ class Rows:
         getattr(self, "on_" + ph)(e, self.open[row])
 
     def on_B(self, e, stack):
+        if self.names[e["tid"]] == "stop the world" and e["name"] not in STOPS:
+            fail("no stop of the world", e)
         if runs(e["name"]) and stack:
             fail("goroutine inside", stack[-1]["name"], e)
         stack.append(e)
