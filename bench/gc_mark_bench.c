@@ -47,7 +47,14 @@ static void stacks_work(void) {
   work_check((uint64_t) n);
 }
 
-static const struct work works[] = {
-    {"graph", graph_work}, {"live", live_work}, {"stacks", stacks_work}};
+/* interior=0: only starts count among the words of the heap. */
+static void graph_of_starts_work(void) {
+  mpg_interior_pointers(work_arg("interior", 1) != 0);
+  graph_work();
+}
+
+static const struct work works[] = {{"graph", graph_of_starts_work},
+                                    {"live", live_work},
+                                    {"stacks", stacks_work}};
 
 BENCH_MAIN(works)

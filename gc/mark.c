@@ -79,7 +79,7 @@ _Atomic bool mpgi_mark_interior = true;
 static const struct mpgi_mark_ops *ops(void) {
   return atomic_load_explicit(&mpgi_mark_interior, memory_order_relaxed)
              ? mpgi_mark_ops
-             : &mpgi_mark_exact;
+             : mpgi_mark_ops->exact;
 }
 
 struct mpgi_mark_class mpgi_mark_class[MPGI_ENTRY_SORT_MASK + 1];

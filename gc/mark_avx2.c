@@ -10,8 +10,7 @@
 #pragma GCC target("avx2,bmi,bmi2,popcnt")
 #endif
 #define MPGI_GC_INSIDE 1
-#define OPS mpgi_mark_avx2
-#define OPS_NAME "avx2"
+#define LEVEL avx2
 #define VECTOR 4
 #include <gc/mark_scan.h>
 #if defined(__clang__)

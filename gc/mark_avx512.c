@@ -11,8 +11,7 @@
 #pragma GCC target("avx512f,avx512dq,avx512vl,avx2,bmi,bmi2,popcnt")
 #endif
 #define MPGI_GC_INSIDE 1
-#define OPS mpgi_mark_avx512
-#define OPS_NAME "avx512"
+#define LEVEL avx512
 #define VECTOR 8
 #include <gc/mark_scan.h>
 #if defined(__clang__)

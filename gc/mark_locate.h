@@ -90,9 +90,6 @@ COLD void locate_odd(struct mpgi_marker *m, uintptr_t off) {
 /* ---- as many as there are lanes ---- */
 
 #if VECTOR >= 4
-#if EXACT
-#error "locate_lanes doesn't ask counts()"
-#endif
 typedef uint64_t lanes __attribute__((vector_size(VECTOR * sizeof(uint64_t))));
 
 HOT lanes all_lanes(uint64_t x) { return (lanes){0} + x; }
@@ -195,6 +192,13 @@ HOT lanes entry_lanes(const uint32_t *e) {
 #endif
 }
 
+/* counts() for each lane, and its cell: no bit means nothing is marked. */
+HOT lanes bits_that_count(const struct mpgi_marker *m, lanes index, lanes off,
+                          lanes cell) {
+  lanes bits = all_lanes(1) << (index & 63);
+  return !EXACT || m->interior ? bits : bits & (lanes) (cell == off);
+}
+
 /* Candidates become pending; false: they must go one by one.  *last: the pairs
  * of the group before; *same: less how many have the pair of the one before. */
 HOT bool locate_lanes(struct mpgi_marker *m, struct tables t,
@@ -213,10 +217,10 @@ HOT bool locate_lanes(struct mpgi_marker *m, struct tables t,
   lanes index = low_mul(off - span, numbers) >> 32;
   lanes pair = all_lanes((uintptr_t) t.pair) +
                (page * MPGI_PAGE_PAIRS + (index >> 6)) * sizeof *t.pair;
-  lanes item = high_words(even, odd) + span + low_mul(index, bytes);
+  lanes cell = span + low_mul(index, bytes);
   lanes_store(&m->pending.pair[at], pair);
-  lanes_store(&m->pending.bit[at], all_lanes(1) << (index & 63));
-  lanes_store(&m->pending.item[at], item);
+  lanes_store(&m->pending.bit[at], bits_that_count(m, index, off, cell));
+  lanes_store(&m->pending.item[at], high_words(even, odd) + cell);
   lanes_store(&m->pending.bytes[at], bytes);
   pairs_prefetch(&m->pending.pair[at]);
   *same += (lanes) (pair == lanes_before(*last, pair));

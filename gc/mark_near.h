@@ -37,10 +37,21 @@ HOT struct near_group near_group_at(struct tables t, uintptr_t off) {
 }
 
 #if VECTOR >= 4
+/* counts() for each: those bits.  rel is biased, index isn't. */
+HOT __m256i starts4(const struct mpgi_marker *m, const struct near_group *g,
+                    __m256i rel, __m256i index, __m256i bit) {
+  if (m->interior) return bit;
+  __m256i cell = _mm256_mul_epu32(index, _mm256_set1_epi64x(g->bytes));
+  const __m256i bias = _mm256_set1_epi64x(INT64_MIN);
+  return _mm256_and_si256(
+      bit, _mm256_cmpeq_epi64(_mm256_xor_si256(rel, bias), cell));
+}
+
 /* Bits of the candidates from `at` on, four at a time while all are in the
  * group.  The bias makes signed comparisons do for unsigned ones, and the
  * multiplication sees low halves only. */
-HOT const uintptr_t *near_bits4(const struct near_group *g, const uintptr_t *at,
+HOT const uintptr_t *near_bits4(const struct mpgi_marker *m,
+                                const struct near_group *g, const uintptr_t *at,
                                 const uintptr_t *end, uint64_t *bits) {
   const uint64_t bias = UINT64_C(1) << 63;
   const __m256i lo = _mm256_set1_epi64x((long long) (bias - g->lo));
@@ -54,7 +65,9 @@ HOT const uintptr_t *near_bits4(const struct near_group *g, const uintptr_t *at,
     __m256i in = _mm256_cmpgt_epi64(len, rel);
     if (_mm256_movemask_pd((__m256d) in) != 15) break;
     __m256i index = _mm256_srli_epi64(_mm256_mul_epu32(rel, magic), 32);
-    all = _mm256_or_si256(all, _mm256_sllv_epi64(one, index));
+    __m256i bit = _mm256_sllv_epi64(one, index);
+    if (EXACT) bit = starts4(m, g, rel, index, bit);
+    all = _mm256_or_si256(all, bit);
   }
   __m128i two = _mm_or_si128(_mm256_castsi256_si128(all),
                              _mm256_extracti128_si256(all, 1));
@@ -69,7 +82,7 @@ HOT const uintptr_t *near_bits(const struct mpgi_marker *m,
                                const struct near_group *g, const uintptr_t *at,
                                const uintptr_t *end, uint64_t *bits) {
 #if VECTOR >= 4
-  at = near_bits4(g, at, end, bits);
+  at = near_bits4(m, g, at, end, bits);
 #endif
   for (; at < end && *at - g->lo < g->len; at++) {
     uint64_t index = (*at - g->lo) * g->magic >> 32;

@@ -129,7 +129,7 @@ struct mpgi_marker {
   struct mpgi_workbuf *buf;   /* pushed to and popped from; never NULL */
   struct mpgi_workbuf *spare; /* full or empty; never NULL */
   uint32_t n_grey, n_candidates, n_pending;
-  bool interior;          /* mark_exact.c: candidates are a root's words */
+  bool interior;          /* EXACT: candidates are a root's words */
   bool alone;             /* no other marker, no mutator: no atomics needed */
   bool odd;               /* which half of `grey` is current */
   bool near;              /* candidates lie close together */
@@ -153,11 +153,15 @@ struct mpgi_mark_ops {
   void (*range)(struct mpgi_marker *m, uintptr_t lo, uintptr_t hi);
   /* Scan a marked object (overflow recovery). */
   void (*scan)(struct mpgi_marker *m, mpgi_item it);
+  /* The loops for heaps without interior pointers. */
+  const struct mpgi_mark_ops *exact;
 };
 MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_scalar;
 MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_avx2;
 MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_avx512;
-MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_exact;
+MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_scalar_exact;
+MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_avx2_exact;
+MPGI_HIDDEN extern const struct mpgi_mark_ops mpgi_mark_avx512_exact;
 MPGI_HIDDEN extern const struct mpgi_mark_ops *mpgi_mark_ops;
 /* Do words of objects count that point into an object, not to its start?
  * Written by mutators, so never during a phase. */

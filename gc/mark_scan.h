@@ -1,11 +1,11 @@
-/* mark_scan.h - the marker's inner loops, compiled once a processor level.
+/* mark_scan.h - the marker's inner loops, compiled twice a processor level.
  *
- * Included by mark_scalar.c, mark_avx2.c, mark_avx512.c and mark_exact.c,
- * which define
- *   OPS       the name of the struct mpgi_mark_ops to define
- *   OPS_NAME  its name as a string
+ * Included by mark_scalar.c, mark_avx2.c, mark_avx512.c, and by these included
+ * in files named .._exact.c, which define
+ *   LEVEL     scalar, avx2 or avx512: mpgi_mark_LEVEL is to be defined
  *   VECTOR    words compared at a time: 1, 4 or 8
- *   EXACT     1: words of objects count only when they name an object's start
+ *   EXACT     1: mpgi_mark_LEVEL_exact, for which words of objects count only
+ *             when they name an object's start
  * and are compiled for that level by a target attribute (pragma).
  *
  * Work moves in batches through these stages, each a short loop:
@@ -46,8 +46,18 @@
 #include <immintrin.h>
 #endif
 
+#define JOIN(a, b) JOINED(a, b)
+#define JOINED(a, b) a##b
+#define STRING(a) STRINGED(a)
+#define STRINGED(a) #a
+
 #ifndef EXACT
 #define EXACT 0
+#define OPS JOIN(mpgi_mark_, LEVEL)
+#define OPS_OF_STARTS &JOIN(mpgi_mark_, JOIN(LEVEL, _exact))
+#else
+#define OPS JOIN(mpgi_mark_, JOIN(LEVEL, _exact))
+#define OPS_OF_STARTS NULL
 #endif
 
 /* All of it reads words that sanitizers know nothing about. */
@@ -595,4 +605,5 @@ COLD void range(struct mpgi_marker *m, uintptr_t lo, uintptr_t hi) {
 
 COLD void scan(struct mpgi_marker *m, mpgi_item it) { scan_other(m, it); }
 
-const struct mpgi_mark_ops OPS = {OPS_NAME, drain, range, scan};
+const struct mpgi_mark_ops OPS = {STRING(LEVEL), drain, range, scan,
+                                  OPS_OF_STARTS};

@@ -29,6 +29,7 @@ struct shadow {
 
 static struct shadow *model;
 static int roots[64];
+static bool starts_only;          /* words of objects count that name a start */
 static const mpg_type *pair_type; /* words 0 and 2 of 3 are pointers */
 
 static size_t random_bytes(void) {
@@ -86,7 +87,8 @@ static void make(int id) {
 static void point(int from, int r, int to) {
   struct shadow *s = &model[from];
   size_t bytes = to == NONE ? 0 : model[to].bytes;
-  size_t delta = draw(3) == 0 ? 0 : draw(3) == 0 ? bytes : draw(bytes + 1);
+  bool start = starts_only ? draw(6) != 0 : draw(3) == 0;
+  size_t delta = start ? 0 : draw(3) == 0 ? bytes : draw(bytes + 1);
   s->to[r] = to;
   s->delta[r] = delta;
   *(void **) (void *) (s->addr + s->at[r]) =
@@ -118,7 +120,8 @@ static void reach(void) {
   while (n > 0) {
     const struct shadow *s = &model[stack[--n]];
     for (int r = 0; r < s->refs; r++)
-      if (s->to[r] != NONE && !model[s->to[r]].reached) {
+      if (s->to[r] != NONE && !model[s->to[r]].reached &&
+          (!starts_only || s->delta[r] == 0)) {
         model[s->to[r]].reached = true;
         stack[n++] = s->to[r];
       }
@@ -139,6 +142,14 @@ static void check_intact(int id) {
         s->to[r] == NONE ? NULL : model[s->to[r]].addr + s->delta[r]);
 }
 
+/* References that didn't count, to what is no more. */
+static void drop_dangling(void) {
+  for (int i = 0; i < OBJECTS; i++)
+    for (int r = 0; model[i].live && r < model[i].refs; r++)
+      if (model[i].to[r] != NONE && !model[model[i].to[r]].live)
+        point(i, r, NONE);
+}
+
 static void collect_and_check(void) {
   uint64_t live = 0;
   struct mpg_gc_stats st = {.size = sizeof st};
@@ -156,6 +167,7 @@ static void collect_and_check(void) {
   }
   assert_int_equal(mpgi_gc_stats_read_g0(&st), 0);
   assert_int_equal(st.heap_objects, live);
+  if (starts_only) drop_dangling();
 }
 
 static void random_step(void) {
@@ -224,6 +236,16 @@ static void run_some(void) { run(8); }
 static void random_graph_every_width(void **state) {
   (void) state;
   at_every_width(run_some);
+}
+
+/* The graph's references are to starts, and to other places. */
+static void random_graph_every_width_of_starts(void **state) {
+  (void) state;
+  starts_only = true;
+  atomic_store(&mpgi_mark_interior, false);
+  at_every_width(run_some);
+  atomic_store(&mpgi_mark_interior, true);
+  starts_only = false;
 }
 
 static void random_graph_verified(void **state) {
@@ -825,6 +847,7 @@ int main(void) {
       cmocka_unit_test(refused_buffers_are_an_overflow), /* new heap */
       cmocka_unit_test(random_graph_one_marker),
       cmocka_unit_test(random_graph_every_width),
+      cmocka_unit_test(random_graph_every_width_of_starts),
       cmocka_unit_test(random_graph_verified),
       cmocka_unit_test(random_graph_own_workers),
       cmocka_unit_test(random_graph_recruited_threads),

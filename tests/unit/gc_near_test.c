@@ -3,8 +3,9 @@
 #include <tests/support/unit.h>
 
 #define MPGI_GC_INSIDE 1
-#define OPS inside_ops
-#define OPS_NAME "inside"
+#include <gc/mark_private.h>
+static const struct mpgi_mark_ops mpgi_mark_inside_exact; /* not used here */
+#define LEVEL inside
 #define VECTOR 1
 #include <gc/mark_scan.h>
 
