@@ -238,6 +238,41 @@ static void random_graph_every_width(void **state) {
   at_every_width(run_some);
 }
 
+#define NEIGHBOURS 4096
+#define INSIDE_BYTES 8
+
+/* One object names many that lie side by side, some of them by their starts. */
+static void neighbours(void) {
+  static uintptr_t hidden[NEIGHBOURS];
+  static bool start[NEIGHBOURS];
+  uintptr_t *all = mpgi_gc_alloc(sizeof hidden, MPGI_KIND_SCAN);
+  assert_non_null(all);
+  world.root[0] = all;
+  for (int i = 0; i < NEIGHBOURS; i++) {
+    uintptr_t base = (uintptr_t) mpgi_gc_alloc(40, MPGI_KIND_SCAN);
+    assert_true(base != 0);
+    start[i] = draw(2) != 0;
+    hidden[i] = ~base;
+    all[i] = base + (start[i] ? 0 : INSIDE_BYTES);
+  }
+  mpgi_gc_g0();
+  for (int i = 0; i < NEIGHBOURS; i++)
+    assert_int_equal(mpgi_base_g0((void *) ~hidden[i]) != NULL, start[i]);
+  world.root[0] = NULL;
+  mpgi_gc_g0();
+}
+
+static void neighbours_every_width_of_starts(void **state) {
+  (void) state;
+  forget();
+  mpgi_gc_percent_g0(-1);
+  mpgi_gc_g0();
+  atomic_store(&mpgi_mark_interior, false);
+  at_every_width(neighbours);
+  atomic_store(&mpgi_mark_interior, true);
+  mpgi_gc_percent_g0(100);
+}
+
 /* The graph's references are to starts, and to other places. */
 static void random_graph_every_width_of_starts(void **state) {
   (void) state;
@@ -848,6 +883,7 @@ int main(void) {
       cmocka_unit_test(random_graph_one_marker),
       cmocka_unit_test(random_graph_every_width),
       cmocka_unit_test(random_graph_every_width_of_starts),
+      cmocka_unit_test(neighbours_every_width_of_starts),
       cmocka_unit_test(random_graph_verified),
       cmocka_unit_test(random_graph_own_workers),
       cmocka_unit_test(random_graph_recruited_threads),
