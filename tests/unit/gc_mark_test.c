@@ -239,21 +239,24 @@ static void random_graph_every_width(void **state) {
 }
 
 #define NEIGHBOURS 4096
+#define NAMED 8 /* named by one object, which is scanned in a batch */
 #define INSIDE_BYTES 8
 
-/* One object names many that lie side by side, some of them by their starts. */
+/* Objects name others that lie side by side, some of them by their starts. */
 static void neighbours(void) {
   static uintptr_t hidden[NEIGHBOURS];
   static bool start[NEIGHBOURS];
-  uintptr_t *all = mpgi_gc_alloc(sizeof hidden, MPGI_KIND_SCAN);
+  uintptr_t **all =
+      mpgi_gc_alloc(NEIGHBOURS / NAMED * sizeof *all, MPGI_KIND_SCAN);
   assert_non_null(all);
   world.root[0] = all;
+  for (int i = 0; i < NEIGHBOURS / NAMED; i++)
+    all[i] = mpgi_gc_alloc(NAMED * sizeof **all, MPGI_KIND_SCAN);
   for (int i = 0; i < NEIGHBOURS; i++) {
     uintptr_t base = (uintptr_t) mpgi_gc_alloc(40, MPGI_KIND_SCAN);
-    assert_true(base != 0);
     start[i] = draw(2) != 0;
     hidden[i] = ~base;
-    all[i] = base + (start[i] ? 0 : INSIDE_BYTES);
+    all[i / NAMED][i % NAMED] = base + (start[i] ? 0 : INSIDE_BYTES);
   }
   mpgi_gc_g0();
   for (int i = 0; i < NEIGHBOURS; i++)
