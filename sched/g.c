@@ -289,6 +289,8 @@ static void reset(struct mpg_g *gp) {
   gp->extra = gp->growing = gp->leaked = gp->leak_said = gp->at_call = 0;
   gp->preempt_off = gp->pthread_locks = 0;
   gp->on_resume = NULL;
+  gp->wait.elem = NULL; /* of a wait that the run's end ended */
+  gp->wait.object = NULL;
 }
 
 static void stack_free(struct mpg_p *pp, struct mpg_g *gp) {
