@@ -158,6 +158,10 @@ MPGI_HIDDEN void mpgi_weakmap_entry_remove_locked(struct mpgi_special *e);
 
 /* The values of weak maps, which are no roots.  With the world stopped. */
 MPGI_HIDDEN void mpgi_special_values(mpgi_visit *visit, void *arg);
+/* With the world stopped: what somebody may come to have though nothing keeps
+ * it: referents of weak references, values of weak maps, and cleanup queues
+ * into which something may be put. */
+MPGI_HIDDEN void mpgi_special_unkept_stw(mpgi_visit *visit, void *arg);
 /* Root jobs: root objects, arguments of finalizers, objects whose finalizer is
  * to run. */
 MPGI_HIDDEN size_t mpgi_special_jobs_stw(void);

@@ -78,6 +78,20 @@ void mpgi_special_values(mpgi_visit *visit, void *arg) {
   }
 }
 
+static const struct mpgi_special *unkept(const struct mpgi_special *s) {
+  if (s->kind == MPGI_SPECIAL_CLEANUP) return mpgi_cleanup_queue_of(s);
+  return s->kind == MPGI_SPECIAL_WEAK ? s : NULL;
+}
+
+void mpgi_special_unkept_stw(mpgi_visit *visit, void *arg) {
+  uint32_t n = mpgi_special_made();
+  mpgi_special_values(visit, arg);
+  for (uint32_t i = 0; i < n; i++) {
+    const struct mpgi_special *s = unkept(mpgi_special_at(i));
+    if (s != NULL) visit(arg, &s->base, &s->base + 1);
+  }
+}
+
 /* ---- marks ---- */
 
 static _Atomic uint64_t *mark_word(uintptr_t base, uint64_t *bit,

@@ -259,6 +259,7 @@ bool mpgi_gc_reach_begin_stw(void) {
   for (size_t i = 0; i < n; i++) mpgi_roots_piece(i, mpgi_gc_reach_words, NULL);
   n = mpgi_special_jobs_stw();
   for (size_t i = 0; i < n; i++) mpgi_special_job(i, mpgi_gc_reach_words, NULL);
+  mpgi_special_unkept_stw(mpgi_gc_reach_words, NULL);
   return true;
 }
 
