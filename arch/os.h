@@ -50,6 +50,14 @@ MPGI_HIDDEN void mpgi_os_mem_unguard(void *lo, size_t bytes);
  * or guard from now fails with ENOMEM, and every one after it. */
 MPGI_HIDDEN extern _Atomic int64_t mpgi_os_mem_fail_countdown;
 
+/* ---- all memory (linux/words.c) ---- */
+/* Visit copies of all words that the process can write: of each range of 2 MiB
+ * at most that is wanted, pieces, which were at `at`.  0; negative errno: some
+ * could not be seen. */
+MPGI_HIDDEN int mpgi_os_words(bool (*wanted)(uintptr_t lo, uintptr_t hi),
+                              void (*visit)(uintptr_t at, const uintptr_t *word,
+                                            size_t n));
+
 /* ---- process (linux/process.c) ---- */
 /* Write all of buf: 0, or the first error, where it stops.  Signal-safe. */
 MPGI_HIDDEN int mpgi_os_write(int fd, const void *buf, size_t bytes);

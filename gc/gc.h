@@ -71,11 +71,16 @@ MPGI_HIDDEN void *mpgi_cleanup_queue_make(void *waker);
 
 /* What can be reached, by a slow and simple marker of its own (verify.c), from
  * roots that the caller chooses; with the world stopped, after marking.  begin
- * marks from the global roots (false: no memory); words from more; reached: is
- * p in a marked object, or in none at all? */
+ * marks from the global roots, and from what somebody may come to have though
+ * nothing keeps it, by a weak reference (false: no memory); words from more;
+ * reached: is p in a marked object, or in none at all? */
 MPGI_HIDDEN bool mpgi_gc_reach_begin_stw(void);
 MPGI_HIDDEN void mpgi_gc_reach_words(void *arg, const void *lo, const void *hi);
 MPGI_HIDDEN bool mpgi_gc_reached(const void *p);
+/* All words of all marked objects, whatever their layout says. */
+MPGI_HIDDEN void mpgi_gc_reached_words(mpgi_visit *visit);
+/* Is addr in the heap, or where markers keep what they read? */
+MPGI_HIDDEN bool mpgi_gc_owns(uintptr_t addr);
 MPGI_HIDDEN void mpgi_gc_reach_end_stw(void);
 
 /* The heap profile (profile.c). */

@@ -722,6 +722,9 @@ MPGI_HIDDEN uint64_t mpgi_gc_idle_margin(void);
 /* True while marking: new objects must be black. */
 MPGI_HIDDEN extern _Atomic bool mpgi_gc_marking;
 
+/* Is addr on the stack of a marking thread of the collector's (workers.c)? */
+MPGI_HIDDEN bool mpgi_workers_own(uintptr_t addr);
+
 /* ---- verification (verify.c) ---- */
 
 /* With the world stopped: run jobs [0, n) and keep the words they show, so

@@ -200,6 +200,32 @@ bool mpgi_gc_reached(const void *p) {
   return base == 0 || seen_test(base, false);
 }
 
+static void visit_reached(void *visit, struct mpgi_span *s) {
+  mpgi_visit *const *fn = visit;
+  size_t bytes = (size_t) mpgi_span_cell_bytes(s);
+  for (uint32_t i = 0; i < s->objects; i++) {
+    uintptr_t lo = mpgi_span_cell(s, i);
+    if (seen_test(lo, false))
+      (*fn)(NULL, (const void *) lo, (const void *) (lo + bytes));
+  }
+}
+
+void mpgi_gc_reached_words(mpgi_visit *visit) {
+  mpgi_span_each(visit_reached, &visit);
+}
+
+static bool is_in(const void *lo, size_t bytes, uintptr_t addr) {
+  return addr - (uintptr_t) lo < bytes;
+}
+
+bool mpgi_gc_owns(uintptr_t addr) {
+  return is_in((const void *) mpgi_heap.lo, mpgi_heap_used(), addr) ||
+         is_in(v.seen, v.seen_bytes, addr) ||
+         is_in(v.stack, v.stack_bytes, addr) ||
+         is_in(v.root, v.root_room * sizeof *v.root, addr) ||
+         mpgi_workers_own(addr);
+}
+
 /* ---- comparing ---- */
 
 static void count_cells(void *arg, struct mpgi_span *s) {

@@ -14,6 +14,7 @@
 static struct {
   _Atomic uint32_t tokens; /* futex */
   _Atomic uint32_t threads;
+  _Atomic uintptr_t stack[MPGI_MARKERS_MAX]; /* somewhere at its high end */
 } workers;
 
 static bool token_take(void) {
@@ -23,8 +24,19 @@ static bool token_take(void) {
   return false;
 }
 
-static void run(void *arg) {
-  (void) arg;
+bool mpgi_workers_own(uintptr_t addr) {
+  for (int i = 0; i < MPGI_MARKERS_MAX; i++) {
+    uintptr_t top =
+        atomic_load_explicit(&workers.stack[i], memory_order_relaxed);
+    if (top - addr < STACK_BYTES) return true;
+  }
+  return false;
+}
+
+static void run(void *index) {
+  atomic_store_explicit(&workers.stack[(uintptr_t) index],
+                        (uintptr_t) __builtin_frame_address(0),
+                        memory_order_relaxed);
   for (;;) {
     if (token_take()) {
       MPGI_CHAOS();
@@ -41,7 +53,8 @@ void mpgi_workers_prepare(unsigned n) {
   while (have < n) {
     if (!atomic_compare_exchange_weak(&workers.threads, &have, have + 1))
       continue;
-    if (mpgi_os_thread_start(run, NULL, STACK_BYTES, "mpg-mark") != 0) {
+    if (mpgi_os_thread_start(run, (void *) (uintptr_t) have, STACK_BYTES,
+                             "mpg-mark") != 0) {
       atomic_fetch_sub(&workers.threads, 1); /* fewer, then */
       return;
     }

@@ -175,7 +175,7 @@ struct mpg_g {
   uint8_t movable;        /* constant: a record without a block (g.c) */
   uint8_t extra;          /* owner: enum mpgi_g_extra */
   uint8_t growing;        /* itself: on g0 for more stack, enum mpgi_growing */
-  uint8_t leaked;         /* leak.c: as of the last look */
+  uint8_t leaked;         /* leak.c: as of the last look, enum mpgi_leaked */
   uint8_t leak_said;      /* leak.c: it was printed */
   uint8_t at_call;        /* itself: being preempted at a call (tier 1) */
   uintptr_t last_tp;      /* owner: thread pointer of the last M; 0 never ran */
@@ -734,9 +734,15 @@ MPGI_HIDDEN void mpgi_thunk_main_done(void);
 MPGI_HIDDEN extern const struct mpgi_world mpgi_world;
 /* The same roots in two parts: everything but goroutines, and one of them. */
 MPGI_HIDDEN void mpgi_roots_threads(mpgi_visit *fn, void *arg);
+MPGI_HIDDEN void mpgi_roots_tls(mpgi_visit *fn, void *arg); /* of these only */
 MPGI_HIDDEN void mpgi_roots_goroutine(const struct mpg_g *gp, mpgi_visit *fn,
                                       void *arg);
 
+enum mpgi_leaked {
+  MPGI_LEAKED_NOT,
+  MPGI_LEAKED,
+  MPGI_LEAKED_KNOWN, /* but somebody may have an address of its stack */
+};
 /* leak.c: after marking.  Goroutines nobody can ever wake. */
 MPGI_HIDDEN void mpgi_leaks_stw(void);
 

@@ -8,10 +8,15 @@
  *      something without a timer
  *   2. a candidate whose object is marked may be woken: mark from its stack
  *   3. again, until nothing changes; who is left is leaked
+ * An object on a candidate's stack, its own or another's, can't be reached as
+ * long as that one can't be woken, unless somebody has its address:
+ * leak_stack.c.
  * Finalizers that are to run are among the roots, so what they would wake is
- * not leaked.  Objects outside the heap (globals, other stacks) count as
- * reachable.  A diagnostic: slow and simple, and the collector knows nothing
- * of it.  Source: the idea is that of "partial deadlocks" in Go research.
+ * not leaked; so are referents of weak references, values of weak maps, and
+ * cleanup queues that something may come into.  Objects elsewhere outside the
+ * heap (globals, malloc's) count as reachable.  A diagnostic: slow and simple,
+ * and the collector knows nothing of it.  Source: the idea is that of "partial
+ * deadlocks" in Go research.
  */
 #include <sched/sched.h>
 
@@ -21,6 +26,7 @@
 
 #include <sched/chan.h>
 #include <sched/dump.h>
+#include <sched/leak.h>
 
 static _Atomic uint32_t asked; /* callers of mpg_leaked_goroutines */
 static _Atomic int found;      /* by the last look */
@@ -49,14 +55,23 @@ static bool is_candidate(const struct mpg_g *gp) {
          reason_is_an_object(gp->wait_reason);
 }
 
-/* Can the object that gp waits for be reached? */
-static bool may_be_woken(const struct mpg_g *gp) {
+/* Is one of the objects that gp waits for so? */
+static bool waits_for(const struct mpg_g *gp, bool (*is_so)(const void *p)) {
   const struct mpgi_select *s = gp->select;
-  if (!s) return gp->wait.object && mpgi_gc_reached(gp->wait.object);
+  if (!s) return gp->wait.object && is_so(gp->wait.object);
   for (uint32_t i = 0; i < s->n; i++)
-    if (s->waiter[i].object && mpgi_gc_reached(s->waiter[i].object))
-      return true;
+    if (s->waiter[i].object && is_so(s->waiter[i].object)) return true;
   return false;
+}
+
+/* On a stack that nobody is known to have an address of. */
+static bool is_hidden(const void *p) {
+  const struct mpg_g *home = mpgi_leak_stack_of(p);
+  return home && home->leaked == MPGI_LEAKED;
+}
+
+static bool is_reached(const void *p) {
+  return !is_hidden(p) && mpgi_gc_reached(p);
 }
 
 static void mark_goroutine(const struct mpg_g *gp) {
@@ -67,7 +82,7 @@ static void mark_others(size_t n) {
   mpgi_roots_threads(mpgi_gc_reach_words, NULL);
   for (size_t i = 0; i < n; i++) {
     struct mpg_g *gp = mpgi_allg_get(i);
-    gp->leaked = is_candidate(gp);
+    gp->leaked = is_candidate(gp) ? MPGI_LEAKED : MPGI_LEAKED_NOT;
     if (!gp->leaked) mark_goroutine(gp);
   }
 }
@@ -77,19 +92,36 @@ static bool mark_woken(size_t n) {
   bool any = false;
   for (size_t i = 0; i < n; i++) {
     struct mpg_g *gp = mpgi_allg_get(i);
-    if (!gp->leaked || !may_be_woken(gp)) continue;
-    gp->leaked = 0;
+    if (!gp->leaked || !waits_for(gp, is_reached)) continue;
+    gp->leaked = MPGI_LEAKED_NOT;
     mark_goroutine(gp);
     any = true;
   }
   return any;
 }
 
+static bool any_waits_hidden(size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    const struct mpg_g *gp = mpgi_allg_get(i);
+    if (gp->leaked && waits_for(gp, is_hidden)) return true;
+  }
+  return false;
+}
+
+static void mark_all(size_t n) {
+  mark_others(n);
+  mpgi_leak_stacks_begin_stw(n);
+  do {
+    while (mark_woken(n)) continue;
+  } while (any_waits_hidden(n) && mpgi_leak_stacks_look_stw(n));
+  mpgi_leak_stacks_end_stw();
+}
+
 static void report(size_t n) {
   int count = 0;
   for (size_t i = 0; i < n; i++) {
     struct mpg_g *gp = mpgi_allg_get(i);
-    count += gp->leaked;
+    count += gp->leaked != MPGI_LEAKED_NOT;
     if (!mpgi_opt.leak || !gp->leaked || gp->leak_said) continue;
     gp->leak_said = 1;
     mpgi_print(STDERR_FILENO, "leak: nobody can wake goroutine %lu\n",
@@ -106,13 +138,14 @@ void mpgi_leaks_stw(void) {
     mpgi_print(STDERR_FILENO, "mpg: no memory to look for leaks\n");
     return;
   }
-  mark_others(n);
-  while (mark_woken(n)) continue;
+  mark_all(n);
   report(n);
   mpgi_gc_reach_end_stw();
 }
 
-static bool is_leaked(const struct mpg_g *gp) { return gp->leaked; }
+static bool is_leaked(const struct mpg_g *gp) {
+  return gp->leaked != MPGI_LEAKED_NOT;
+}
 
 static void resumed(struct mpg_g *gp) {
   gp->ctx.ret = (uintptr_t) atomic_load(&found);

@@ -180,11 +180,14 @@ static void scan_abroad(const struct mpg_m *mp, struct visit *v) {
 
 /* On g0 nobody stops while it uses a parked goroutine's stack; what is left
  * of such uses in old frames would pin it for nothing. */
-static void scan_m(const struct mpg_m *mp, struct visit *v) {
+static void scan_m_g0(const struct mpg_m *mp, struct visit *v) {
   uint32_t stop = atomic_load(&mp->stop);
   if (mpgi_m_stopped_on_g0(stop))
     v->fn(v->arg, (const void *) mp->stop_sp, (const void *) mp->g0_sp);
   if (stop == MPGI_M_FROZEN && mp->abroad) scan_abroad(mp, v);
+}
+
+static void scan_m_tls(const struct mpg_m *mp, struct visit *v) {
   if (mp->thread_pointer) mpgi_os_tls_words(mp->thread_pointer, visit_words, v);
 }
 
@@ -223,8 +226,10 @@ static void root_job(size_t i, mpgi_visit *fn, void *arg) {
     return;
   }
   if (i == 1) {
-    for (struct mpg_m *mp = mpgi_sched.all_m; mp; mp = mp->all_link)
-      scan_m(mp, &v);
+    for (struct mpg_m *mp = mpgi_sched.all_m; mp; mp = mp->all_link) {
+      scan_m_g0(mp, &v);
+      scan_m_tls(mp, &v);
+    }
     return;
   }
   if (i == 2) {
@@ -242,6 +247,12 @@ static void root_job(size_t i, mpgi_visit *fn, void *arg) {
 
 void mpgi_roots_threads(mpgi_visit *fn, void *arg) {
   for (size_t i = 0; i < FIXED_JOBS; i++) root_job(i, fn, arg);
+}
+
+void mpgi_roots_tls(mpgi_visit *fn, void *arg) {
+  struct visit v = {fn, arg, NULL, MPGI_PIN_THREAD};
+  for (struct mpg_m *mp = mpgi_sched.all_m; mp; mp = mp->all_link)
+    scan_m_tls(mp, &v);
 }
 
 void mpgi_roots_goroutine(const struct mpg_g *gp, mpgi_visit *fn, void *arg) {

@@ -125,6 +125,10 @@ int mpgi_stack_arena_init(void) {
   return r;
 }
 
+bool mpgi_stack_arena_owns(uintptr_t addr) {
+  return addr - arena.lo < arena.chunks * CHUNK_BYTES;
+}
+
 /* ---- units and lists ---- */
 
 static struct chunk *chunk_of(uintptr_t addr) {

@@ -81,6 +81,10 @@ MPGI_HIDDEN struct mpgi_segment *mpgi_stack_wide_alloc(
 MPGI_HIDDEN void mpgi_stack_wide_free(struct mpgi_stack_cache *c,
                                       struct mpgi_segment *seg);
 
+/* For mpgi_stack_owns. */
+MPGI_HIDDEN bool mpgi_stack_arena_owns(uintptr_t addr);
+MPGI_HIDDEN bool mpgi_stack_fixed_owns(uintptr_t addr);
+
 /* Free the fixed stacks of a cache (fixed.c). */
 MPGI_HIDDEN void mpgi_stack_fixed_flush(struct mpgi_stack_cache *c);
 

@@ -40,7 +40,8 @@
 #define CHARGE_BYTES ((size_t) 8 << 10)
 
 struct slab {
-  struct slab *next; /* list of slabs with free slots */
+  struct slab *next;  /* list of slabs with free slots */
+  struct slab *older; /* list of all; constant */
   uint32_t nfree;
   uint32_t listed;
   uint64_t free[MAP_WORDS];    /* bit set: slot is free */
@@ -48,7 +49,8 @@ struct slab {
 };
 _Static_assert(sizeof(struct slab) <= 4096, "header page");
 
-static struct slab *slabs; /* with free slots; under mpgi_stack_lock */
+static struct slab *slabs;          /* with free slots; under mpgi_stack_lock */
+static struct slab *_Atomic newest; /* of all; likewise, read without */
 
 static uintptr_t slot_lo(const struct slab *sl, size_t i) {
   return (uintptr_t) sl + SLAB_BYTES - (i + 1) * SLOT_BYTES;
@@ -75,7 +77,15 @@ static struct slab *slab_new(void) {
   for (size_t i = 0; i < SLAB_SLOTS; i++) sl->free[i / 64] |= 1ull << i % 64;
   sl->nfree = SLAB_SLOTS;
   slab_list(sl);
+  sl->older = atomic_load(&newest);
+  atomic_store(&newest, sl);
   return sl;
+}
+
+bool mpgi_stack_fixed_owns(uintptr_t addr) {
+  const struct slab *sl = atomic_load(&newest);
+  while (sl && addr - (uintptr_t) sl >= SLAB_BYTES) sl = sl->older;
+  return sl != NULL;
 }
 
 static size_t slab_first_free(const struct slab *sl) {

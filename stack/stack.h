@@ -123,6 +123,10 @@ MPGI_HIDDEN const struct mpgi_segment *mpgi_stack_guard_of(
 MPGI_HIDDEN bool mpgi_stack_is_guard(const struct mpgi_context *ctx,
                                      uintptr_t addr);
 
+/* Is addr in memory for stacks, used or not?  Those that have mappings of their
+ * own aside. */
+MPGI_HIDDEN bool mpgi_stack_owns(uintptr_t addr);
+
 /* Call visit for every live range of the stack whose SP is sp, from the
  * current segment to the first.  Signal-safe on a stopped goroutine. */
 MPGI_HIDDEN void mpgi_stack_ranges(const struct mpgi_context *ctx, uintptr_t sp,

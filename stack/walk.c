@@ -37,6 +37,14 @@ const struct mpgi_segment *mpgi_stack_guard_of(const struct mpgi_context *ctx,
   return NULL;
 }
 
+bool mpgi_stack_owns(uintptr_t addr) {
+  uintptr_t lo;
+  size_t bytes;
+  mpgi_stack_home_range(&lo, &bytes);
+  return addr - lo < bytes || mpgi_stack_arena_owns(addr) ||
+         mpgi_stack_fixed_owns(addr);
+}
+
 static void visit_range(void (*visit)(void *, const void *, const void *),
                         void *arg, uintptr_t lo, uintptr_t hi) {
   lo &= ~(uintptr_t) 7;

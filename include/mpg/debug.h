@@ -29,7 +29,10 @@ MPG_API void mpg_traceback_all(int fd);
  * on a nil channel.  A full collection is made to find out.  MPG_DEBUG=leak=1
  * reports them on stderr at every collection, each once.  Conservative, as the
  * collector is: a stale word can hide one; objects outside the collected heap
- * count as reachable.
+ * count as reachable.  Not so local variables of goroutines that are leaked
+ * themselves: these are found, too, in a process without other threads than
+ * mpg's and the caller of mpg_run, if no word of its memory is an address of
+ * that stack (an address that only the kernel was given is not seen).
  *
  * fd  where their tracebacks are written, as by mpg_traceback_all; -1: nowhere
  *
