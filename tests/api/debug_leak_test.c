@@ -418,12 +418,17 @@ static void whom_a_stopped_timer_woke_is_leaked(void *arg) {
 
 static void *kept;
 
+static NOINLINE void add_kept(mpg_cleanup_queue *q) {
+  kept = mpg_alloc(16);
+  CHECK_EQ(mpg_cleanup_add(q, kept, NULL), 0);
+}
+
 static void waits_for_cleanup(void *arg) {
   struct mpg_cleanup what;
   mpg_cleanup_queue *q = mpg_cleanup_queue_new();
   (void) arg;
-  kept = mpg_alloc(16);
-  CHECK_EQ(mpg_cleanup_add(q, kept, NULL), 0);
+  add_kept(q);
+  wipe_stack();
   mpg_waitgroup_done(&there);
   CHECK_EQ(mpg_cleanup_wait(q, &what, -1), 0);
   atomic_fetch_add(&woken, 1);
