@@ -24,17 +24,19 @@ MPGI_HIDDEN extern size_t mpgi_os_page_bytes; /* 4096 */
 MPGI_HIDDEN void *mpgi_os_mem_reserve(size_t bytes, size_t align);
 /* Make reserved pages readable and writable; zeroed at first use. 0, -ENOMEM */
 MPGI_HIDDEN int mpgi_os_mem_commit(void *lo, size_t bytes);
-/* Give the pages back; the range stays accessible and reads zero. */
-MPGI_HIDDEN void mpgi_os_mem_release(void *lo, size_t bytes);
-/* Back to reserved: no access, no memory. */
-MPGI_HIDDEN void mpgi_os_mem_decommit(void *lo, size_t bytes);
+/* Give the pages back; the range stays accessible and reads zero.  False: it
+ * has its memory still, all or some of it, and reads as before or zero. */
+MPGI_HIDDEN bool mpgi_os_mem_release(void *lo, size_t bytes);
+/* Make it read zero, by giving the pages back when that is possible. */
+MPGI_HIDDEN void mpgi_os_mem_zero(void *lo, size_t bytes);
+/* What can't be unmapped is given back, and its addresses are lost. */
 MPGI_HIDDEN void mpgi_os_mem_unmap(void *lo, size_t bytes);
 /* reserve + commit; NULL on failure. */
 MPGI_HIDDEN void *mpgi_os_mem_map(size_t bytes, size_t align);
 /* The lowest page of [lo, hi) from which on all is mapped up to hi; hi when
  * nothing is.  For a stack that grows down, whose rest may not exist yet. */
 MPGI_HIDDEN uintptr_t mpgi_os_mem_mapped_below(uintptr_t lo, uintptr_t hi);
-/* Could this much be mapped just now?  Counts for no failpoint. */
+/* Could this much be mapped just now? */
 MPGI_HIDDEN bool mpgi_os_mem_available(size_t bytes);
 /* Advise huge pages; best effort. */
 MPGI_HIDDEN void mpgi_os_mem_huge(void *lo, size_t bytes);
@@ -45,10 +47,13 @@ MPGI_HIDDEN void mpgi_os_mem_not_huge(void *lo, size_t bytes);
 MPGI_HIDDEN int mpgi_os_mem_guard(void *lo, size_t bytes);
 /* It does: each costs two of vm.max_map_count. */
 MPGI_HIDDEN bool mpgi_os_mem_guard_maps(void);
-MPGI_HIDDEN void mpgi_os_mem_unguard(void *lo, size_t bytes);
-/* Failpoint: when armed (MPG_DEBUG=failmap=N), the Nth reserve, commit, map
- * or guard from now fails with ENOMEM, and every one after it. */
+/* 0, or -ENOMEM: it faults still. */
+MPGI_HIDDEN int mpgi_os_mem_unguard(void *lo, size_t bytes);
+/* Failpoint: when armed (MPG_DEBUG=failmap=N), the Nth mmap, munmap, mprotect
+ * or madvise from now fails with ENOMEM, and unless mpgi_os_fail_once
+ * (failonce=1) every one after it. */
 MPGI_HIDDEN extern _Atomic int64_t mpgi_os_mem_fail_countdown;
+MPGI_HIDDEN extern _Atomic bool mpgi_os_fail_once;
 
 /* ---- all memory (linux/words.c) ---- */
 /* Visit copies of all words that the process can write: of each range of 2 MiB

@@ -94,7 +94,7 @@ static size_t request_max(void) {
 
 void mpgi_alloc_zero(void *lo, size_t bytes) {
   if (bytes >= LARGE_ZERO_BYTES)
-    mpgi_os_mem_release(lo, bytes);
+    mpgi_os_mem_zero(lo, bytes);
   else
     memset(lo, 0, bytes);
 }

@@ -22,7 +22,8 @@ enum mpgi_kind {
   MPGI_KIND_COUNT
 };
 
-/* Reserve the heap and start with this world; once per process.
+/* Reserve the heap and start with this world; once per process, but for
+ * failures: again goes on from there.
  * 0; -ENOMEM (no address space even for the smallest reservation). */
 MPGI_HIDDEN int mpgi_gc_init(const struct mpgi_world *world);
 

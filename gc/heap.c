@@ -125,13 +125,14 @@ static int tables_grow(uint32_t n);
 
 int mpgi_heap_init(void) {
   uint32_t chunks;
-  MPG_ASSERT(mpgi_heap.lo == 0);
+  if (mpgi_heap.lo != 0) return 0;
   void *mem = reserve_some(&chunks);
   if (mem == NULL) return -ENOMEM;
   int rc = layout(mem, chunks);
   /* Offset 0 passes the marker's filter even while the heap is empty. */
   if (rc == 0) rc = tables_grow(1);
   if (rc != 0) {
+    mpgi_heap.lo = 0;
     mpgi_os_mem_unmap(mem, total_room(chunks));
     return rc;
   }
@@ -275,20 +276,27 @@ void mpgi_heap_pages_free(enum mpgi_sort sort, uint32_t page, uint32_t n) {
 
 /* ---- giving memory back ---- */
 
-/* One run of one sort; returns its pages. */
-static uint32_t release_run(enum mpgi_sort sort, uint32_t max) {
+/* One run of one sort; returns its pages.  0: there are none, or the system
+ * doesn't take them now. */
+static uint32_t release_run_locked(enum mpgi_sort sort, uint32_t max) {
   struct mpgi_heap *h = &mpgi_heap;
+  struct mpgi_pagealloc *pa = &h->pages[sort];
   uint32_t page = 0;
-  mpgi_mutex_lock(&h->lock);
-  uint32_t n = mpgi_pagealloc_scavenge(&h->pages[sort], h->scavenge_below[sort],
-                                       max, &page);
-  h->scavenge_below[sort] = page;
-  if (n > 0) {
-    mpgi_os_mem_release((void *) mpgi_heap_addr_of(page),
-                        (size_t) n << MPGI_PAGE_LOG2);
-    mpgi_sub(&h->held_pages, n);
+  uint32_t n = mpgi_pagealloc_scavenge(pa, h->scavenge_below[sort], max, &page);
+  if (n > 0 && !mpgi_os_mem_release((void *) mpgi_heap_addr_of(page),
+                                    (size_t) n << MPGI_PAGE_LOG2)) {
+    mpgi_pagealloc_scavenge_undo(pa, page, n);
+    return 0;
   }
-  mpgi_mutex_unlock(&h->lock);
+  h->scavenge_below[sort] = page;
+  if (n > 0) mpgi_sub(&h->held_pages, n);
+  return n;
+}
+
+static uint32_t release_run(enum mpgi_sort sort, uint32_t max) {
+  mpgi_mutex_lock(&mpgi_heap.lock);
+  uint32_t n = release_run_locked(sort, max);
+  mpgi_mutex_unlock(&mpgi_heap.lock);
   return n;
 }
 

@@ -124,7 +124,8 @@ int mpgi_mark_init(size_t heap_bytes) {
   if (rc != 0) return rc;
   classes_init();
   bytes = (bytes + mpgi_os_page_bytes - 1) & ~(mpgi_os_page_bytes - 1);
-  phase.marker = mpgi_os_mem_map(bytes, mpgi_os_page_bytes);
+  if (phase.marker == NULL)
+    phase.marker = mpgi_os_mem_map(bytes, mpgi_os_page_bytes);
   if (phase.marker == NULL) return -ENOMEM;
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

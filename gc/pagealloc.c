@@ -379,6 +379,14 @@ uint32_t mpgi_pagealloc_scavenge(struct mpgi_pagealloc *pa, uint32_t below,
   return 0;
 }
 
+void mpgi_pagealloc_scavenge_undo(struct mpgi_pagealloc *pa, uint32_t page,
+                                  uint32_t n) {
+  unsigned lo = page % MPGI_CHUNK_PAGES;
+  struct mpgi_chunk *c = &pa->chunk[page / MPGI_CHUNK_PAGES];
+  MPG_ASSERT(bits_all(c->free, lo, lo + n) && bits_all(c->zero, lo, lo + n));
+  bits_clear(c->zero, lo, lo + n);
+}
+
 bool mpgi_pagealloc_is_valid(const struct mpgi_pagealloc *pa) {
   uint64_t free_pages = 0;
   for (uint32_t i = 0; i < pa->used_chunks; i++) {

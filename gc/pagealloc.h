@@ -81,6 +81,9 @@ MPGI_HIDDEN bool mpgi_pagealloc_take_chunk(struct mpgi_pagealloc *pa,
 MPGI_HIDDEN uint32_t mpgi_pagealloc_scavenge(struct mpgi_pagealloc *pa,
                                              uint32_t below, uint32_t max,
                                              uint32_t *page);
+/* These are not zero after all, and hold memory. */
+MPGI_HIDDEN void mpgi_pagealloc_scavenge_undo(struct mpgi_pagealloc *pa,
+                                              uint32_t page, uint32_t n);
 /* Recompute everything from the bitmaps and compare (tests, MPG_CHECK 3). */
 MPGI_HIDDEN bool mpgi_pagealloc_is_valid(const struct mpgi_pagealloc *pa);
 

@@ -110,6 +110,7 @@ static struct mpgi_workbuf *make(void) {
 
 int mpgi_workbuf_init(size_t heap_bytes) {
   size_t bytes = heap_bytes / 16;
+  if (pool.region != NULL) return 0;
   if (bytes < REGION_MIN) bytes = REGION_MIN;
   pool.region = mpgi_os_mem_reserve(bytes, mpgi_os_page_bytes);
   if (pool.region == NULL) return -ENOMEM;
@@ -118,6 +119,7 @@ int mpgi_workbuf_init(size_t heap_bytes) {
   /* The first step is there for ever: one marker always has its two. */
   if (commit_more()) return 0;
   mpgi_os_mem_unmap(pool.region, bytes);
+  pool.region = NULL;
   return -ENOMEM;
 }
 

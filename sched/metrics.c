@@ -17,7 +17,8 @@ struct mpgi_metrics {
 };
 
 int mpgi_metrics_init(void) {
-  mpgi_sched.metrics = mpgi_fixmem_alloc(sizeof *mpgi_sched.metrics, 64);
+  if (!mpgi_sched.metrics)
+    mpgi_sched.metrics = mpgi_fixmem_alloc(sizeof *mpgi_sched.metrics, 64);
   return mpgi_sched.metrics ? 0 : -ENOMEM;
 }
 

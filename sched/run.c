@@ -30,8 +30,6 @@ static int init_once_locked(void) {
   if (init_done) return 0;
   mpgi_options_init();
   mpgi_arch_init();
-  atomic_store(&mpgi_os_mem_fail_countdown, mpgi_opt.failmap);
-  atomic_store(&mpgi_os_thread_fail_countdown, mpgi_opt.failthread);
   int err = mpgi_os_roots_refresh();
   if (!err) err = mpgi_stack_init();
   if (!err) err = mpgi_gc_init(&mpgi_world);

@@ -270,8 +270,7 @@ void mpgi_stack_arena_release(void) {
   mpgi_mutex_lock(&mpgi_stack_lock);
   for (struct chunk *ch = arena.idle; ch; ch = ch->next) {
     if (ch->released) continue;
-    mpgi_os_mem_release((void *) chunk_lo(ch), CHUNK_BYTES);
-    ch->released = 1;
+    ch->released = mpgi_os_mem_release((void *) chunk_lo(ch), CHUNK_BYTES);
   }
   mpgi_mutex_unlock(&mpgi_stack_lock);
 }

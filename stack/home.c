@@ -173,9 +173,9 @@ static void forbid(const struct mpgi_segment *seg) {
     mpgi_os_mem_guard((void *) seg->lo, seg->hi - seg->lo);
 }
 
-static void allow(const struct mpgi_segment *seg) {
-  if (mpgi_opt.stackmove)
-    mpgi_os_mem_unguard((void *) seg->lo, seg->hi - seg->lo);
+static bool allow(const struct mpgi_segment *seg) {
+  return !mpgi_opt.stackmove ||
+         mpgi_os_mem_unguard((void *) seg->lo, seg->hi - seg->lo) == 0;
 }
 
 /* ---- how much is open ---- */
@@ -293,8 +293,9 @@ bool mpgi_stack_home_take(struct mpgi_context *ctx, struct mpgi_segment *seg) {
   ctx->dynamic = NULL;
   mpgi_stack_attach(ctx, seg);
   mpgi_stack_bytes_add(seg->bytes);
-  allow(seg);
-  return true;
+  ok = allow(seg);
+  if (!ok) mpgi_stack_home_give(seg, true);
+  return ok;
 }
 
 void mpgi_stack_home_give(struct mpgi_segment *seg, bool has_memory) {
@@ -366,7 +367,7 @@ void mpgi_stack_swap_in(const struct mpgi_context *ctx, void *image) {
   mpgi_mutex_lock(&mpgi_stack_lock);
   has_memory_locked(index_of(ctx->seg)); /* before its page comes */
   mpgi_mutex_unlock(&mpgi_stack_lock);
-  allow(ctx->seg);
+  if (!allow(ctx->seg)) mpgi_fatal("out of memory: a goroutine's stack");
   memcpy((void *) ctx->sp, image, live_bytes(ctx));
   mpgi_stack_bytes_add(ctx->seg->bytes);
   mpgi_stack_image_free((uintptr_t) image, live_bytes(ctx));

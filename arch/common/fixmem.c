@@ -149,7 +149,8 @@ void mpgi_fixmem_thread_begin(void) {
 
 void *mpgi_fixmem_alloc(size_t bytes, size_t align) {
   check_context(bytes, align);
-  if (mpgi_os_failpoint(&mpgi_fixmem_fail_countdown, true)) return NULL;
+  if (mpgi_os_failpoint(&mpgi_fixmem_fail_countdown, !mpgi_os_fail_once))
+    return NULL;
   if (bytes > (size_t) PTRDIFF_MAX) return NULL; /* mallocx would object */
   if (!thread_ready()) return NULL;
   int saved = errno;

@@ -34,8 +34,8 @@ MPGI_HIDDEN bool mpgi_fixmem_thread_coming(void);
 MPGI_HIDDEN void mpgi_fixmem_thread_begin(void);
 /* An address in the library that serves it: its data are no roots. */
 MPGI_HIDDEN const void *mpgi_fixmem_library(void);
-/* Failpoint (mpgi_os_failpoint): when armed, the Nth allocation from now
- * fails, and every one after it. */
+/* Failpoint (mpgi_os_failpoint): when armed (MPG_DEBUG=failrecord=N), the Nth
+ * allocation from now fails, and unless mpgi_os_fail_once all after it. */
 MPGI_HIDDEN extern _Atomic int64_t mpgi_fixmem_fail_countdown;
 
 #endif /* MPGI_FIXMEM_H */

@@ -13,6 +13,7 @@
  * An empty variable counts as unset.
  */
 #include <arch/common/check.h>
+#include <arch/common/fixmem.h>
 #include <arch/common/mutex.h>
 #include <arch/common/options.h>
 #include <arch/os.h>
@@ -214,7 +215,10 @@ int mpgi_options_read(struct mpgi_options *opt, int fd) {
 }
 
 static void failpoints_arm(const struct mpgi_options *opt) {
+  atomic_store(&mpgi_os_fail_once, opt->failonce != 0);
   if (opt->failmap) atomic_store(&mpgi_os_mem_fail_countdown, opt->failmap);
+  if (opt->failrecord)
+    atomic_store(&mpgi_fixmem_fail_countdown, opt->failrecord);
   if (opt->failthread)
     atomic_store(&mpgi_os_thread_fail_countdown, opt->failthread);
 }

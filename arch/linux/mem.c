@@ -8,6 +8,10 @@
  *   committed  readable and writable, zero at first use
  *   guarded    any access faults
  *
+ * Each of the four system calls is a failpoint: the kernel may refuse any of
+ * them, for want of memory or of mappings (one is split), also in the middle of
+ * an operation, and also those that give memory back.
+ *
  * Assumptions about the kernel: mmap places MAP_NORESERVE|PROT_NONE ranges
  * without accounting them [linux.mem.reserve]; MADV_DONTNEED on a private
  * anonymous mapping frees the pages at once and they read zero afterwards
@@ -36,9 +40,12 @@
 
 size_t mpgi_os_page_bytes = 4096;
 _Atomic int64_t mpgi_os_mem_fail_countdown;
+_Atomic bool mpgi_os_fail_once;
 
-static bool fail(void) {
-  return mpgi_os_failpoint(&mpgi_os_mem_fail_countdown, true);
+static bool refused(void) {
+  return mpgi_os_failpoint(
+      &mpgi_os_mem_fail_countdown,
+      !atomic_load_explicit(&mpgi_os_fail_once, memory_order_relaxed));
 }
 
 static bool page_aligned(const void *p, size_t bytes) {
@@ -46,19 +53,24 @@ static bool page_aligned(const void *p, size_t bytes) {
 }
 
 static long sys_mmap(void *at, size_t bytes, int prot, int flags) {
+  if (refused()) return -ENOMEM;
   return mpgi_sys6(SYS_mmap, (long) at, (long) bytes, prot,
                    MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 }
 
 static long sys_munmap(uintptr_t lo, size_t bytes) {
-  return bytes ? mpgi_sys3(SYS_munmap, (long) lo, (long) bytes, 0) : 0;
+  if (bytes == 0) return 0;
+  if (refused()) return -ENOMEM;
+  return mpgi_sys3(SYS_munmap, (long) lo, (long) bytes, 0);
 }
 
 static long sys_mprotect(void *lo, size_t bytes, int prot) {
+  if (refused()) return -ENOMEM;
   return mpgi_sys3(SYS_mprotect, (long) lo, (long) bytes, prot);
 }
 
 static long sys_madvise(void *lo, size_t bytes, int advice) {
+  if (refused()) return -ENOMEM;
   return mpgi_sys3(SYS_madvise, (long) lo, (long) bytes, advice);
 }
 
@@ -88,14 +100,12 @@ static void *map_aligned(size_t bytes, size_t align, int prot, int flags) {
 }
 
 void *mpgi_os_mem_reserve(size_t bytes, size_t align) {
-  if (fail()) return NULL;
   void *lo = map_aligned(bytes, align, PROT_NONE, MAP_NORESERVE);
   if (lo) sys_madvise(lo, bytes, MADV_DONTDUMP);
   return lo;
 }
 
 void *mpgi_os_mem_map(size_t bytes, size_t align) {
-  if (fail()) return NULL;
   return map_aligned(bytes, align, PROT_READ | PROT_WRITE, 0);
 }
 
@@ -106,30 +116,19 @@ bool mpgi_os_mem_available(size_t bytes) {
 
 int mpgi_os_mem_commit(void *lo, size_t bytes) {
   MPG_ASSERT(page_aligned(lo, bytes));
-  if (fail()) return -ENOMEM;
   long r = sys_mprotect(lo, bytes, PROT_READ | PROT_WRITE);
   MPG_ASSERT(r == 0 || r == -ENOMEM);
   if (r == 0) sys_madvise(lo, bytes, MADV_DODUMP);
   return (int) r;
 }
 
-void mpgi_os_mem_release(void *lo, size_t bytes) {
+bool mpgi_os_mem_release(void *lo, size_t bytes) {
   MPG_ASSERT(page_aligned(lo, bytes));
-  if (!drop(lo, bytes)) memset(lo, 0, bytes); /* locked, and before 5.18 */
+  return drop(lo, bytes);
 }
 
-void mpgi_os_mem_decommit(void *lo, size_t bytes) {
-  MPG_ASSERT(page_aligned(lo, bytes));
-  /* One call drops the pages and the access, and any guard markers. */
-  long r = sys_mmap(lo, bytes, PROT_NONE, MAP_NORESERVE | MAP_FIXED);
-  if (r == (long) lo) {
-    sys_madvise(lo, bytes, MADV_DONTDUMP);
-    return;
-  }
-  /* Out of mappings, or of RLIMIT_MEMLOCK: at least free the memory. */
-  MPG_ASSERT(r == -ENOMEM || r == -EAGAIN);
-  drop(lo, bytes);
-  sys_mprotect(lo, bytes, PROT_NONE);
+void mpgi_os_mem_zero(void *lo, size_t bytes) {
+  if (!mpgi_os_mem_release(lo, bytes)) memset(lo, 0, bytes);
 }
 
 void mpgi_os_mem_unmap(void *lo, size_t bytes) {
@@ -180,7 +179,6 @@ bool mpgi_os_mem_guard_maps(void) { return guard_mode_get() == GUARD_MPROTECT; }
 
 int mpgi_os_mem_guard(void *lo, size_t bytes) {
   MPG_ASSERT(page_aligned(lo, bytes));
-  if (fail()) return -ENOMEM;
   if (guard_mode_get() == GUARD_MADVISE &&
       sys_madvise(lo, bytes, MADV_GUARD_INSTALL) == 0)
     return 0;
@@ -189,14 +187,15 @@ int mpgi_os_mem_guard(void *lo, size_t bytes) {
   return (int) r;
 }
 
-void mpgi_os_mem_unguard(void *lo, size_t bytes) {
+int mpgi_os_mem_unguard(void *lo, size_t bytes) {
   MPG_ASSERT(page_aligned(lo, bytes));
-  if (guard_mode_get() == GUARD_MADVISE)
-    sys_madvise(lo, bytes, MADV_GUARD_REMOVE);
+  if (guard_mode_get() == GUARD_MADVISE &&
+      sys_madvise(lo, bytes, MADV_GUARD_REMOVE) != 0)
+    return -ENOMEM;
   /* The guard may have been made the other way; no-op when it wasn't. */
   long r = sys_mprotect(lo, bytes, PROT_READ | PROT_WRITE);
   MPG_ASSERT(r == 0 || r == -ENOMEM);
-  (void) r;
+  return (int) r;
 }
 
 #define MAPPED_STEP 64

@@ -88,8 +88,6 @@ static void core_files_have_what_is_committed(void **state) {
   assert_true(is_left_out(p));
   assert_false(is_left_out(p + PAGE));
   assert_true(is_left_out(p + 2 * PAGE));
-  mpgi_os_mem_decommit(p + PAGE, PAGE);
-  assert_true(is_left_out(p + PAGE));
   mpgi_os_mem_unmap(p, 3 * PAGE);
 }
 
@@ -100,7 +98,7 @@ static void absurd_sizes_are_refused(void **state) {
   assert_null(mpgi_os_mem_map((size_t) 1 << 62, PAGE));
 }
 
-static void commit_release_decommit(void **state) {
+static void commit_and_release(void **state) {
   (void) state;
   char *p = mpgi_os_mem_reserve(MIB, PAGE);
   assert_non_null(p);
@@ -109,19 +107,14 @@ static void commit_release_decommit(void **state) {
   memset(p, 0x55, 2 * PAGE);
   assert_faults(p + 2 * PAGE);
 
-  mpgi_os_mem_release(p, PAGE);
+  assert_true(mpgi_os_mem_release(p, PAGE));
   assert_true(all_zero(p, PAGE));
   assert_int_equal(p[PAGE], 0x55);
   touch(p);
-
-  mpgi_os_mem_decommit(p, 2 * PAGE);
-  assert_faults(p);
-  assert_int_equal(mpgi_os_mem_commit(p, 2 * PAGE), 0);
-  assert_true(all_zero(p, 2 * PAGE));
   mpgi_os_mem_unmap(p, MIB);
 }
 
-/* Released memory reads zero, and a guard guards, where the kernel has the
+/* Memory can be had to read zero, and a guard guards, where the kernel has the
  * program's memory locked; also one that won't take locked memory. */
 static void locked_memory_is_released(void *refuse) {
   child_check(mlockall(MCL_FUTURE) == 0);
@@ -130,15 +123,14 @@ static void locked_memory_is_released(void *refuse) {
   if (refuse)
     child_check(refuse_syscall(SYS_madvise, 2, MADV_LOCKED, EINVAL) == 0);
   memset(p, 0x55, 3 * PAGE);
-  mpgi_os_mem_release(p, PAGE);
+  child_check(mpgi_os_mem_release(p, PAGE) == !refuse);
+  child_check(refuse ? p[0] == 0x55 : all_zero(p, PAGE));
+  mpgi_os_mem_zero(p, PAGE);
   child_check(all_zero(p, PAGE));
   child_check(p[PAGE] == 0x55);
   child_check(mpgi_os_mem_guard(p + PAGE, PAGE) == 0);
-  mpgi_os_mem_unguard(p + PAGE, PAGE);
+  child_check(mpgi_os_mem_unguard(p + PAGE, PAGE) == 0);
   p[PAGE] = 1;
-  struct rlimit none = {0, 0}; /* nor may more be locked than there is */
-  child_check(setrlimit(RLIMIT_MEMLOCK, &none) == 0);
-  mpgi_os_mem_decommit(p, 3 * PAGE);
 }
 
 static void memory_may_be_locked(void **state) {
@@ -241,7 +233,7 @@ static void failpoint_is_sticky(void **state) {
   (void) state;
   char *p = mpgi_os_mem_reserve(4 * PAGE, PAGE);
   assert_non_null(p);
-  atomic_store(&mpgi_os_mem_fail_countdown, 2);
+  atomic_store(&mpgi_os_mem_fail_countdown, 3); /* it is two calls */
   assert_int_equal(mpgi_os_mem_commit(p, PAGE), 0);
   assert_int_equal(mpgi_os_mem_commit(p + PAGE, PAGE), -ENOMEM);
   assert_null(mpgi_os_mem_map(PAGE, PAGE));
@@ -249,6 +241,57 @@ static void failpoint_is_sticky(void **state) {
   assert_int_equal(mpgi_os_mem_guard(p, PAGE), -ENOMEM);
   atomic_store(&mpgi_os_mem_fail_countdown, 0);
   assert_int_equal(mpgi_os_mem_commit(p + PAGE, PAGE), 0);
+  mpgi_os_mem_unmap(p, 4 * PAGE);
+}
+
+static void fail_once(int64_t n) {
+  atomic_store(&mpgi_os_fail_once, true);
+  atomic_store(&mpgi_os_mem_fail_countdown, n);
+}
+
+/* Each call of the kernel that gives memory back, too, may be refused; what was
+ * there is there still, and the next one is granted. */
+static void what_gives_back_may_be_refused(void **state) {
+  (void) state;
+  char *p = mpgi_os_mem_map(4 * PAGE, PAGE);
+  assert_non_null(p);
+  memset(p, 0x55, 4 * PAGE);
+  fail_once(1); /* it asks in two ways */
+  assert_true(mpgi_os_mem_release(p, PAGE) || p[0] == 0x55);
+  atomic_store(&mpgi_os_fail_once, false);
+  atomic_store(&mpgi_os_mem_fail_countdown, 1);
+  assert_false(mpgi_os_mem_release(p + PAGE, PAGE));
+  assert_int_equal(p[PAGE], 0x55);
+  mpgi_os_mem_zero(p + 2 * PAGE, PAGE);
+  assert_true(all_zero(p + 2 * PAGE, PAGE));
+  mpgi_os_mem_unmap(p + 3 * PAGE, PAGE);
+  atomic_store(&mpgi_os_mem_fail_countdown, 0);
+  assert_int_equal(p[3 * PAGE], 0x55); /* neither unmapped nor given back */
+  mpgi_os_mem_unmap(p, 4 * PAGE);
+}
+
+static void guards_may_be_refused(void **state) {
+  (void) state;
+  char *p = mpgi_os_mem_map(4 * PAGE, PAGE);
+  assert_non_null(p);
+  int refused = 0;
+  for (int64_t n = 1; n <= 3; n++) {
+    bool madvise_refused = n == 1 && !mpgi_os_mem_guard_maps();
+    fail_once(n);
+    int err = mpgi_os_mem_guard(p, PAGE);
+    assert_true(err == 0 || (err == -ENOMEM && !madvise_refused));
+    if (err == 0) assert_faults(p);
+    fail_once(n);
+    err = mpgi_os_mem_unguard(p, PAGE);
+    assert_true(err == 0 || err == -ENOMEM);
+    refused += err != 0;
+    if (err == 0) touch(p);
+    atomic_store(&mpgi_os_mem_fail_countdown, 0);
+    assert_int_equal(mpgi_os_mem_unguard(p, PAGE), 0);
+    touch(p);
+  }
+  assert_true(refused > 0);
+  atomic_store(&mpgi_os_fail_once, false);
   mpgi_os_mem_unmap(p, 4 * PAGE);
 }
 
@@ -289,7 +332,7 @@ static void no_mappings(void *arg) {
   char *tail = p + (2 * N - 5) * PAGE;
   memset(tail, 1, 3 * PAGE);
   mpgi_os_mem_unmap(tail + PAGE, PAGE); /* would need one more */
-  mpgi_os_mem_decommit(tail + PAGE, PAGE);
+  child_check(all_zero(tail + PAGE, PAGE) && tail[0] == 1);
   child_check(mpgi_os_mem_reserve(PAGE, 2 * MIB) == NULL ||
               mpgi_os_mem_reserve(PAGE, 2 * MIB) == NULL);
 }
@@ -318,7 +361,7 @@ int main(void) {
       cmocka_unit_test(a_tebibyte_can_be_reserved),
       cmocka_unit_test(core_files_have_what_is_committed),
       cmocka_unit_test(absurd_sizes_are_refused),
-      cmocka_unit_test(commit_release_decommit),
+      cmocka_unit_test(commit_and_release),
       cmocka_unit_test(memory_may_be_locked),
       cmocka_unit_test(map_gives_zeroed_memory),
       cmocka_unit_test(unmapped_memory_faults),
@@ -326,6 +369,8 @@ int main(void) {
       cmocka_unit_test(guards_work_without_the_new_advice),
       cmocka_unit_test(guards_cost_no_mapping),
       cmocka_unit_test(failpoint_is_sticky),
+      cmocka_unit_test(what_gives_back_may_be_refused),
+      cmocka_unit_test(guards_may_be_refused),
       cmocka_unit_test(address_space_limit_is_an_error),
       cmocka_unit_test(running_out_of_mappings_is_an_error),
       cmocka_unit_test(misaligned_use_is_caught),

@@ -1,6 +1,7 @@
 /* MPG_DEBUG and the other environment variables. */
 #include <tests/support/unit.h>
 
+#include <arch/common/fixmem.h>
 #include <arch/common/options.h>
 #include <arch/os.h>
 #include <stdlib.h>
@@ -193,7 +194,8 @@ static void variables_are_read(void **state) {
 
 static void init_reads_once(void *arg) {
   (void) arg;
-  setenv("MPG_DEBUG", "gctrace=1,failmap=3,failthread=2,nonsense", 1);
+  setenv("MPG_DEBUG",
+         "gctrace=1,failmap=3,failthread=2,failrecord=4,failonce,nonsense", 1);
   setenv("MPG_PROCS", "3", 1);
   setenv("MPG_GC", "many", 1);
   mpgi_options_init();
@@ -204,6 +206,8 @@ static void init_reads_once(void *arg) {
   child_check(mpgi_opt.gcpercent == 100);
   child_check(atomic_load(&mpgi_os_mem_fail_countdown) == 3);
   child_check(atomic_load(&mpgi_os_thread_fail_countdown) == 2);
+  child_check(atomic_load(&mpgi_fixmem_fail_countdown) == 4);
+  child_check(atomic_load(&mpgi_os_fail_once));
 }
 
 static void init_reads_the_environment_once(void **state) {
