@@ -15,6 +15,7 @@
 #define MPGI_GC_INSIDE 1
 #include <errno.h>
 
+#include <arch/common/options.h>
 #include <arch/os.h>
 #include <gc/mark_private.h>
 
@@ -106,6 +107,13 @@ static struct mpgi_workbuf *make(void) {
   }
 }
 
+/* MPG_DEBUG=markbuffers.  The leader always has its two. */
+static uint32_t limit_wanted(void) {
+  int64_t n = mpgi_opt.markbuffers;
+  if (n == 0 || n > pool.max) return pool.max;
+  return n > 2 ? (uint32_t) n : 2;
+}
+
 /* ---- interface ---- */
 
 int mpgi_workbuf_init(size_t heap_bytes) {
@@ -115,7 +123,7 @@ int mpgi_workbuf_init(size_t heap_bytes) {
   pool.region = mpgi_os_mem_reserve(bytes, mpgi_os_page_bytes);
   if (pool.region == NULL) return -ENOMEM;
   pool.max = (uint32_t) (bytes / MPGI_WORKBUF_BYTES);
-  atomic_store(&pool.limit, pool.max);
+  atomic_store(&pool.limit, limit_wanted());
   /* The first step is there for ever: one marker always has its two. */
   if (commit_more()) return 0;
   mpgi_os_mem_unmap(pool.region, bytes);
