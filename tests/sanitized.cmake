@@ -53,6 +53,8 @@ not_under(address crash.signal_stack_overflow_prog.fixed
   "the report comes from where the overflowing frames are, poisoned")
 not_under(thread unit.arch_mem_test
   "reserves a tebibyte, for which the sanitizer leaves no addresses")
+not_under(thread api.failpoint_test.fixed
+  "makes many short processes, each of which takes it seconds")
 not_under(thread unit.sched_sema_test "parks where there is no g0 to switch to")
 not_under(thread unit.sched_stw_test
   "counts thaws while loops are asked a hundred times: 34 to 60, not 1")
