@@ -4,7 +4,9 @@
  * stack across calls, and so across a switch to another thread.  The static
  * TLS block has the same layout in every thread, so such a word is moved by
  * the difference of the thread pointers.  The saved registers are on the
- * stack; of a deep one the top is searched, where live copies are.
+ * stack; of a deep one the top is searched, where live copies are.  Vector
+ * registers, which compilers spill to, and vectorise loops over pointers with,
+ * are in the extended state.
  *
  * Context: g0 of the thread that is about to run it, whose curg it is; its
  * stack is not swapped out (move.c).
@@ -34,6 +36,14 @@ MPGI_NO_SANITIZE static void tls_move_words(void *arg, const void *lo,
     if (w[i] - t->lo <= t->hi - t->lo) w[i] += t->delta;
 }
 
+/* Not part of what is searched of the stack. */
+static void tls_move_state(const struct tls_move *t,
+                           const struct mpgi_xsave *x) {
+  struct tls_move all = *t;
+  all.left = SIZE_MAX;
+  tls_move_words(&all, x->state, x->state + x->bytes);
+}
+
 void mpgi_tls_migrate(struct mpg_g *gp, const struct mpg_m *mp) {
   uintptr_t old = gp->last_tp, now = mp->thread_pointer;
   struct tls_move t = {.delta = now - old, .left = TLS_SEARCH_BYTES};
@@ -42,7 +52,9 @@ void mpgi_tls_migrate(struct mpg_g *gp, const struct mpg_m *mp) {
   if (gp->ctx.pc == (uintptr_t) mpgi_resume_thunk &&
       gp->ctx.ret - t.lo <= t.hi - t.lo)
     gp->ctx.ret += t.delta;
+  const struct mpgi_xsave *x = gp->ctx.xsave;
   mpgi_valgrind_mute(1);
+  if (x) tls_move_state(&t, x);
   mpgi_stack_ranges(&gp->ctx, gp->ctx.sp, tls_move_words, &t);
   mpgi_valgrind_mute(-1);
 }

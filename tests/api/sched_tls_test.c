@@ -21,7 +21,8 @@
 
 #define X(way)                                                      \
   int tls_leave_##way(void (*leave)(void), int rounds, int *moved); \
-  int tls_spin_##way(int rounds, int *moved);
+  int tls_spin_##way(int rounds, int *moved);                       \
+  int tls_vector_##way(int rounds, int *moved);
 TLS_WAYS(X)
 TLS_WAYS_OF_LIBRARIES(X)
 #undef X
@@ -30,12 +31,13 @@ struct way {
   const char *name;
   int (*leave)(void (*leave)(void), int rounds, int *moved);
   int (*spin)(int rounds, int *moved);
+  int (*vector)(int rounds, int *moved);
 };
 static const struct way ways[] = {
-#define X(way) {#way, tls_leave_##way, tls_spin_##way},
+#define X(way) {#way, tls_leave_##way, tls_spin_##way, tls_vector_##way},
     TLS_WAYS(X) TLS_WAYS_OF_LIBRARIES(X)
 #undef X
-        {NULL, NULL, NULL},
+        {NULL, NULL, NULL, NULL},
 };
 
 static mpg_waitgroup done;
@@ -63,6 +65,15 @@ static void leave(void *arg) {
 static void spin(void *arg) {
   const struct way *w = arg;
   int moved = 0, bad = w->spin(30, &moved);
+  if (bad) fprintf(stderr, "%s\n", w->name);
+  CHECK_EQ(bad, 0);
+  atomic_fetch_add(&moves, moved);
+  mpg_waitgroup_done(&done);
+}
+
+static void vector(void *arg) {
+  const struct way *w = arg;
+  int moved = 0, bad = w->vector(30, &moved);
   if (bad) fprintf(stderr, "%s\n", w->name);
   CHECK_EQ(bad, 0);
   atomic_fetch_add(&moves, moved);
@@ -108,11 +119,20 @@ static void addresses_move_with_preemptions(void *arg) {
   run_all(spin);
 }
 
+static void addresses_move_in_vector_registers(void *arg) {
+  (void) arg;
+#define X(way) CHECK_EQ(mpg_text_add((const void *) tls_vector_##way), 0);
+  TLS_WAYS_OF_LIBRARIES(X)
+#undef X
+  run_all(vector);
+}
+
 static const struct check_case cases[] = {
     STEALS(addresses_move_with_yields),
     INSIDE(addresses_move_with_parks),
     INSIDE(addresses_move_with_system_calls),
     INSIDE(addresses_move_with_preemptions),
+    INSIDE(addresses_move_in_vector_registers),
 };
 
 int main(int argc, char **argv) {
