@@ -6,9 +6,17 @@
 #include <arch/common/fixmem.h>
 #include <arch/common/trace.h>
 #include <gc/gc_private.h>
+#include <gc/mark_private.h>
 #include <mpg/gc.h>
 
 static uint64_t or_zero(uint64_t (*fn)(void)) { return fn != NULL ? fn() : 0; }
+
+/* Records, the tables of the heap as far as it is used, the markers' buffers,
+ * what belongs to threads. */
+static uint64_t offheap_bytes(void) {
+  return mpgi_fixmem_bytes() + mpgi_heap_table_bytes() + mpgi_workbuf_bytes() +
+         or_zero(mpgi_gc_world.offheap_bytes);
+}
 
 static void fill(struct mpg_gc_stats *s) {
   /* Freed first: what was freed was allocated before. */
@@ -22,7 +30,7 @@ static void fill(struct mpg_gc_stats *s) {
   s->pause_total_ns = or_zero(mpgi_gc_world.pause_total_ns);
   s->mark_cpu_ns = mpgi_gc_mark_cpu_ns();
   s->stack_bytes = or_zero(mpgi_gc_world.stack_bytes);
-  s->offheap_bytes = mpgi_fixmem_bytes();
+  s->offheap_bytes = offheap_bytes();
   MPG_ASSERT(s->freed_objects <= s->total_alloc_objects);
 }
 

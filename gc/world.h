@@ -57,6 +57,9 @@ struct mpgi_world {
   unsigned (*parallelism)(void);
   /* Bytes of goroutine stacks: counts for pacing and the memory limit. */
   uint64_t (*stack_bytes)(void);
+  /* May be NULL.  Bytes that the world holds besides, of its threads' stacks,
+   * for mpg_gc_stats. */
+  uint64_t (*offheap_bytes)(void);
   /* May be NULL.  Give memory of stacks that aren't used back. */
   void (*stack_release)(void);
   /* Totals for gctrace and mpg_gc_stats: ns of stopped world so far; and the

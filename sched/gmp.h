@@ -639,6 +639,8 @@ MPGI_HIDDEN void mpgi_m_unpin(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_m_handoff(struct mpg_p *pp);
 MPGI_HIDDEN void mpgi_m_xsave_refill(struct mpg_m *mp);
 MPGI_HIDDEN void mpgi_m_free(struct mpg_m *mp);
+/* What is held of the stacks of all Ms, about. */
+MPGI_HIDDEN uint64_t mpgi_m_stack_bytes(void);
 /* For a thread that attaches: with a g0 stack.  NULL: no memory. */
 MPGI_HIDDEN struct mpg_m *mpgi_m_make_attached(void);
 MPGI_HIDDEN void mpgi_m_unlist_locked(struct mpg_m *mp);

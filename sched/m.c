@@ -30,6 +30,9 @@
 #define AHEAD_NS (2 * 1000 * 1000)
 #define AHEAD_AFTER 2
 #define AHEAD_MAX 16
+/* What a thread's two stacks count for in the statistics: what it touches of
+ * them, not their mostly untouched addresses. */
+#define STACKS_CHARGE_BYTES ((uint64_t) 24 << 10)
 
 /* ---- resources of an M ---- */
 
@@ -48,9 +51,17 @@ static void stack_unmap(char *stack, size_t bytes) {
   if (stack) mpgi_os_mem_unmap(stack - guard, guard + bytes);
 }
 
+/* Ms that have stacks, or had: a record keeps them for its next thread. */
+static _Atomic uint64_t with_stacks;
+
+uint64_t mpgi_m_stack_bytes(void) {
+  return atomic_load(&with_stacks) * STACKS_CHARGE_BYTES;
+}
+
 static bool m_resources(struct mpg_m *mp) {
   mp->gsignal = stack_map(MPGI_GSIGNAL_BYTES);
   if (!mp->gsignal) return false;
+  atomic_fetch_add(&with_stacks, 1);
   mpgi_m_xsave_refill(mp);
   return mp->xsave_free != NULL;
 }
@@ -68,6 +79,7 @@ void mpgi_m_free(struct mpg_m *mp) {
     mp->xsave_free = x->next;
     mpgi_fixmem_free(x, mpgi_arch_xsave_bytes(), 64);
   }
+  if (mp->gsignal) atomic_fetch_sub(&with_stacks, 1);
   stack_unmap(mp->gsignal, MPGI_GSIGNAL_BYTES);
   stack_unmap(mp->g0_mem, MPGI_G0_BYTES);
   mpgi_fixmem_free(mp, sizeof *mp, MPGI_CACHE_LINE_BYTES);

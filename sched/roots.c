@@ -296,6 +296,7 @@ const struct mpgi_world mpgi_world = {
     .recruit = mpgi_stw_recruit,
     .parallelism = parallelism,
     .stack_bytes = mpgi_stack_bytes,
+    .offheap_bytes = mpgi_m_stack_bytes,
     .stack_release = mpgi_stack_release,
     .marked_stw = mpgi_leaks_stw,
     .pause_total_ns = pause_total_ns,

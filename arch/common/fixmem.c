@@ -86,10 +86,14 @@ static int flags_of(unsigned arena, size_t align) {
          MALLOCX_ALIGN(align ? align : ALIGN_DEFAULT);
 }
 
-static void check_context(size_t bytes, size_t align) {
+static void check_world(void) {
   int stopped = atomic_load_explicit(&forbidden, memory_order_relaxed);
   MPG_ASSERT(stopped == 0 || outside);
   (void) stopped;
+}
+
+static void check_context(size_t bytes, size_t align) {
+  check_world();
   MPG_ASSERT(bytes > 0);
   MPG_ASSERT((align & (align - 1)) == 0);
 }
@@ -121,6 +125,7 @@ static bool application_arena(unsigned index) {
  * main thread's. */
 bool mpgi_fixmem_thread_coming(void) {
   static _Atomic unsigned made;
+  check_world();
   if (!thread_ready()) return false;
   int saved = errno;
   unsigned n = atomic_load(&made), arenas = application_arenas();
@@ -132,6 +137,8 @@ bool mpgi_fixmem_thread_coming(void) {
   return ok;
 }
 
+/* The world may have stopped meanwhile, without this thread: it isn't frozen,
+ * so whoever waits for a lock that it holds gets it. */
 static void become_known(void) {
   unsigned arena = thread_ready() ? arena_get() : ARENA_NONE;
   if (arena == ARENA_NONE) return;
@@ -187,6 +194,7 @@ void mpgi_fixmem_free(void *p, size_t bytes, size_t align) {
 void mpgi_fixmem_release(void) {
   unsigned arena = atomic_load_explicit(&arena_state, memory_order_acquire);
   size_t mib[3], n = 3;
+  check_world();
   if (arena < ARENA_BASE || !thread_ready()) return;
   int saved = errno;
   if (mallctlnametomib("arena.0.purge", mib, &n) == 0) {

@@ -451,7 +451,10 @@ struct mpg_gc_stats {
   uint64_t pause_total_ns;      /* stopped world, all reasons */
   uint64_t mark_cpu_ns;         /* CPU time of markers */
   uint64_t stack_bytes;         /* held by goroutine stacks */
-  uint64_t offheap_bytes;       /* runtime memory outside the heap */
+  /* The runtime's own: records, tables of the heap, markers' buffers, and what
+   * its threads have touched of their stacks (24 KiB each).  Not what it has
+   * mapped and not used, nor malloc's of the program. */
+  uint64_t offheap_bytes;
 };
 /* Read the statistics.
  *

@@ -232,6 +232,63 @@ static void statistics_can_be_read_anywhere(void *arg) {
   CHECK_GT(count_of(MPG_METRIC_PAUSE), 0); /* of the runs before */
 }
 
+#define BLOCKED 20
+
+static uint64_t offheap(void) {
+  struct mpg_gc_stats s = {.size = sizeof(s)};
+  CHECK_EQ(mpg_gc_stats_read(&s), 0);
+  return s.offheap_bytes;
+}
+
+static int block_fds[2];
+static _Atomic int blocked;
+
+static void block(void *arg) {
+  char c;
+  mpg_syscall_enter();
+  atomic_fetch_add(&blocked, 1);
+  ssize_t n = read(block_fds[0], &c, 1);
+  mpg_syscall_exit();
+  CHECK_EQ(n, 1);
+  mpg_waitgroup_done(arg);
+}
+
+static void block_threads(void *arg) {
+  static mpg_waitgroup wg;
+  uint64_t before = offheap();
+  CHECK_EQ(pipe(block_fds), 0);
+  mpg_waitgroup_add(&wg, BLOCKED);
+  for (int i = 0; i < BLOCKED; i++) CHECK_GO(block, &wg);
+  CHECK_EVENTUALLY(atomic_load(&blocked) == BLOCKED);
+  *(uint64_t *) arg = offheap();
+  CHECK_GE(*(uint64_t *) arg, before + (BLOCKED - 10) * (16 << 10));
+  CHECK_LE(*(uint64_t *) arg, before + (BLOCKED + 20) * (128 << 10));
+  for (int i = 0; i < BLOCKED; i++) CHECK_EQ(write(block_fds[1], "", 1), 1);
+  mpg_waitgroup_wait(&wg);
+  close(block_fds[0]);
+  close(block_fds[1]);
+}
+
+/* What threads take is seen while there are threads. */
+static void offheap_counts_threads(void *arg) {
+  uint64_t with = 0;
+  (void) arg;
+  CHECK_EQ(mpg_run(block_threads, &with), 0);
+  CHECK_LE(offheap() + (BLOCKED - 10) * (16 << 10), with);
+}
+
+/* The heap's tables are the runtime's: 64 MiB of heap take some. */
+static void offheap_counts_tables(void *arg) {
+  static char *block_of_64_mib;
+  (void) arg;
+  uint64_t before = offheap();
+  block_of_64_mib = mpg_alloc_noscan((size_t) 64 << 20);
+  CHECK(block_of_64_mib != NULL);
+  CHECK_GE(offheap(), before + (256 << 10));
+  CHECK_LE(offheap(), before + (8 << 20));
+  block_of_64_mib = NULL;
+}
+
 static const struct check_case cases[] = {
     INSIDE(wrong_arguments),          INSIDE(every_stop_is_a_sample_of_both),
     INSIDE(empty_ones_give_zero),     INSIDE(quantiles_are_monotone),
@@ -239,5 +296,6 @@ static const struct check_case cases[] = {
     INJECTS(preemptions_are_counted), INSIDE(waits_for_a_p_are_sampled),
     INSIDE(stops_are_kept_by_reason), INSIDE(wrong_reasons),
     INSIDE(other_threads_may_read),   OUTSIDE(statistics_can_be_read_anywhere),
+    OUTSIDE(offheap_counts_threads),  INSIDE(offheap_counts_tables),
 };
 CHECK_MAIN(cases, 20)

@@ -64,6 +64,8 @@ static void use_in_a_stopped_world_is_caught(void **state) {
   mpgi_fixmem_forbid(1);
   assert_fatal("stopped == 0", (void) mpgi_fixmem_alloc(32, 0));
   assert_fatal("stopped == 0", mpgi_fixmem_free(p, 32, 0));
+  assert_fatal("stopped == 0", mpgi_fixmem_release());
+  assert_fatal("stopped == 0", (void) mpgi_fixmem_thread_coming());
   mpgi_fixmem_forbid(1);
   mpgi_fixmem_forbid(-1);
   assert_fatal("stopped == 0", (void) mpgi_fixmem_alloc(32, 0));
