@@ -1,7 +1,8 @@
 /* sched_tasks_bench.c - goroutines, channels and locks at work.
  *
  *   yield     tasks goroutines yield n times altogether: ns each
- *   spawn     n goroutines that only finish, 64 at a time: ns each
+ *   spawn     n goroutines that only finish, 64 at a time: ns each; fixed=1:
+ *             on fixed stacks, as of code without mpg's flags
  *   pingpong  n round trips over two unbuffered channels: ns each
  *   trace     rounds of pingpong and of sort, with a trace and without in turn:
  *             how much longer they take, per cent
@@ -63,10 +64,17 @@ static void finisher(void *arg) {
 
 static void spawn_work(void) {
   long n = work_arg("n", 1000000), spawned = 0;
+  struct mpg_go_options options = {
+      .size = sizeof options,
+      .flags = work_arg("fixed", 0) ? MPG_GO_FIXED_STACK : 0};
   int64_t start = work_now();
   while (spawned < n) {
     mpg_waitgroup_add(&done, SPAWN_BATCH);
-    for (int i = 0; i < SPAWN_BATCH; i++) bench_go(finisher, NULL);
+    for (int i = 0; i < SPAWN_BATCH; i++)
+      if (!options.flags)
+        bench_go(finisher, NULL);
+      else if (mpg_go_with(&options, finisher, NULL) != 0)
+        work_fail("no goroutine");
     mpg_waitgroup_wait(&done);
     spawned += SPAWN_BATCH;
   }

@@ -281,8 +281,9 @@ static int64_t deep_until(const struct sysmon *s) {
 static int64_t deep_until_at_most(const struct sysmon *s, int64_t until) {
   if (mpgi_netpoll_trusts() && s->now + MPGI_TRUST_NS < until)
     until = s->now + MPGI_TRUST_NS;
-  if (atomic_load(&mpgi_sched.deadlock_suspected) &&
-      until > s->now + SUSPECT_EVERY_NS)
+  bool soon =
+      atomic_load(&mpgi_sched.deadlock_suspected) || mpgi_stack_fixed_warm();
+  if (soon && until > s->now + SUSPECT_EVERY_NS)
     until = s->now + SUSPECT_EVERY_NS;
   return until;
 }
@@ -785,6 +786,7 @@ static void round_of_duty(struct sysmon *s) {
   if (s->now >= s->next_suspect) {
     s->next_suspect = s->now + SUSPECT_EVERY_NS;
     mpgi_checkdead_again();
+    mpgi_stack_fixed_age();
   }
   if (s->now >= s->next_text) {
     mpgi_text_refresh_soon();

@@ -87,6 +87,8 @@ MPGI_HIDDEN bool mpgi_stack_fixed_owns(uintptr_t addr);
 
 /* Free the fixed stacks of a cache (fixed.c). */
 MPGI_HIDDEN void mpgi_stack_fixed_flush(struct mpgi_stack_cache *c);
+/* Give the memory of all free fixed stacks back that are in no cache. */
+MPGI_HIDDEN void mpgi_stack_fixed_release(void);
 
 MPGI_HIDDEN extern struct mpgi_mutex mpgi_stack_lock;
 /* Outside the shared pools: in use or in a P's cache.  Relaxed. */

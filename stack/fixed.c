@@ -9,16 +9,19 @@
  *   slot   guard 64 KiB | usable stack, record of the segment at the high end
  *
  * A slot's guard is installed at its first use and stays.  Freed stacks wait
- * in the P's cache with their memory; beyond CACHE_MAX they go back to their
- * slab and their memory to the system, so an idle slot costs nothing but
- * addresses.
+ * in the P's cache; beyond CACHE_MAX half of them go back to their slabs.
+ * There a slot is warm, it has its memory still, or cold: it costs nothing but
+ * addresses.  Warm ones are taken first.  Giving memory back and faulting it in
+ * again takes longer than many a goroutine runs, so that waits: what was warm
+ * and not needed since the last call of mpgi_stack_fixed_age, sysmon's, is
+ * given back by half, whole runs of slots at a time.
  *
  * The guard is 64 KiB, not a page: a C function may have locals larger than a
  * page and touch their far end first, which on the other side is the next
  * slot.  Larger ones are for the compiler (-fstack-clash-protection).
  *
- * Invariants: [stack.fixed.free] a slab is in the list exactly when it has a
- * free slot (slab_pop, slab_push).
+ * Invariants: [stack.fixed.free] a slab is in the list `warm` exactly when it
+ * has a warm slot, in `cold` when it has only other free ones (slab_relist).
  *
  * Concurrency: slabs under mpgi_stack_lock; a cache by its P's owner.
  */
@@ -35,22 +38,28 @@
 #define SLAB_SLOTS ((SLAB_BYTES - 4096) / SLOT_BYTES)
 #define MAP_WORDS ((SLAB_SLOTS + 63) / 64)
 #define CACHE_MAX 16u
+#define BATCH (CACHE_MAX / 2)
+#define AGE_RUNS 64 /* given back at a time: some 30 us each */
 /* What a fixed stack counts for in the statistics, which the collector paces
  * by: what shallow use touches, not its mostly untouched addresses. */
 #define CHARGE_BYTES ((size_t) 8 << 10)
 
 struct slab {
-  struct slab *next;  /* list of slabs with free slots */
-  struct slab *older; /* list of all; constant */
-  uint32_t nfree;
-  uint32_t listed;
+  struct slab *next, *prev; /* in `list` */
+  struct slabs *list;       /* NULL: no slot is free */
+  struct slab *older;       /* list of all; constant */
+  uint32_t nfree, nwarm;
   uint64_t free[MAP_WORDS];    /* bit set: slot is free */
+  uint64_t warm[MAP_WORDS];    /* .. and has its memory */
   uint64_t guarded[MAP_WORDS]; /* bit set: its guard is installed */
 };
 _Static_assert(sizeof(struct slab) <= 4096, "header page");
 
-static struct slab *slabs;          /* with free slots; under mpgi_stack_lock */
-static struct slab *_Atomic newest; /* of all; likewise, read without */
+/* All under mpgi_stack_lock. */
+static struct slabs { struct slab *head, *tail; } warm, cold;
+static struct slab *_Atomic newest; /* of all; read without the lock, too */
+static _Atomic uint32_t nwarm;      /* slots; likewise */
+static uint32_t warm_low; /* the fewest since the last mpgi_stack_fixed_age */
 
 static uintptr_t slot_lo(const struct slab *sl, size_t i) {
   return (uintptr_t) sl + SLAB_BYTES - (i + 1) * SLOT_BYTES;
@@ -64,11 +73,32 @@ static size_t slot_of(const struct slab *sl, uintptr_t lo) {
   return ((uintptr_t) sl + SLAB_BYTES - lo) / SLOT_BYTES - 1;
 }
 
-static void slab_list(struct slab *sl) {
-  MPG_ASSERT_INTERNAL(!sl->listed && sl->nfree > 0);
-  sl->listed = 1;
-  sl->next = slabs;
-  slabs = sl;
+static void list_remove(struct slab *sl) {
+  struct slabs *l = sl->list;
+  *(sl->prev ? &sl->prev->next : &l->head) = sl->next;
+  *(sl->next ? &sl->next->prev : &l->tail) = sl->prev;
+}
+
+static void list_push(struct slabs *l, struct slab *sl) {
+  sl->prev = NULL;
+  sl->next = l->head;
+  *(l->head ? &l->head->prev : &l->tail) = sl;
+  l->head = sl;
+}
+
+static void slab_relist(struct slab *sl) {
+  struct slabs *l = sl->nwarm ? &warm : sl->nfree ? &cold : NULL;
+  if (l == sl->list) return;
+  if (sl->list) list_remove(sl);
+  if (l) list_push(l, sl);
+  sl->list = l;
+}
+
+static void nwarm_add(struct slab *sl, int n) {
+  sl->nwarm += (uint32_t) n;
+  uint32_t now = atomic_load(&nwarm) + (uint32_t) n;
+  atomic_store(&nwarm, now);
+  if (now < warm_low) warm_low = now;
 }
 
 static struct slab *slab_new(void) {
@@ -76,7 +106,7 @@ static struct slab *slab_new(void) {
   if (!sl) return NULL;
   for (size_t i = 0; i < SLAB_SLOTS; i++) sl->free[i / 64] |= 1ull << i % 64;
   sl->nfree = SLAB_SLOTS;
-  slab_list(sl);
+  slab_relist(sl);
   sl->older = atomic_load(&newest);
   atomic_store(&newest, sl);
   return sl;
@@ -88,11 +118,11 @@ bool mpgi_stack_fixed_owns(uintptr_t addr) {
   return sl != NULL;
 }
 
-static size_t slab_first_free(const struct slab *sl) {
+static size_t first_of(const uint64_t *map) {
   size_t w = 0;
-  while (!sl->free[w]) w++;
+  while (!map[w]) w++;
   MPG_ASSERT(w < MAP_WORDS);
-  return w * 64 + (size_t) __builtin_ctzll(sl->free[w]);
+  return w * 64 + (size_t) __builtin_ctzll(map[w]);
 }
 
 /* Slot i gets its guard; false: no mapping left for it. */
@@ -105,22 +135,29 @@ static bool slab_guard(struct slab *sl, size_t i) {
   return true;
 }
 
+/* Slot i isn't free any more; the caller relists. */
+static void slab_take(struct slab *sl, size_t i) {
+  uint64_t bit = 1ull << i % 64;
+  MPG_ASSERT_INTERNAL(sl->free[i / 64] & bit);
+  if (sl->warm[i / 64] & bit) nwarm_add(sl, -1);
+  sl->free[i / 64] &= ~bit;
+  sl->warm[i / 64] &= ~bit;
+  sl->nfree--;
+}
+
 /* Low end of a slot, or 0. */
 static uintptr_t slab_pop(void) {
   mpgi_mutex_assert_held(&mpgi_stack_lock);
-  struct slab *sl = slabs ? slabs : slab_new();
+  struct slab *sl = warm.head ? warm.head : cold.head ? cold.head : slab_new();
   if (!sl) return 0;
-  size_t i = slab_first_free(sl);
+  size_t i = first_of(sl->nwarm ? sl->warm : sl->free);
   if (!slab_guard(sl, i)) return 0;
-  sl->free[i / 64] &= ~(1ull << i % 64);
-  if (--sl->nfree == 0) {
-    slabs = sl->next;
-    sl->listed = 0;
-  }
+  slab_take(sl, i);
+  slab_relist(sl);
   return slot_lo(sl, i);
 }
 
-static void slab_push(uintptr_t lo) {
+static void slab_push(uintptr_t lo, bool is_warm) {
   mpgi_mutex_assert_held(&mpgi_stack_lock);
   struct slab *sl = slab_of(lo);
   size_t i = slot_of(sl, lo);
@@ -129,7 +166,52 @@ static void slab_push(uintptr_t lo) {
   MPG_VERIFY(!(sl->free[i / 64] & bit));
   sl->free[i / 64] |= bit;
   sl->nfree++;
-  if (!sl->listed) slab_list(sl);
+  if (is_warm) {
+    sl->warm[i / 64] |= bit;
+    nwarm_add(sl, 1);
+  }
+  slab_relist(sl);
+}
+
+/* ---- giving memory back ---- */
+
+/* Warm slots side by side, at most `most`, give back their memory, with the
+ * lock given up meanwhile: nobody can take them.  Returns how many. */
+static uint32_t run_release(struct slab *sl, uint32_t most) {
+  size_t first = first_of(sl->warm), end = first;
+  while (end < SLAB_SLOTS && end - first < most &&
+         sl->warm[end / 64] >> end % 64 & 1)
+    slab_take(sl, end++);
+  slab_relist(sl);
+  mpgi_mutex_unlock(&mpgi_stack_lock);
+  /* Slot numbers go down in memory; guards between them stay. */
+  uintptr_t lo = slot_lo(sl, end - 1) + MPGI_STACK_GUARD_BYTES;
+  uintptr_t hi = slot_lo(sl, first) + SLOT_BYTES;
+  mpgi_os_mem_release((void *) lo, hi - lo);
+  mpgi_mutex_lock(&mpgi_stack_lock);
+  for (size_t i = first; i < end; i++) slab_push(slot_lo(sl, i), false);
+  return (uint32_t) (end - first);
+}
+
+/* The slabs that were warm first come first. */
+static void release(uint32_t n, unsigned runs) {
+  while (n > 0 && runs-- > 0 && warm.tail) n -= run_release(warm.tail, n);
+}
+
+void mpgi_stack_fixed_age(void) {
+  if (mpgi_stack_fixed_warm() == 0) return;
+  mpgi_mutex_lock(&mpgi_stack_lock);
+  release(warm_low - warm_low / 2, AGE_RUNS);
+  warm_low = atomic_load(&nwarm);
+  mpgi_mutex_unlock(&mpgi_stack_lock);
+}
+
+uint32_t mpgi_stack_fixed_warm(void) { return atomic_load(&nwarm); }
+
+void mpgi_stack_fixed_release(void) {
+  mpgi_mutex_lock(&mpgi_stack_lock);
+  release(atomic_load(&nwarm), UINT32_MAX);
+  mpgi_mutex_unlock(&mpgi_stack_lock);
 }
 
 /* ---- segments ---- */
@@ -178,26 +260,11 @@ static void own_free(struct mpgi_segment *seg) {
   mpgi_os_mem_unmap((void *) lo, bytes);
 }
 
-static struct mpgi_segment *slot_alloc(void) {
-  mpgi_mutex_lock(&mpgi_stack_lock);
-  uintptr_t lo = slab_pop();
-  mpgi_mutex_unlock(&mpgi_stack_lock);
-  if (!lo) return NULL;
-  mpgi_stack_bytes_add(CHARGE_BYTES);
-  return seg_make(lo, SLOT_BYTES, MPGI_ORDER_FIXED);
-}
-
-static void slot_free(struct mpgi_segment *seg) {
-  uintptr_t base = mpgi_stack_segment_base(seg);
-  MPG_VERIFY(seg->order == MPGI_ORDER_FIXED && seg->bytes == SLOT_BYTES);
-  mpgi_valgrind_remove(seg);
-  /* The record goes with the memory. */
-  mpgi_os_mem_release((void *) (base + MPGI_STACK_GUARD_BYTES),
-                      SLOT_BYTES - MPGI_STACK_GUARD_BYTES);
-  mpgi_mutex_lock(&mpgi_stack_lock);
-  slab_push(base);
-  mpgi_mutex_unlock(&mpgi_stack_lock);
-  mpgi_stack_bytes_sub(CHARGE_BYTES);
+static void cache_push(struct mpgi_stack_cache *c, struct mpgi_segment *seg) {
+  MPG_ASSERT_INTERNAL(c->nfixed < CACHE_MAX);
+  seg->next = c->fixed;
+  c->fixed = seg;
+  c->nfixed++;
 }
 
 static struct mpgi_segment *cache_pop(struct mpgi_stack_cache *c) {
@@ -209,8 +276,42 @@ static struct mpgi_segment *cache_pop(struct mpgi_stack_cache *c) {
   return seg;
 }
 
+/* One slot, and for an empty cache as many more as are warm. */
+static struct mpgi_segment *slot_alloc(struct mpgi_stack_cache *c) {
+  uintptr_t lo[BATCH];
+  unsigned n = 0, most = c ? BATCH : 1;
+  mpgi_mutex_lock(&mpgi_stack_lock);
+  do
+    if ((lo[n] = slab_pop()) != 0) n++;
+  while (n > 0 && n < most && warm.head);
+  mpgi_mutex_unlock(&mpgi_stack_lock);
+  if (n == 0) return NULL;
+  mpgi_stack_bytes_add(n * CHARGE_BYTES);
+  while (n > 1) cache_push(c, seg_make(lo[--n], SLOT_BYTES, MPGI_ORDER_FIXED));
+  return seg_make(lo[0], SLOT_BYTES, MPGI_ORDER_FIXED);
+}
+
+/* Its record is of no use any more. */
+static uintptr_t slot_of_segment(struct mpgi_segment *seg) {
+  MPG_VERIFY(seg->order == MPGI_ORDER_FIXED && seg->bytes == SLOT_BYTES);
+  mpgi_valgrind_remove(seg);
+  return mpgi_stack_segment_base(seg);
+}
+
+static void slot_free(struct mpgi_segment *seg) {
+  uintptr_t lo = slot_of_segment(seg);
+  mpgi_mutex_lock(&mpgi_stack_lock);
+  slab_push(lo, true);
+  mpgi_mutex_unlock(&mpgi_stack_lock);
+  mpgi_stack_bytes_sub(CHARGE_BYTES);
+}
+
 static void cache_trim(struct mpgi_stack_cache *c, unsigned keep) {
-  while (c->nfixed > keep) slot_free(cache_pop(c));
+  unsigned n = c->nfixed - keep;
+  mpgi_mutex_lock(&mpgi_stack_lock);
+  while (c->nfixed > keep) slab_push(slot_of_segment(cache_pop(c)), true);
+  mpgi_mutex_unlock(&mpgi_stack_lock);
+  mpgi_stack_bytes_sub(n * CHARGE_BYTES);
 }
 
 struct mpgi_segment *mpgi_stack_fixed_alloc(struct mpgi_stack_cache *c,
@@ -218,7 +319,7 @@ struct mpgi_segment *mpgi_stack_fixed_alloc(struct mpgi_stack_cache *c,
   MPG_ASSERT(bytes > 0);
   if (bytes > MPGI_STACK_FIXED_DEFAULT) return own_alloc(bytes);
   if (c && c->fixed) return cache_pop(c);
-  struct mpgi_segment *seg = slot_alloc();
+  struct mpgi_segment *seg = slot_alloc(c);
   MPG_ASSERT(!seg || seg->hi - seg->lo >= bytes);
   return seg;
 }
@@ -234,10 +335,8 @@ void mpgi_stack_fixed_free(struct mpgi_stack_cache *c,
     slot_free(seg);
     return;
   }
-  if (c->nfixed == CACHE_MAX) cache_trim(c, CACHE_MAX / 2);
-  seg->next = c->fixed;
-  c->fixed = seg;
-  c->nfixed++;
+  if (c->nfixed == CACHE_MAX) cache_trim(c, CACHE_MAX - BATCH);
+  cache_push(c, seg);
 }
 
 /* ---- as segments of growing stacks ---- */
@@ -264,4 +363,6 @@ void mpgi_stack_wide_free(struct mpgi_stack_cache *c,
   mpgi_stack_fixed_free(c, seg);
 }
 
-void mpgi_stack_fixed_flush(struct mpgi_stack_cache *c) { cache_trim(c, 0); }
+void mpgi_stack_fixed_flush(struct mpgi_stack_cache *c) {
+  if (c->nfixed) cache_trim(c, 0);
+}

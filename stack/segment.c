@@ -206,4 +206,5 @@ void mpgi_stack_leave_to(struct mpgi_context *ctx, uintptr_t sp) {
 void mpgi_stack_release(void) {
   mpgi_stack_home_release();
   mpgi_stack_arena_release();
+  mpgi_stack_fixed_release();
 }

@@ -106,6 +106,11 @@ MPGI_HIDDEN struct mpgi_segment *mpgi_stack_fixed_alloc(
     struct mpgi_stack_cache *c, size_t bytes);
 MPGI_HIDDEN void mpgi_stack_fixed_free(struct mpgi_stack_cache *c,
                                        struct mpgi_segment *seg);
+/* Now and then: half of those that have been free since the last call give
+ * their memory back.  On a thread that may wait. */
+MPGI_HIDDEN void mpgi_stack_fixed_age(void);
+/* How many are free and have their memory, in no cache. */
+MPGI_HIDDEN uint32_t mpgi_stack_fixed_warm(void);
 
 /* The segment in use (current or older) that contains addr; NULL if none.
  * Signal-safe for the goroutine's own thread. */

@@ -55,6 +55,7 @@ int64_t mpgi_netpoll_last(void) { return explore_now(); }
 bool mpgi_netpoll_trusts(void) { return false; }
 void mpgi_netpoll_break(void) {}
 void mpgi_gfree_flush(struct mpg_p *pp) { (void) pp; }
+uint32_t mpgi_stack_fixed_warm(void) { return 0; }
 
 /* ---- threads ---- */
 

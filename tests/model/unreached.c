@@ -50,6 +50,7 @@ UNREACHED(mpgi_note_sleep_timed)
 UNREACHED(mpgi_note_wake)
 /* stack, gc */
 UNREACHED(mpgi_stack_cache_flush)
+UNREACHED(mpgi_stack_fixed_age)
 UNREACHED(mpgi_gc_cache_new)
 UNREACHED(mpgi_gc_collect)
 UNREACHED(mpgi_gc_tick)

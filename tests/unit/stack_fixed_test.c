@@ -1,6 +1,7 @@
 /* stack_fixed_test.c - fixed stacks: guards, reuse, memory, many at once. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <arch/os.h>
 #include <stack/stack.h>
@@ -91,18 +92,71 @@ static size_t mappings(void) {
   return n;
 }
 
-static void idle_stacks_keep_no_memory(void **state) {
-  (void) state;
-  enum { N = 200 };
-  static struct mpgi_segment *s[N];
-  for (int i = 0; i < N; i++) {
-    s[i] = mpgi_stack_fixed_alloc(&cache, 1);
-    memset((void *) s[i]->lo, 1, s[i]->hi - s[i]->lo);
+#define MANY 200
+static struct mpgi_segment *many[MANY];
+
+static void take_many(void) {
+  for (int i = 0; i < MANY; i++) {
+    many[i] = mpgi_stack_fixed_alloc(&cache, 1);
+    assert_non_null(many[i]);
+    memset((void *) many[i]->lo, 1, many[i]->hi - many[i]->lo);
   }
-  size_t full = statm(1);
-  for (int i = 0; i < N; i++) mpgi_stack_fixed_free(&cache, s[i]);
-  assert_true(statm(1) + (N - 40) * MPGI_STACK_FIXED_DEFAULT < full);
+}
+
+static void free_many(void) {
+  for (int i = 0; i < MANY; i++) mpgi_stack_fixed_free(&cache, many[i]);
   assert_true(cache.nfixed > 0 && cache.nfixed < 40);
+}
+
+static void free_stacks_keep_no_memory_for_long(void **state) {
+  (void) state;
+  take_many();
+  size_t full = statm(1);
+  free_many();
+  assert_in_range(mpgi_stack_fixed_warm(), MANY - 40, MANY);
+  mpgi_stack_fixed_age(); /* all were needed since the last call: there was none
+                           */
+  unsigned rounds = 0;
+  for (uint32_t n; (n = mpgi_stack_fixed_warm()) > 0; rounds++) {
+    mpgi_stack_fixed_age();
+    assert_in_range(mpgi_stack_fixed_warm(), 0, n / 2);
+  }
+  assert_in_range(rounds, 1, 10);
+  assert_true(statm(1) + (MANY - 40) * MPGI_STACK_FIXED_DEFAULT < full);
+}
+
+static void free_stacks_keep_none_that_is_asked_for(void **state) {
+  (void) state;
+  take_many();
+  size_t full = statm(1);
+  free_many();
+  mpgi_stack_release();
+  assert_int_equal(mpgi_stack_fixed_warm(), 0);
+  assert_true(statm(1) + (MANY - 40) * MPGI_STACK_FIXED_DEFAULT < full);
+  take_many(); /* and their guards are there still */
+  struct child_result r;
+  for (int i = 0; i < MANY; i += 7) {
+    child_run(touch, (void *) (many[i]->lo - 1), &r);
+    assert_int_equal(r.signal, SIGSEGV);
+  }
+  free_many();
+}
+
+static long faults_so_far(void) {
+  struct rusage r;
+  getrusage(RUSAGE_SELF, &r);
+  return r.ru_minflt;
+}
+
+static void many_are_taken_again_without_a_fault(void **state) {
+  (void) state;
+  take_many();
+  free_many();
+  mpgi_stack_fixed_age(); /* what was needed stays */
+  long before = faults_so_far();
+  take_many();
+  assert_in_range(faults_so_far() - before, 0, MANY / 10);
+  free_many();
 }
 
 /* Without guards that split mappings (Linux >= 6.13) there is no limit but
@@ -140,9 +194,14 @@ static void refused_mapping_is_no_memory(void **state) {
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 static const struct CMUnitTest tests[] = {
-    CASE(usable_from_end_to_end),     CASE(guard_region_faults),
-    CASE(freed_stack_is_reused),      CASE(idle_stacks_keep_no_memory),
-    CASE(a_hundred_thousand_at_once), CASE(refused_mapping_is_no_memory),
+    CASE(usable_from_end_to_end),
+    CASE(guard_region_faults),
+    CASE(freed_stack_is_reused),
+    CASE(free_stacks_keep_no_memory_for_long),
+    CASE(free_stacks_keep_none_that_is_asked_for),
+    CASE(many_are_taken_again_without_a_fault),
+    CASE(a_hundred_thousand_at_once),
+    CASE(refused_mapping_is_no_memory),
 };
 
 int main(void) {
