@@ -12,7 +12,8 @@
  *      lists, sweeping on demand; pages; a larger heap
  *   3  no memory: a whole collection, everything swept, and again; not after
  *      many in vain (pacer.c)
- *   4  the out-of-memory handler, with no lock held; its answer is ours
+ *   4  the out-of-memory handler, with no lock held; its answer is ours.  Not
+ *      for what the runtime allocates for itself (mpgi_gc_alloc)
  * What 2 and 3 give may be a sample of the heap profile (profile.c).
  *
  * A request nobody could meet goes straight to 4.
@@ -160,7 +161,7 @@ struct mpgi_cache *mpgi_alloc_ready(const char *what) {
   return mpgi_alloc_cache(what); /* it may be another one now */
 }
 
-static void *ask_handler(size_t bytes) {
+void *mpgi_alloc_ask_handler(size_t bytes) {
   void *(*fn)(size_t) = atomic_load(&handler);
   return fn != NULL ? fn(bytes) : NULL;
 }
@@ -184,19 +185,27 @@ static __attribute__((noinline)) void *retry(attempt *try, size_t bytes,
   return p;
 }
 
-static inline __attribute__((always_inline)) void *ladder(attempt *try,
-                                                          size_t bytes,
-                                                          size_t how) {
+/* All but the handler. */
+static inline __attribute__((always_inline)) void *climb(attempt *try,
+                                                         size_t bytes,
+                                                         size_t how) {
   size_t asked = bytes;
-  if (bytes > request_max() - MPGI_REDZONE_BYTES) return ask_handler(bytes);
+  if (bytes > request_max() - MPGI_REDZONE_BYTES) return NULL;
   if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) bytes += MPGI_REDZONE_BYTES;
   struct mpgi_cache *c = mpgi_alloc_ready("mpg_alloc");
   void *p = try(c, bytes, how);
   if (MPGI_UNLIKELY(p == NULL)) p = retry(try, bytes, how, &c);
-  if (MPGI_UNLIKELY(p == NULL)) return ask_handler(asked);
+  if (MPGI_UNLIKELY(p == NULL)) return NULL;
   if (MPGI_UNLIKELY(mpgi_opt.redzone != 0)) mpgi_redzone_set(p, asked);
   if (MPGI_UNLIKELY(c->sampled)) mpgi_profile_sample(c, p, 0);
   return p;
+}
+
+static inline __attribute__((always_inline)) void *ladder(attempt *try,
+                                                          size_t bytes,
+                                                          size_t how) {
+  void *p = climb(try, bytes, how);
+  return MPGI_LIKELY(p != NULL) ? p : mpgi_alloc_ask_handler(bytes);
 }
 
 void *mpgi_alloc_object(size_t bytes, enum mpgi_kind kind) {
@@ -215,10 +224,18 @@ void *mpgi_alloc_slow_g0(size_t bytes, enum mpgi_kind kind) {
   return mpgi_alloc_object(bytes, kind);
 }
 
-void *mpgi_gc_alloc(size_t bytes, enum mpgi_kind kind) {
+void *mpgi_alloc_for_user(size_t bytes, enum mpgi_kind kind) {
   uint64_t cell;
   void *p;
   return fast(bytes, kind, &p, &cell) ? p : mpgi_alloc_object(bytes, kind);
+}
+
+/* The handler's memory is no object, nor zero, and who knows for how long it
+ * is there: the runtime can't use it. */
+void *mpgi_gc_alloc(size_t bytes, enum mpgi_kind kind) {
+  uint64_t cell;
+  void *p;
+  return fast(bytes, kind, &p, &cell) ? p : climb(try_kind, bytes, kind);
 }
 
 void mpgi_on_out_of_memory_g0(void *(*fn)(size_t bytes)) {

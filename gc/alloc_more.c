@@ -65,7 +65,7 @@ void *mpgi_alloc_root_g0(size_t bytes) {
   mpgi_special_unlock();
   if (ok) return p;
   mpgi_free_g0(p);
-  return NULL;
+  return mpgi_alloc_ask_handler(bytes);
 }
 
 /* ---- interior pointers ---- */

@@ -30,7 +30,7 @@ size_t mpgi_alloc_size_g0(const void *p) {
 char *mpgi_strdup_g0(const char *s) {
   if (s == NULL) return NULL;
   size_t bytes = strlen(s) + 1;
-  char *p = mpgi_gc_alloc(bytes, MPGI_KIND_NOSCAN);
+  char *p = mpgi_alloc_for_user(bytes, MPGI_KIND_NOSCAN);
   return p != NULL ? memcpy(p, s, bytes) : NULL;
 }
 

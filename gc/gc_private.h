@@ -537,6 +537,10 @@ MPGI_HIDDEN void mpgi_profile_sample(struct mpgi_cache *c, void *p,
 
 /* The whole ladder: trigger, try, collect, handler. */
 MPGI_HIDDEN void *mpgi_alloc_object(size_t bytes, enum mpgi_kind kind);
+/* The same, tried by the fast path first. */
+MPGI_HIDDEN void *mpgi_alloc_for_user(size_t bytes, enum mpgi_kind kind);
+/* The out-of-memory handler's answer; NULL: there is none. */
+MPGI_HIDDEN void *mpgi_alloc_ask_handler(size_t bytes);
 /* The same for a scanned object in a span of its own, aligned to a power of two
  * from MPGI_PAGE_BYTES to MPGI_CHUNK_BYTES. */
 MPGI_HIDDEN void *mpgi_alloc_pages(size_t bytes, size_t align);

@@ -136,9 +136,9 @@ static bool fit_pages(const struct mpgi_cell *cell, size_t bytes) {
 
 static void *alloc_like(const struct mpgi_cell *cell, size_t bytes) {
   enum mpgi_kind kind = (enum mpgi_kind) cell->span->kind;
-  if (kind != MPGI_KIND_TYPED) return mpgi_gc_alloc(bytes, kind);
+  if (kind != MPGI_KIND_TYPED) return mpgi_alloc_for_user(bytes, kind);
   const struct mpgi_type *type = mpgi_type_get(cell);
-  void *p = mpgi_gc_alloc(bytes, kind);
+  void *p = mpgi_alloc_for_user(bytes, kind);
   if (p != NULL) mpgi_type_set(p, type);
   return p;
 }

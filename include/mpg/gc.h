@@ -373,7 +373,8 @@ MPG_API size_t mpg_release_memory(void);
 MPG_API void mpg_keep_alive(const void *p);
 
 /* Set who is asked when an allocation is about to fail, after a collection;
- * the handler's result is what the allocation returns.
+ * the handler's result is what the allocation returns.  Not for what the
+ * library needs itself: channels, timers, weak references, maps and queues.
  *
  * A heap that stays full isn't collected for each failure: when collections in
  * vain have taken a second of CPU time they take half of the time at most, and

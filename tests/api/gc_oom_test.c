@@ -238,6 +238,19 @@ static void the_handler_is_asked_and_its_result_passed_on(void *arg) {
   limit_data(0);
 }
 
+/* The handler's memory isn't for the library's own objects. */
+static void the_handler_is_not_asked_for_channels(void *arg) {
+  (void) arg;
+  mpg_on_out_of_memory(give_instead);
+  asked = 0;
+  limit_data(32 * MIB);
+  CHECK(mpg_chan_new(TOO_MUCH / 8, 8) == NULL);
+  CHECK(mpg_chan_new(1, SIZE_MAX / 2) == NULL);
+  limit_data(0);
+  CHECK_EQ(asked, 0);
+  mpg_on_out_of_memory(NULL);
+}
+
 static void channels_too_large_for_memory(void *arg) {
   (void) arg;
   CHECK(mpg_chan_new(SIZE_MAX, 1) == NULL);
@@ -258,6 +271,7 @@ static const struct check_case cases[] = {
     INSIDE(failed_realloc_keeps_the_block),
     OUTSIDE(the_handler_may_be_set_before_the_runs),
     INSIDE(the_handler_is_asked_and_its_result_passed_on),
+    INSIDE(the_handler_is_not_asked_for_channels),
     INSIDE(channels_too_large_for_memory),
 };
 CHECK_MAIN(cases, 30)

@@ -388,6 +388,25 @@ static void child_exhaust(void *arg) {
   child_check(mpg_alloc((size_t) 64 << 20) != NULL);
 }
 
+/* No memory for the record of a root: the handler is asked, too. */
+static void child_root_record(void *arg) {
+  void *p = NULL;
+  (void) arg;
+  mpgi_on_out_of_memory_g0(handler);
+  atomic_store(&mpgi_fixmem_fail_countdown, 1);
+  for (int i = 0; i < 100000 && p != (void *) spare; i++)
+    child_check((p = mpgi_alloc_root_g0(100)) != NULL);
+  atomic_store(&mpgi_fixmem_fail_countdown, 0);
+  child_check(p == (void *) spare && asked == 100);
+}
+
+static void a_root_without_a_record_is_the_handlers(void **state) {
+  (void) state;
+  struct child_result r;
+  child_run(child_root_record, NULL, &r);
+  assert_child_ok(r);
+}
+
 static void exhaustion_at_every_mapping(void **state) {
   (void) state;
   struct child_result r;
@@ -434,6 +453,7 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_setup(f, world_clear)
   const struct CMUnitTest tests[] = {
       TEST(exhaustion_at_every_mapping), /* first: wants a new heap */
+      TEST(a_root_without_a_record_is_the_handlers),
       TEST(every_size_and_kind),
       TEST(class_boundaries),
       TEST(pending_cells_are_no_objects),
