@@ -49,6 +49,14 @@ MPGI_HIDDEN int mpgi_os_mem_guard(void *lo, size_t bytes);
 MPGI_HIDDEN bool mpgi_os_mem_guard_maps(void);
 /* 0, or -ENOMEM: it faults still. */
 MPGI_HIDDEN int mpgi_os_mem_unguard(void *lo, size_t bytes);
+/* As map and commit, for stacks: executable where the program's are.  (What
+ * unguard makes accessible again was one.) */
+MPGI_HIDDEN void *mpgi_os_stack_map(size_t bytes, size_t align);
+MPGI_HIDDEN int mpgi_os_stack_commit(void *lo, size_t bytes);
+/* Are they?  Asks what is loaded (linux/execstack.c); not signal-safe.  Before
+ * it was called none is. */
+MPGI_HIDDEN void mpgi_os_stacks_init(void);
+MPGI_HIDDEN extern bool mpgi_os_stacks_execute;
 /* Failpoint: when armed (MPG_DEBUG=failmap=N), the Nth mmap, munmap, mprotect
  * or madvise from now fails with ENOMEM, and unless mpgi_os_fail_once
  * (failonce=1) every one after it. */

@@ -39,7 +39,7 @@
 /* A stack above a region whose access faults. */
 static char *stack_map(size_t bytes) {
   size_t guard = MPGI_M_GUARD_BYTES;
-  char *mem = mpgi_os_mem_map(guard + bytes, mpgi_os_page_bytes);
+  char *mem = mpgi_os_stack_map(guard + bytes, mpgi_os_page_bytes);
   if (!mem) return NULL;
   if (mpgi_os_mem_guard(mem, guard) == 0) return mem + guard;
   mpgi_os_mem_unmap(mem, guard + bytes);

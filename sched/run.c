@@ -31,6 +31,7 @@ static int init_once_locked(void) {
   mpgi_options_init();
   mpgi_arch_init();
   int err = mpgi_os_roots_refresh();
+  mpgi_os_stacks_init();
   if (!err) err = mpgi_stack_init();
   if (!err) err = mpgi_gc_init(&mpgi_world);
   if (err) return err;

@@ -170,7 +170,7 @@ static void list_remove(unsigned order, struct piece *p) {
 static struct chunk *chunk_commit(void) {
   if (arena.frontier == arena.chunks) return NULL;
   struct chunk *ch = &arena.table[arena.frontier];
-  if (mpgi_os_mem_commit((void *) chunk_lo(ch), CHUNK_BYTES)) return NULL;
+  if (mpgi_os_stack_commit((void *) chunk_lo(ch), CHUNK_BYTES)) return NULL;
   arena.frontier++;
   return ch;
 }

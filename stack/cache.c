@@ -157,7 +157,7 @@ static struct mpgi_segment *seg_map(size_t bytes) {
   size_t page = mpgi_os_page_bytes;
   if (bytes > SIZE_MAX / 4) return NULL;
   bytes = (bytes + page - 1) & ~(page - 1);
-  void *lo = mpgi_os_mem_map(bytes, page);
+  void *lo = mpgi_os_stack_map(bytes, page);
   if (!lo) return NULL;
   mpgi_stack_bytes_add(bytes);
   return seg_make(lo, bytes, MPGI_ORDER_MAPPED);
@@ -167,7 +167,7 @@ static struct mpgi_segment *seg_guarded(size_t bytes) {
   size_t page = mpgi_os_page_bytes;
   if (bytes > SIZE_MAX / 4) return NULL;
   bytes = (bytes + page - 1) & ~(page - 1);
-  char *guard = mpgi_os_mem_map(MPGI_STACK_GUARD_BYTES + bytes, page);
+  char *guard = mpgi_os_stack_map(MPGI_STACK_GUARD_BYTES + bytes, page);
   if (!guard) return NULL;
   if (mpgi_os_mem_guard(guard, MPGI_STACK_GUARD_BYTES)) {
     mpgi_os_mem_unmap(guard, MPGI_STACK_GUARD_BYTES + bytes);

@@ -102,7 +102,7 @@ static void nwarm_add(struct slab *sl, int n) {
 }
 
 static struct slab *slab_new(void) {
-  struct slab *sl = mpgi_os_mem_map(SLAB_BYTES, SLAB_BYTES);
+  struct slab *sl = mpgi_os_stack_map(SLAB_BYTES, SLAB_BYTES);
   if (!sl) return NULL;
   for (size_t i = 0; i < SLAB_SLOTS; i++) sl->free[i / 64] |= 1ull << i % 64;
   sl->nfree = SLAB_SLOTS;
@@ -240,7 +240,7 @@ static struct mpgi_segment *own_alloc(size_t bytes) {
   if (bytes > SIZE_MAX / 4) return NULL;
   bytes += MPGI_STACK_GUARD_BYTES + sizeof(struct mpgi_segment);
   bytes = (bytes + page - 1) & ~(page - 1);
-  void *lo = mpgi_os_mem_map(bytes, page);
+  void *lo = mpgi_os_stack_map(bytes, page);
   if (!lo) return NULL;
   if (mpgi_os_mem_guard(lo, MPGI_STACK_GUARD_BYTES)) {
     mpgi_os_mem_unmap(lo, bytes);

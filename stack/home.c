@@ -253,7 +253,7 @@ bool mpgi_stack_home_age(struct mpgi_context *ctx) {
 static bool fresh_locked(uint32_t *i) {
   if (home.frontier == home.homes) return false;
   if (home.frontier == home.committed) {
-    if (mpgi_os_mem_commit((void *) home_at(home.frontier), STEP_BYTES))
+    if (mpgi_os_stack_commit((void *) home_at(home.frontier), STEP_BYTES))
       return false;
     home.committed += (uint32_t) (STEP_BYTES / MPGI_STACK_HOME_BYTES);
   }

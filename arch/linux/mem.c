@@ -109,17 +109,35 @@ void *mpgi_os_mem_map(size_t bytes, size_t align) {
   return map_aligned(bytes, align, PROT_READ | PROT_WRITE, 0);
 }
 
+static int stack_prot(void) {
+  int prot = PROT_READ | PROT_WRITE;
+  return mpgi_os_stacks_execute ? prot | PROT_EXEC : prot;
+}
+
+void *mpgi_os_stack_map(size_t bytes, size_t align) {
+  return map_aligned(bytes, align, stack_prot(), 0);
+}
+
 bool mpgi_os_mem_available(size_t bytes) {
   long r = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, 0);
   return r >= 0 && sys_munmap((uintptr_t) r, bytes) == 0;
 }
 
-int mpgi_os_mem_commit(void *lo, size_t bytes) {
+/* Some systems grant nothing that is writable and executable: -EACCES. */
+static int commit(void *lo, size_t bytes, int prot) {
   MPG_ASSERT(page_aligned(lo, bytes));
-  long r = sys_mprotect(lo, bytes, PROT_READ | PROT_WRITE);
-  MPG_ASSERT(r == 0 || r == -ENOMEM);
+  long r = sys_mprotect(lo, bytes, prot);
+  MPG_ASSERT(r == 0 || r == -ENOMEM || (prot & PROT_EXEC));
   if (r == 0) sys_madvise(lo, bytes, MADV_DODUMP);
-  return (int) r;
+  return r == 0 ? 0 : -ENOMEM;
+}
+
+int mpgi_os_mem_commit(void *lo, size_t bytes) {
+  return commit(lo, bytes, PROT_READ | PROT_WRITE);
+}
+
+int mpgi_os_stack_commit(void *lo, size_t bytes) {
+  return commit(lo, bytes, stack_prot());
 }
 
 bool mpgi_os_mem_release(void *lo, size_t bytes) {
@@ -193,7 +211,7 @@ int mpgi_os_mem_unguard(void *lo, size_t bytes) {
       sys_madvise(lo, bytes, MADV_GUARD_REMOVE) != 0)
     return -ENOMEM;
   /* The guard may have been made the other way; no-op when it wasn't. */
-  long r = sys_mprotect(lo, bytes, PROT_READ | PROT_WRITE);
+  long r = sys_mprotect(lo, bytes, stack_prot());
   MPG_ASSERT(r == 0 || r == -ENOMEM);
   return (int) r;
 }

@@ -99,6 +99,9 @@ __attribute__((noinline)) void *mpgi_os_mem_map(size_t bytes, size_t align) {
   (void) bytes, (void) align;
   return other_memory;
 }
+void *mpgi_os_stack_map(size_t bytes, size_t align) {
+  return mpgi_os_mem_map(bytes, align);
+}
 void *mpgi_os_mem_reserve(size_t bytes, size_t align) {
   return mpgi_os_mem_map(bytes, align);
 }
