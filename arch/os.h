@@ -19,6 +19,8 @@
 /* ---- memory (linux/mem.c): all signal-safe (bare system calls) ---- */
 MPGI_HIDDEN extern size_t mpgi_os_page_bytes; /* 4096 */
 #define MPGI_OS_HUGE_BYTES ((size_t) 2 << 20)
+/* No mapping is here or above, but where a program insists. */
+#define MPGI_OS_ADDRESS_MAX ((uintptr_t) 1 << 47)
 /* Reserve address space without access, aligned (power of two >= page).
  * NULL when the system refuses. */
 MPGI_HIDDEN void *mpgi_os_mem_reserve(size_t bytes, size_t align);

@@ -2,7 +2,8 @@
  *
  * A fault in the guard region of the running goroutine's fixed stack is the
  * fatal "stack overflow", and so is one between the stack and an SP far below
- * it, where an alloca or a large frame stepped over the guard.  Wide segments,
+ * it, where an alloca or a large frame stepped over the guard; on any stack, an
+ * SP that can't be one.  Wide segments,
  * and with MPG_DEBUG=stackguard=1 all, have guard regions, too: code that takes
  * more of one than it was given (a function called through a pointer that no
  * linker sees, code built without the flags or linked by bfd) is reported
@@ -106,13 +107,16 @@ static bool is_overflow(const struct mpg_m *mp, const struct mpg_g *gp,
   return !mp->attached && lo - sp < BELOW_BYTES && addr >= sp && addr < lo;
 }
 
+/* An array of 2^47 bytes and more: SP wrapped around, which is above any guard
+ * word, to where no stack can be. */
+static bool has_wrapped(const struct mpg_m *mp, const struct mpgi_sigregs *r) {
+  return !mp->attached && r->sp >= MPGI_OS_ADDRESS_MAX && !is_in_handler(mp, r);
+}
+
 static void overflow(struct mpg_m *mp, const struct mpg_g *gp,
                      const struct mpgi_sigregs *r) {
   note_fault(mp, r);
-  mpgi_fatal(
-      "stack overflow: goroutine %lu exceeds its fixed stack of "
-      "%zu bytes",
-      (unsigned long) gp->goid, (size_t) (gp->ctx.seg->hi - gp->ctx.seg->lo));
+  mpgi_stack_overflow(gp);
 }
 
 static void on_fault(int sig, void *siginfo, void *ucontext) {
@@ -124,6 +128,7 @@ static void on_fault(int sig, void *siginfo, void *ucontext) {
   mpgi_arch_sigregs(ucontext, &r);
   bool past_signals = mp && is_signal_overflow(mp, addr, r.sp);
   bool past_own = gp && gp->fixed && is_overflow(mp, gp, addr, r.sp);
+  past_own |= gp && has_wrapped(mp, &r);
   /* Both, where a frame steps from a stack to the guard region of the signal
    * stack below it, or that one's overflow is taken for a step. */
   if (past_signals && past_own && !is_in_handler(mp, &r)) past_signals = false;

@@ -652,6 +652,8 @@ MPGI_HIDDEN void mpgi_thread_gone(void); /* last act of a runtime thread */
 MPGI_HIDDEN int mpgi_fork_init(void); /* 0 or negative errno */
 MPGI_HIDDEN bool mpgi_is_forked(void);
 
+/* go.c: fatal, for whatever stack it is. */
+MPGI_HIDDEN _Noreturn void mpgi_stack_overflow(const struct mpg_g *gp);
 /* go.c: mpg_go for a tick of a timer, which its goroutine keeps until it begins
  * and begun is called. */
 MPGI_HIDDEN int mpgi_go_tick(mpg_func fn, void *arg, bool fixed,

@@ -136,6 +136,17 @@ static size_t stack_limit(const struct mpg_g *gp) {
                            : MPGI_STACK_LIMIT_DEFAULT;
 }
 
+void mpgi_stack_overflow(const struct mpg_g *gp) {
+  const struct mpgi_segment *seg = gp->ctx.seg;
+  unsigned long goid = (unsigned long) gp->goid;
+  if (seg->fixed)
+    mpgi_fatal(
+        "stack overflow: goroutine %lu exceeds its fixed stack of %zu bytes",
+        goid, (size_t) (seg->hi - seg->lo));
+  mpgi_fatal("stack overflow: goroutine %lu exceeds the limit of %zu bytes",
+             goid, stack_limit(gp));
+}
+
 void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args,
                        uintptr_t stay) {
   struct mpg_g *gp = (struct mpg_g *) ctx;
@@ -144,11 +155,10 @@ void mpgi_morestack_g0(struct mpgi_context *ctx, size_t frame, size_t args,
   struct mpg_m *mp = mpgi_tls_m();
   int saved_errno = errno; /* a call must not change it by needing stack */
   gp->growing = stay ? MPGI_GROWING_CALL : MPGI_GROWING_ALLOCA;
+  if (mpgi_stack_exceeds_fixed(ctx, frame + args)) mpgi_stack_overflow(gp);
   int err = mpgi_stack_grow(mp && mp->p ? &mp->p->stacks : NULL, ctx,
                             frame + args, limit);
-  if (err == -EOVERFLOW)
-    mpgi_fatal("stack overflow: goroutine %lu exceeds the limit of %zu bytes",
-               (unsigned long) gp->goid, limit);
+  if (err == -EOVERFLOW) mpgi_stack_overflow(gp);
   if (err)
     mpgi_fatal("out of memory: no stack segment for goroutine %lu",
                (unsigned long) gp->goid);

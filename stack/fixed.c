@@ -18,7 +18,10 @@
  *
  * The guard is 64 KiB, not a page: a C function may have locals larger than a
  * page and touch their far end first, which on the other side is the next
- * slot.  Larger ones are for the compiler (-fstack-clash-protection).
+ * slot.  Larger ones are for the compiler (-fstack-clash-protection); or, in
+ * code for segmented stacks, for its prologues and its alloca: the guard word
+ * is FIXED_GUARD_BYTES above the low end of the guard region, so that what
+ * doesn't step over that goes on, and what does comes to mpgi_morestack_g0.
  *
  * Invariants: [stack.fixed.free] a slab is in the list `warm` exactly when it
  * has a warm slot, in `cold` when it has only other free ones (slab_relist).
@@ -40,6 +43,10 @@
 #define CACHE_MAX 16u
 #define BATCH (CACHE_MAX / 2)
 #define AGE_RUNS 64 /* given back at a time: some 30 us each */
+/* Room for frames that prologues don't count; and more than 60 KiB below the
+ * stack, so that calls of foreign code are refused nothing. */
+#define FIXED_GUARD_BYTES ((uintptr_t) 2048)
+_Static_assert(FIXED_GUARD_BYTES >= MPGI_GUARD_GAP_BYTES, "slack");
 /* What a fixed stack counts for in the statistics, which the collector paces
  * by: what shallow use touches, not its mostly untouched addresses. */
 #define CHARGE_BYTES ((size_t) 8 << 10)
@@ -216,12 +223,18 @@ void mpgi_stack_fixed_release(void) {
 
 /* ---- segments ---- */
 
+static uintptr_t fixed_guard(uintptr_t lo) {
+  return lo - MPGI_STACK_GUARD_BYTES + FIXED_GUARD_BYTES;
+}
+
 static struct mpgi_segment *seg_make(uintptr_t base, size_t bytes,
                                      unsigned order) {
   uintptr_t hi = base + bytes - sizeof(struct mpgi_segment);
   struct mpgi_segment *seg = (struct mpgi_segment *) hi;
-  *seg = (struct mpgi_segment){.lo = base + MPGI_STACK_GUARD_BYTES,
+  uintptr_t lo = base + MPGI_STACK_GUARD_BYTES;
+  *seg = (struct mpgi_segment){.lo = lo,
                                .hi = hi,
+                               .guard = fixed_guard(lo),
                                .bytes = bytes,
                                .order = (uint16_t) order,
                                .fixed = 1};
@@ -358,7 +371,7 @@ void mpgi_stack_wide_free(struct mpgi_stack_cache *c,
   MPG_ASSERT(seg->order == MPGI_ORDER_WIDE);
   seg->fixed = 1;
   seg->order = MPGI_ORDER_FIXED;
-  seg->guard = 0;
+  seg->guard = fixed_guard(seg->lo);
   seg->prev = seg->next = NULL;
   mpgi_stack_fixed_free(c, seg);
 }

@@ -70,7 +70,7 @@ void mpgi_stack_first(struct mpgi_context *ctx, struct mpgi_segment *seg,
 
 void mpgi_stack_first_fixed(struct mpgi_context *ctx,
                             struct mpgi_segment *seg) {
-  MPG_ASSERT(seg->fixed && seg->guard == 0);
+  MPG_ASSERT(seg->fixed && seg->guard < seg->lo);
   MPG_ASSERT(!seg->prev && !seg->next);
   ctx->dynamic = NULL;
   mpgi_stack_attach(ctx, seg);
@@ -94,8 +94,8 @@ size_t mpgi_stack_chain_bytes(const struct mpgi_context *ctx) {
   return bytes;
 }
 
-/* What the limit leaves.  A fixed stack grows only for alloca, and its size is
- * no limit. */
+/* What the limit leaves.  A fixed stack grows only for an alloca that would
+ * fit, and its size is no limit (mpgi_stack_exceeds_fixed). */
 static size_t bytes_left(const struct mpgi_context *ctx, size_t limit) {
   if (ctx->seg->fixed) return SIZE_MAX;
   size_t used = mpgi_stack_chain_bytes(ctx);
@@ -108,6 +108,10 @@ static size_t next_bytes(const struct mpgi_context *ctx, size_t least,
   size_t want = 2 * ctx->seg->bytes;
   if (want > GROW_MAX_BYTES) want = GROW_MAX_BYTES;
   return want < least || want > left ? least : want;
+}
+
+bool mpgi_stack_exceeds_fixed(const struct mpgi_context *ctx, size_t need) {
+  return ctx->seg->fixed && need > ctx->sp - ctx->seg->lo;
 }
 
 int mpgi_stack_grow(struct mpgi_stack_cache *c, struct mpgi_context *ctx,

@@ -67,6 +67,11 @@ MPGI_HIDDEN void mpgi_stack_first_fixed(struct mpgi_context *ctx,
 MPGI_HIDDEN int mpgi_stack_grow(struct mpgi_stack_cache *c,
                                 struct mpgi_context *ctx, size_t need,
                                 size_t limit);
+/* Is ctx->seg a fixed stack that has no room for need bytes below ctx->sp?  For
+ * code with prologues, and alloca.  One that has room comes here, too, when the
+ * guard word was poisoned. */
+MPGI_HIDDEN bool mpgi_stack_exceeds_fixed(const struct mpgi_context *ctx,
+                                          size_t need);
 /* Return the cached, unused segments beyond the current one. */
 MPGI_HIDDEN void mpgi_stack_trim(struct mpgi_stack_cache *c,
                                  struct mpgi_context *ctx);
@@ -100,8 +105,9 @@ MPGI_HIDDEN void mpgi_stack_leave(struct mpgi_context *ctx,
 /* The same for a jump to SP sp; nothing when sp is on no segment in use. */
 MPGI_HIDDEN void mpgi_stack_leave_to(struct mpgi_context *ctx, uintptr_t sp);
 
-/* A fixed stack with a guard region below, usable bytes >= bytes; guard = 0
- * so that prologues never grow it.  NULL when memory is exhausted. */
+/* A fixed stack with a guard region below, usable bytes >= bytes; guard lies
+ * in that region (fixed.c), so that prologues never grow it.  NULL when memory
+ * is exhausted. */
 MPGI_HIDDEN struct mpgi_segment *mpgi_stack_fixed_alloc(
     struct mpgi_stack_cache *c, size_t bytes);
 MPGI_HIDDEN void mpgi_stack_fixed_free(struct mpgi_stack_cache *c,

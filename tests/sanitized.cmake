@@ -35,7 +35,11 @@ foreach(sanitizer address thread)
   foreach(test stackguard_prog stackguard_foreign_prog stackguard_deep_prog
           signal_stack_overflow_prologue_prog
           copystack_prog stackmove_prog sigquit_swapped_prog
-          stack_overflow_alloca_prog stack_overflow_blocking_prog)
+          stack_overflow_alloca_prog stack_overflow_blocking_prog
+          stack_overflow_array_prog stack_overflow_array_limit_prog
+          stack_overflow_array_wrapped_prog
+          stack_overflow_array_wrapped_fixed_prog
+          stack_overflow_array_fixed_far_prog)
     not_under(${sanitizer} crash.${test}.fixed "is about segments")
   endforeach()
   not_under(${sanitizer} crash.stack_overflow_step_prog.fixed

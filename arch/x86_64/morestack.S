@@ -525,7 +525,7 @@ END_FUNCTION(__morestack)
  * the frame don't fit.  The body stays when it has 16 KiB below it; else it
  * is __morestack for a frame that is 16 KiB larger.  When the guard word is
  * poisoned the comparison fails, so preemption and live alloca memory take
- * the long way; on a fixed stack it is 0. */
+ * the long way; on a fixed stack it is in the guard region (stack/fixed.c). */
     .p2align 6
 FUNCTION(__morestack_non_split)
     .cfi_startproc
