@@ -365,11 +365,11 @@ MPGI_HIDDEN struct mpgi_context *mpgi_jump_to(uintptr_t sp);
 MPGI_HIDDEN _Noreturn void mpgi_async_preempted(struct mpgi_context *gp);
 /* gp's function returned, or mpg_goexit was called. */
 MPGI_HIDDEN _Noreturn void mpgi_goexit_g0(struct mpgi_context *gp);
-/* __morestack needs a segment for frame bytes plus args bytes of stack
- * arguments (upcall to sched, which calls the stack module and reports
- * overflow).  On return gp->seg->next is large enough, or the guard is at
- * stay or below: the body's SP, less its frame, on the current segment; 0: it
- * can't stay there. */
+/* __morestack needs a segment for frame bytes plus args bytes, twice what the
+ * stack arguments take (upcall to sched, which calls the stack module and
+ * reports overflow).  On return gp->seg->next is large enough, or the guard is
+ * at stay or below: the body's SP, less its frame, on the current segment; 0:
+ * it can't stay there. */
 MPGI_HIDDEN void mpgi_morestack_g0(struct mpgi_context *gp, size_t frame,
                                    size_t args, uintptr_t stay);
 /* __morestack found preempt set.  Returns true when the goroutine must go

@@ -33,8 +33,10 @@
  * The body is always called, never jumped to, also where it stays on the
  * stack it came from: call and ret stay paired, which the return predictor
  * rewards with more than the call costs, and a varargs body needs rbp anyway.
- * Its fixed stack arguments are copied to an address with the same alignment
- * (64 bytes).
+ * Its fixed stack arguments are copied to an address that is the same modulo a
+ * power of two: the largest that isn't larger than all of them, and so than the
+ * alignment of any of them.  That takes up to as much room again, so wherever
+ * room is compared the arguments count twice.
  *
  * Ways through __morestack, in the order in which they are tried:
  *   fast     hot, for a small frame without stack arguments: nothing is saved
@@ -134,6 +136,7 @@
     mov %rbp, %r10
     sub F_FRAME(%rbp), %r10
     sub F_ARGS(%rbp), %r10
+    sub F_ARGS(%rbp), %r10
     sub $STAY_BYTES, %r10
     cmp SEG_GUARD(%rax), %r10
     .endm
@@ -142,6 +145,7 @@
     .macro compare_next
     mov SEG_HI(%r10), %rax
     sub F_FRAME(%rbp), %rax
+    sub F_ARGS(%rbp), %rax
     sub F_ARGS(%rbp), %rax
     sub $SWITCH_BYTES, %rax
     cmp SEG_GUARD(%r10), %rax
@@ -164,13 +168,22 @@
 901:
     .endm
 
-/* Copy the stack arguments below SP.  Uses rax, r11. */
+/* Copy the stack arguments below SP.  Uses rax, r10, r11. */
     .macro copy_args
     mov F_ARGS(%rbp), %r11
     add $7, %r11
     and $-8, %r11
-    sub %r11, %rsp
-    and $-64, %rsp
+    mov %r11, %rax
+    or $16, %rax
+    bsr %rax, %rax
+    xor %r10d, %r10d
+    bts %rax, %r10
+    neg %r10
+    lea -24(%rsp), %rax
+    sub %r11, %rax
+    sub %rbp, %rax
+    and %r10, %rax
+    lea 24(%rbp, %rax), %rsp
 902:
     mov 16(%rbp, %r11), %rax /* argument area + r11 - 8 */
     mov %rax, -8(%rsp, %r11)
@@ -290,7 +303,7 @@ FUNCTION(__morestack)
     push %r10
     push %r11
     push %rax
-    add %r11, %r10
+    lea (%r10, %r11, 2), %r10
     TLS_BASE(%r11)
     mov %fs:TLS_G(%r11), %r11
     test %r11, %r11
@@ -451,6 +464,7 @@ FUNCTION(__morestack)
 4:  mov %rbx, %rdi
     mov F_FRAME(%rbp), %rsi
     mov F_ARGS(%rbp), %rdx
+    add %rdx, %rdx
     lea -STAY_BYTES(%rbp), %rcx
     sub %rsi, %rcx
     sub %rdx, %rcx

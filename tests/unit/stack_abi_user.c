@@ -184,23 +184,31 @@ static uint64_t case_vla_struct(uint64_t s) {
 }
 #endif
 
-struct overaligned {
-  _Alignas(64) uint64_t a[8];
-};
-static NOINLINE uint64_t take_overaligned(uint64_t a, struct overaligned v,
-                                          uint64_t b, uint64_t c, uint64_t d,
-                                          uint64_t e, uint64_t f, uint64_t g) {
-  uint64_t h = mix(mix(mix(pad(a), c), d), mix(mix(e, f), g));
-  uintptr_t at = (uintptr_t) &v;
-  __asm__("" : "+r"(at)); /* else it is known to be aligned */
-  h = mix(h, at & 63);
-  return mix(mixbytes(h, &v, sizeof v), b);
-}
-static uint64_t case_overaligned(uint64_t s) {
-  struct overaligned v;
-  for (int i = 0; i < 8; i++) v.a[i] = s * (uint64_t) i;
-  return take_overaligned(s, v, s + 1, s + 2, s + 3, s + 4, s + 5, s + 6);
-}
+#define OVERALIGNED(n)                                                         \
+  struct overaligned##n {                                                      \
+    _Alignas(n) uint64_t a[n / 8];                                             \
+  };                                                                           \
+  static NOINLINE uint64_t take_overaligned##n(                                \
+      uint64_t a, struct overaligned##n v, uint64_t b, uint64_t c, uint64_t d, \
+      uint64_t e, uint64_t f, uint64_t g) {                                    \
+    uint64_t h = mix(mix(mix(pad(a), c), d), mix(mix(e, f), g));               \
+    uintptr_t at = (uintptr_t) &v;                                             \
+    __asm__("" : "+r"(at)); /* else it is known to be aligned */               \
+    if (at % n) abort();                                                       \
+    return mix(mixbytes(h, &v, sizeof v), b);                                  \
+  }                                                                            \
+  static uint64_t case_overaligned##n(uint64_t s) {                            \
+    struct overaligned##n v;                                                   \
+    for (uint64_t i = 0; i < n / 8; i++) v.a[i] = s * i;                       \
+    return take_overaligned##n(s, v, s + 1, s + 2, s + 3, s + 4, s + 5,        \
+                               s + 6);                                         \
+  }
+OVERALIGNED(64)
+OVERALIGNED(128)
+#ifndef __clang__ /* its prologues don't count alignment */
+OVERALIGNED(256)
+OVERALIGNED(4096)
+#endif
 
 /* ---- results ---- */
 
@@ -640,28 +648,59 @@ static uint64_t case_foreign_varargs(uint64_t s) {
 #define CASE(name) \
   { #name, case_##name }
 const struct abi_case abi_cases[] = {
-    CASE(ints6),        CASE(ints14),         CASE(doubles12),
-    CASE(mixed20),      CASE(struct24),       CASE(struct200),
-    CASE(struct264),    CASE(struct512),      CASE(struct3200),
-    CASE(overaligned),  CASE(results),        CASE(x87),
-    CASE(wide),         CASE(complex),        CASE(m256),
-    CASE(m512),         CASE(ms_abi),         CASE(cold),
+    CASE(ints6),
+    CASE(ints14),
+    CASE(doubles12),
+    CASE(mixed20),
+    CASE(struct24),
+    CASE(struct200),
+    CASE(struct264),
+    CASE(struct512),
+    CASE(struct3200),
+    CASE(overaligned64),
+    CASE(overaligned128),
+#ifndef __clang__
+    CASE(overaligned256),
+    CASE(overaligned4096),
+#endif
+    CASE(results),
+    CASE(x87),
+    CASE(wide),
+    CASE(complex),
+    CASE(m256),
+    CASE(m512),
+    CASE(ms_abi),
+    CASE(cold),
 #if HAVE_VLA_STRUCT
     CASE(vla_struct),
 #endif
 #if HAVE_VARARGS
-    CASE(varargs),      CASE(varargs_named),  CASE(foreign_varargs),
+    CASE(varargs),
+    CASE(varargs_named),
+    CASE(foreign_varargs),
 #endif
-    CASE(vla),          CASE(vla_loop),       CASE(vla_nested),
-    CASE(alloca_list),  CASE(alloca_recurse), CASE(frame100),
-    CASE(frame220),     CASE(frame300),       CASE(frame1500),
-    CASE(frame5000),    CASE(frame100000),    CASE(frame3000000),
-    CASE(fib),          CASE(descend),        CASE(tail),
+    CASE(vla),
+    CASE(vla_loop),
+    CASE(vla_nested),
+    CASE(alloca_list),
+    CASE(alloca_recurse),
+    CASE(frame100),
+    CASE(frame220),
+    CASE(frame300),
+    CASE(frame1500),
+    CASE(frame5000),
+    CASE(frame100000),
+    CASE(frame3000000),
+    CASE(fib),
+    CASE(descend),
+    CASE(tail),
     CASE(pointer),
 #if HAVE_NESTED
     CASE(nested),
 #endif
-    CASE(vla_longjmp),  CASE(printf),         CASE(qsort),
+    CASE(vla_longjmp),
+    CASE(printf),
+    CASE(qsort),
     CASE(foreign_args),
 };
 const unsigned abi_ncases = sizeof abi_cases / sizeof abi_cases[0];
