@@ -199,15 +199,23 @@ static bool chunk_convert(enum mpgi_sort sort) {
   return true;
 }
 
-/* Make room for a run of n pages. */
-static bool make_room(enum mpgi_sort sort, uint32_t n) {
+static uint32_t chunks_for(uint32_t pages) {
+  return (pages + MPGI_CHUNK_PAGES - 1) / MPGI_CHUNK_PAGES;
+}
+
+/* At least so many chunks at the heap's end. */
+static bool end_grow(enum mpgi_sort sort, uint32_t need) {
   struct mpgi_heap *h = &mpgi_heap;
-  uint32_t need = (n + MPGI_CHUNK_PAGES - 1) / MPGI_CHUNK_PAGES;
-  if (need == 1 && chunk_convert(sort)) return true;
   uint32_t more = (uint32_t) (mpgi_load(&h->used) >> MPGI_CHUNK_LOG2) / 16;
   if (more > GROW_MAX_CHUNKS) more = GROW_MAX_CHUNKS;
   if (more > need && chunks_grow(sort, more) == 0) return true;
   return chunks_grow(sort, need) == 0;
+}
+
+/* Make room for a run of n pages. */
+static bool make_room(enum mpgi_sort sort, uint32_t n) {
+  uint32_t need = chunks_for(n);
+  return (need == 1 && chunk_convert(sort)) || end_grow(sort, need);
 }
 
 /* ---- runs of pages ---- */
@@ -241,12 +249,43 @@ uint32_t mpgi_heap_pages_reuse(enum mpgi_sort sort, uint32_t n, bool *zeroed) {
   return pages_get(sort, n, zeroed, false);
 }
 
+static void free_locked(enum mpgi_sort sort, uint32_t page, uint32_t n) {
+  struct mpgi_heap *h = &mpgi_heap;
+  mpgi_pagealloc_free(&h->pages[sort], page, n);
+  if (page + n > h->scavenge_below[sort]) h->scavenge_below[sort] = page + n;
+  MPG_ASSERT_EXPENSIVE(mpgi_pagealloc_is_valid(&h->pages[sort]));
+}
+
+/* The pages from `page` on are free up to the heap's end, which is moved to
+ * make them n. */
+static bool extend_at_end(enum mpgi_sort sort, uint32_t page, uint32_t n,
+                          uint32_t *zeroed) {
+  struct mpgi_heap *h = &mpgi_heap;
+  struct mpgi_pagealloc *pa = &h->pages[sort];
+  uint32_t end = (uint32_t) (mpgi_load(&h->used) >> MPGI_PAGE_LOG2), rest = 0;
+  uint32_t front = end - page;
+  if (page > end || front >= n) return false;
+  if (front > 0 && !mpgi_pagealloc_alloc_at(pa, page, front, zeroed))
+    return false;
+  if (end_grow(sort, chunks_for(n - front)) &&
+      mpgi_pagealloc_alloc_at(pa, end, n - front, &rest)) {
+    *zeroed += rest;
+    return true;
+  }
+  if (front > 0) {
+    taken(front, *zeroed); /* they count as having memory from now on */
+    free_locked(sort, page, front);
+  }
+  return false;
+}
+
 bool mpgi_heap_pages_extend(enum mpgi_sort sort, uint32_t page, uint32_t n,
                             bool *zeroed) {
   struct mpgi_heap *h = &mpgi_heap;
   uint32_t zero_pages = 0;
   mpgi_mutex_lock(&h->lock);
-  bool ok = mpgi_pagealloc_alloc_at(&h->pages[sort], page, n, &zero_pages);
+  bool ok = mpgi_pagealloc_alloc_at(&h->pages[sort], page, n, &zero_pages) ||
+            extend_at_end(sort, page, n, &zero_pages);
   if (ok) *zeroed = taken(n, zero_pages);
   mpgi_mutex_unlock(&h->lock);
   return ok;
@@ -266,9 +305,7 @@ void mpgi_heap_pages_free(enum mpgi_sort sort, uint32_t page, uint32_t n) {
   struct mpgi_heap *h = &mpgi_heap;
   MPG_ASSERT(n > 0 && sort < MPGI_SORT_COUNT);
   mpgi_mutex_lock(&h->lock);
-  mpgi_pagealloc_free(&h->pages[sort], page, n);
-  if (page + n > h->scavenge_below[sort]) h->scavenge_below[sort] = page + n;
-  MPG_ASSERT_EXPENSIVE(mpgi_pagealloc_is_valid(&h->pages[sort]));
+  free_locked(sort, page, n);
   uint64_t idle = idle_bytes_locked();
   mpgi_mutex_unlock(&h->lock);
   if (idle > mpgi_gc_idle_margin()) mpgi_sweep_scavenge();

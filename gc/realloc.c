@@ -4,8 +4,9 @@
  *   - a small object that still fits into its cell and fills half of it
  *   - a large one that shrinks, to no less than a large one: the pages behind
  *     it go back
- *   - a large one that grows, when the pages behind it are free
- * Moving: allocate, copy, take records along, free.
+ *   - a large one that grows, when the pages behind it are free, or it ends
+ * where the heap does, which grows, too Moving: allocate, copy, take records
+ * along, free.
  *
  * What is beyond the object's bytes in its cell reads zero for scanned kinds:
  * it is cleared whenever the object gets another size.  A typed object's type

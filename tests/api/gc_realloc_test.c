@@ -117,6 +117,28 @@ static void a_large_one_grows_into_free_pages(void *arg) {
   check_filled(a, 0, first);
 }
 
+/* Nothing is behind it: the heap grows, too. */
+static void the_last_one_grows_at_the_heaps_end(void *arg) {
+  enum { FIRST = 64 << 20, LAST = 1 << 30, PROBE = 4096 };
+  (void) arg;
+  mpg_release_memory();
+  unsigned char *p = mpg_alloc(FIRST);
+  CHECK(p != NULL);
+  fill(p, FIRST - PROBE, FIRST);
+  for (size_t bytes = FIRST; bytes < LAST; bytes *= 2) {
+    size_t usable = mpg_alloc_size(p);
+    CHECK(mpg_realloc(p, 2 * bytes) == p);
+    CHECK_GE(mpg_alloc_size(p), 2 * bytes);
+    check_zero(p, usable, usable + PROBE);
+    check_zero(p, 2 * bytes - PROBE, 2 * bytes);
+  }
+  check_filled(p, FIRST - PROBE, FIRST);
+  mpg_gc();
+  check_filled(p, FIRST - PROBE, FIRST);
+  mpg_free(p);
+  mpg_gc(); /* the goal of such a heap would be far */
+}
+
 /* What is in use is not taken. */
 static void a_neighbour_makes_it_move(void *arg) {
   (void) arg;
@@ -248,6 +270,7 @@ static const struct check_case cases[] = {
     INSIDE(a_small_one_stays_in_its_cell),
     INSIDE(a_large_one_shrinks_where_it_is),
     INSIDE(a_large_one_grows_into_free_pages),
+    INSIDE(the_last_one_grows_at_the_heaps_end),
     INSIDE(a_neighbour_makes_it_move),
     INSIDE(growing_piece_by_piece_seldom_moves),
     INSIDE(growing_collects),
