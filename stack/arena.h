@@ -87,6 +87,16 @@ MPGI_HIDDEN bool mpgi_stack_fixed_owns(uintptr_t addr);
 
 /* Free the fixed stacks of a cache (fixed.c). */
 MPGI_HIDDEN void mpgi_stack_fixed_flush(struct mpgi_stack_cache *c);
+/* A fixed stack's record, and what it counts for. */
+MPGI_HIDDEN struct mpgi_segment *mpgi_stack_fixed_make(uintptr_t base,
+                                                       size_t bytes,
+                                                       unsigned order);
+/* Mappings of their own (own.c). */
+MPGI_HIDDEN struct mpgi_segment *mpgi_stack_own_alloc(size_t bytes);
+MPGI_HIDDEN void mpgi_stack_own_free(struct mpgi_segment *seg);
+MPGI_HIDDEN uint32_t mpgi_stack_own_kept(void);
+MPGI_HIDDEN void mpgi_stack_own_age(void);
+MPGI_HIDDEN void mpgi_stack_own_release(void);
 /* Give the memory of all free fixed stacks back that are in no cache. */
 MPGI_HIDDEN void mpgi_stack_fixed_release(void);
 

@@ -2,7 +2,7 @@
  *
  * For code built without split stacks.  The default size comes from slabs,
  * because a mapping and a guard each would meet vm.max_map_count at 32
- * thousand goroutines; other sizes get a mapping of their own.
+ * thousand goroutines; larger ones get a mapping of their own (own.c).
  *
  *   slab   32 MiB, aligned, one mapping:
  *          header page | ... | slot | slot | ...       (slots at the top end)
@@ -206,16 +206,20 @@ static void release(uint32_t n, unsigned runs) {
 }
 
 void mpgi_stack_fixed_age(void) {
-  if (mpgi_stack_fixed_warm() == 0) return;
+  mpgi_stack_own_age();
+  if (atomic_load(&nwarm) == 0) return;
   mpgi_mutex_lock(&mpgi_stack_lock);
   release(warm_low - warm_low / 2, AGE_RUNS);
   warm_low = atomic_load(&nwarm);
   mpgi_mutex_unlock(&mpgi_stack_lock);
 }
 
-uint32_t mpgi_stack_fixed_warm(void) { return atomic_load(&nwarm); }
+uint32_t mpgi_stack_fixed_warm(void) {
+  return atomic_load(&nwarm) + mpgi_stack_own_kept();
+}
 
 void mpgi_stack_fixed_release(void) {
+  mpgi_stack_own_release();
   mpgi_mutex_lock(&mpgi_stack_lock);
   release(atomic_load(&nwarm), UINT32_MAX);
   mpgi_mutex_unlock(&mpgi_stack_lock);
@@ -227,8 +231,8 @@ static uintptr_t fixed_guard(uintptr_t lo) {
   return lo - MPGI_STACK_GUARD_BYTES + FIXED_GUARD_BYTES;
 }
 
-static struct mpgi_segment *seg_make(uintptr_t base, size_t bytes,
-                                     unsigned order) {
+struct mpgi_segment *mpgi_stack_fixed_make(uintptr_t base, size_t bytes,
+                                           unsigned order) {
   uintptr_t hi = base + bytes - sizeof(struct mpgi_segment);
   struct mpgi_segment *seg = (struct mpgi_segment *) hi;
   uintptr_t lo = base + MPGI_STACK_GUARD_BYTES;
@@ -239,38 +243,10 @@ static struct mpgi_segment *seg_make(uintptr_t base, size_t bytes,
                                .order = (uint16_t) order,
                                .fixed = 1};
   mpgi_valgrind_add(seg);
+  mpgi_stack_bytes_add(CHARGE_BYTES);
   MPG_ASSERT((seg->hi & 15) == 0);
   MPG_ASSERT(mpgi_stack_segment_base(seg) == base);
   return seg;
-}
-
-/* What the kernel does in order TSan, which sees no bare system calls, is told
- * of: unmapped before it is mapped again. */
-static char unmapped;
-
-static struct mpgi_segment *own_alloc(size_t bytes) {
-  size_t page = mpgi_os_page_bytes;
-  if (bytes > SIZE_MAX / 4) return NULL;
-  bytes += MPGI_STACK_GUARD_BYTES + sizeof(struct mpgi_segment);
-  bytes = (bytes + page - 1) & ~(page - 1);
-  void *lo = mpgi_os_stack_map(bytes, page);
-  if (!lo) return NULL;
-  if (mpgi_os_mem_guard(lo, MPGI_STACK_GUARD_BYTES)) {
-    mpgi_os_mem_unmap(lo, bytes);
-    return NULL;
-  }
-  mpgi_san_taken(&unmapped);
-  mpgi_stack_bytes_add(CHARGE_BYTES);
-  return seg_make((uintptr_t) lo, bytes, MPGI_ORDER_FIXED_OWN);
-}
-
-static void own_free(struct mpgi_segment *seg) {
-  uintptr_t lo = mpgi_stack_segment_base(seg);
-  size_t bytes = seg->bytes;
-  mpgi_valgrind_remove(seg);
-  mpgi_stack_bytes_sub(CHARGE_BYTES);
-  mpgi_san_given(&unmapped);
-  mpgi_os_mem_unmap((void *) lo, bytes);
 }
 
 static void cache_push(struct mpgi_stack_cache *c, struct mpgi_segment *seg) {
@@ -289,6 +265,10 @@ static struct mpgi_segment *cache_pop(struct mpgi_stack_cache *c) {
   return seg;
 }
 
+static struct mpgi_segment *slot_make(uintptr_t lo) {
+  return mpgi_stack_fixed_make(lo, SLOT_BYTES, MPGI_ORDER_FIXED);
+}
+
 /* One slot, and for an empty cache as many more as are warm. */
 static struct mpgi_segment *slot_alloc(struct mpgi_stack_cache *c) {
   uintptr_t lo[BATCH];
@@ -299,38 +279,38 @@ static struct mpgi_segment *slot_alloc(struct mpgi_stack_cache *c) {
   while (n > 0 && n < most && warm.head);
   mpgi_mutex_unlock(&mpgi_stack_lock);
   if (n == 0) return NULL;
-  mpgi_stack_bytes_add(n * CHARGE_BYTES);
-  while (n > 1) cache_push(c, seg_make(lo[--n], SLOT_BYTES, MPGI_ORDER_FIXED));
-  return seg_make(lo[0], SLOT_BYTES, MPGI_ORDER_FIXED);
+  while (n > 1) cache_push(c, slot_make(lo[--n]));
+  return slot_make(lo[0]);
 }
 
 /* Its record is of no use any more. */
-static uintptr_t slot_of_segment(struct mpgi_segment *seg) {
-  MPG_VERIFY(seg->order == MPGI_ORDER_FIXED && seg->bytes == SLOT_BYTES);
+static void unmake(struct mpgi_segment *seg) {
   mpgi_valgrind_remove(seg);
-  return mpgi_stack_segment_base(seg);
-}
-
-static void slot_free(struct mpgi_segment *seg) {
-  uintptr_t lo = slot_of_segment(seg);
-  mpgi_mutex_lock(&mpgi_stack_lock);
-  slab_push(lo, true);
-  mpgi_mutex_unlock(&mpgi_stack_lock);
   mpgi_stack_bytes_sub(CHARGE_BYTES);
 }
 
-static void cache_trim(struct mpgi_stack_cache *c, unsigned keep) {
-  unsigned n = c->nfixed - keep;
+static void slot_free_locked(struct mpgi_segment *seg) {
+  MPG_VERIFY(seg->order == MPGI_ORDER_FIXED && seg->bytes == SLOT_BYTES);
+  unmake(seg);
+  slab_push(mpgi_stack_segment_base(seg), true);
+}
+
+static void slot_free(struct mpgi_segment *seg) {
   mpgi_mutex_lock(&mpgi_stack_lock);
-  while (c->nfixed > keep) slab_push(slot_of_segment(cache_pop(c)), true);
+  slot_free_locked(seg);
   mpgi_mutex_unlock(&mpgi_stack_lock);
-  mpgi_stack_bytes_sub(n * CHARGE_BYTES);
+}
+
+static void cache_trim(struct mpgi_stack_cache *c, unsigned keep) {
+  mpgi_mutex_lock(&mpgi_stack_lock);
+  while (c->nfixed > keep) slot_free_locked(cache_pop(c));
+  mpgi_mutex_unlock(&mpgi_stack_lock);
 }
 
 struct mpgi_segment *mpgi_stack_fixed_alloc(struct mpgi_stack_cache *c,
                                             size_t bytes) {
   MPG_ASSERT(bytes > 0);
-  if (bytes > MPGI_STACK_FIXED_DEFAULT) return own_alloc(bytes);
+  if (bytes > MPGI_STACK_FIXED_DEFAULT) return mpgi_stack_own_alloc(bytes);
   if (c && c->fixed) return cache_pop(c);
   struct mpgi_segment *seg = slot_alloc(c);
   MPG_ASSERT(!seg || seg->hi - seg->lo >= bytes);
@@ -341,7 +321,8 @@ void mpgi_stack_fixed_free(struct mpgi_stack_cache *c,
                            struct mpgi_segment *seg) {
   MPG_ASSERT(seg && seg->fixed && !seg->prev && !seg->next);
   if (seg->order == MPGI_ORDER_FIXED_OWN) {
-    own_free(seg);
+    unmake(seg);
+    mpgi_stack_own_free(seg);
     return;
   }
   if (!c) {

@@ -159,6 +159,28 @@ static void many_are_taken_again_without_a_fault(void **state) {
   free_many();
 }
 
+/* Of two sizes in turn. */
+static void large_ones_are_used_again(void **state) {
+  (void) state;
+  const size_t bytes[] = {1 << 20, 3 << 20};
+  struct mpgi_segment *s[2], *again[2];
+  mpgi_stack_release();
+  for (int i = 0; i < 2; i++) s[i] = mpgi_stack_fixed_alloc(&cache, bytes[i]);
+  for (int i = 0; i < 2; i++) mpgi_stack_fixed_free(&cache, s[i]);
+  assert_int_equal(mpgi_stack_fixed_warm(), 2);
+  for (int i = 0; i < 2; i++) {
+    again[i] = mpgi_stack_fixed_alloc(&cache, bytes[i]);
+    assert_ptr_equal(again[i], s[i]);
+    assert_true(again[i]->fixed && !again[i]->next && !again[i]->prev);
+  }
+  for (int i = 0; i < 2; i++) mpgi_stack_fixed_free(&cache, again[i]);
+  mpgi_stack_fixed_age();
+  for (int left = 2; left >= 0; left--) {
+    assert_int_equal(mpgi_stack_fixed_warm(), left);
+    mpgi_stack_fixed_age();
+  }
+}
+
 /* Without guards that split mappings (Linux >= 6.13) there is no limit but
  * address space; else vm.max_map_count is met and reported as no memory. */
 static void a_hundred_thousand_at_once(void **state) {
@@ -200,6 +222,7 @@ static const struct CMUnitTest tests[] = {
     CASE(free_stacks_keep_no_memory_for_long),
     CASE(free_stacks_keep_none_that_is_asked_for),
     CASE(many_are_taken_again_without_a_fault),
+    CASE(large_ones_are_used_again),
     CASE(a_hundred_thousand_at_once),
     CASE(refused_mapping_is_no_memory),
 };
