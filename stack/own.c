@@ -90,7 +90,8 @@ struct mpgi_segment *mpgi_stack_own_alloc(size_t bytes) {
   bytes = (bytes + page - 1) & ~(page - 1);
   struct mpgi_segment *seg = kept_take(bytes);
   void *lo = seg ? (void *) mpgi_stack_segment_base(seg) : map(bytes);
-  if (!lo && mpgi_stack_own_kept()) { /* they may be what there is no room for */
+  if (!lo &&
+      mpgi_stack_own_kept()) { /* they may be what there is no room for */
     mpgi_stack_own_release();
     lo = map(bytes);
   }
