@@ -338,6 +338,9 @@ MPGI_HIDDEN void mpgi_os_tls_words(uintptr_t thread_pointer,
 /* Static TLS extent [lo, hi) relative to a thread pointer's block. */
 MPGI_HIDDEN void mpgi_os_tls_static(uintptr_t thread_pointer, uintptr_t *lo,
                                     uintptr_t *hi);
+/* May user code keep the address so far below the thread pointer across a
+ * switch (linux/tls.c)?  0: the thread pointer itself. */
+MPGI_HIDDEN bool mpgi_os_tls_keeps(uintptr_t below);
 static inline uintptr_t mpgi_os_thread_pointer(void) {
   uintptr_t tp;
   __asm__ volatile("mov %%fs:0, %0" : "=r"(tp));

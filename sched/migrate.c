@@ -3,7 +3,8 @@
  * Compilers keep addresses of thread-local variables in registers and on the
  * stack across calls, and so across a switch to another thread.  The static
  * TLS block has the same layout in every thread, so such a word is moved by
- * the difference of the thread pointers.  The saved registers are on the
+ * the difference of the thread pointers, if it is one that user code may have
+ * (arch/linux/tls.c).  The saved registers are on the
  * stack; of a deep one the top is searched, where live copies are.  Vector
  * registers, which compilers spill to, and vectorise loops over pointers with,
  * are in the extended state.
@@ -25,6 +26,10 @@ struct tls_move {
   size_t left; /* bytes still to search */
 };
 
+static bool is_kept(const struct tls_move *t, uintptr_t word) {
+  return word - t->lo <= t->hi - t->lo && mpgi_os_tls_keeps(t->hi - word);
+}
+
 MPGI_NO_SANITIZE static void tls_move_words(void *arg, const void *lo,
                                             const void *hi) {
   struct tls_move *t = arg;
@@ -33,7 +38,7 @@ MPGI_NO_SANITIZE static void tls_move_words(void *arg, const void *lo,
   t->left -= n;
   uintptr_t *w = (uintptr_t *) (uintptr_t) lo;
   for (size_t i = 0; i < n / sizeof *w; i++)
-    if (w[i] - t->lo <= t->hi - t->lo) w[i] += t->delta;
+    if (is_kept(t, w[i])) w[i] += t->delta;
 }
 
 /* Not part of what is searched of the stack. */
@@ -49,8 +54,7 @@ void mpgi_tls_migrate(struct mpg_g *gp, const struct mpg_m *mp) {
   struct tls_move t = {.delta = now - old, .left = TLS_SEARCH_BYTES};
   mpgi_os_tls_static(old, &t.lo, &t.hi);
   t.hi = old;
-  if (gp->ctx.pc == (uintptr_t) mpgi_resume_thunk &&
-      gp->ctx.ret - t.lo <= t.hi - t.lo)
+  if (gp->ctx.pc == (uintptr_t) mpgi_resume_thunk && is_kept(&t, gp->ctx.ret))
     gp->ctx.ret += t.delta;
   const struct mpgi_xsave *x = gp->ctx.xsave;
   mpgi_valgrind_mute(1);

@@ -40,6 +40,7 @@
  * of an unloaded module of the same number: a block libc frees lazily.
  */
 #include <arch/common/check.h>
+#include <arch/linux/tls.h>
 #include <arch/os.h>
 #include <arch/tls.h>
 #include <elf.h>
@@ -273,6 +274,7 @@ static bool add_tls(struct mpgi_os_objects *l, const struct dl_phdr_info *info,
   } else {
     find_static(info, &m);
   }
+  mpgi_linux_tls_add(info->dlpi_name, m.offset, m.bytes);
   return module_add(l, &m);
 }
 

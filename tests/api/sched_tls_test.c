@@ -4,6 +4,9 @@
  * position-independent code, by GCC and Clang, as far as there are; the list
  * of ways is made by CMake.  With libmpg.so also in libraries.
  */
+#include <link.h>
+#include <string.h>
+
 #include "../support/check.h"
 
 #ifdef TLS_WAYS_HEADER
@@ -127,12 +130,71 @@ static void addresses_move_in_vector_registers(void *arg) {
   run_all(vector);
 }
 
+/* ---- words that only look like one ---- */
+
+enum { WORDS = 256, ROUNDS = 200 };
+static uintptr_t allocators; /* its block, below the thread pointer */
+
+static uintptr_t thread_pointer(void) {
+  uintptr_t tp;
+  __asm__ volatile("mov %%fs:0, %0" : "=r"(tp));
+  return tp;
+}
+
+static int find_allocator(struct dl_phdr_info *info, size_t size, void *arg) {
+  (void) size, (void) arg;
+  if (strstr(info->dlpi_name, "libjemalloc.so") && info->dlpi_tls_data)
+    allocators = thread_pointer() - (uintptr_t) info->dlpi_tls_data;
+  return 0;
+}
+
+/* Somewhere in the allocator's block, as its code may have left them, and in
+ * part a program's own bytes. */
+static __attribute__((noinline)) int changed_words(void) {
+  uintptr_t word[WORDS], check = 0;
+  uintptr_t lo = thread_pointer() - allocators;
+  for (int i = 0; i < WORDS; i++) word[i] = lo + (uintptr_t) i * 9;
+  for (int i = 0; i < WORDS; i++) check = check * 3 + ~word[i];
+  __asm__ volatile("" : : "r"(word) : "memory");
+  leave_by();
+  __asm__ volatile("" : : "r"(word) : "memory");
+  uintptr_t now = 0;
+  for (int i = 0; i < WORDS; i++) now = now * 3 + ~word[i];
+  return now != check;
+}
+
+static void keep_words(void *arg) {
+  (void) arg;
+  for (int i = 0; i < ROUNDS; i++) {
+    uintptr_t was = ~thread_pointer();
+    __asm__ volatile("" : "+r"(was)); /* isn't moved */
+    CHECK_EQ(changed_words(), 0);
+    atomic_fetch_add(&moves, ~thread_pointer() != was);
+  }
+  mpg_waitgroup_done(&done);
+}
+
+static void words_that_are_no_variables_stay(void *arg) {
+  (void) arg;
+  dl_iterate_phdr(find_allocator, NULL);
+  CHECK(allocators != 0);
+  leave_by = by_yield;
+  mpg_gomaxprocs(4);
+  atomic_store(&moves, 0);
+  do {
+    mpg_waitgroup_add(&done, 6);
+    for (int i = 0; i < 6; i++) CHECK_GO(keep_words, NULL);
+    mpg_waitgroup_wait(&done);
+  } while (atomic_load(&moves) == 0);
+}
+
 static const struct check_case cases[] = {
     STEALS(addresses_move_with_yields),
     INSIDE(addresses_move_with_parks),
     INSIDE(addresses_move_with_system_calls),
     INSIDE(addresses_move_with_preemptions),
     INSIDE(addresses_move_in_vector_registers),
+    STEALS(words_that_are_no_variables_stay),
 };
 
 int main(int argc, char **argv) {
