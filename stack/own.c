@@ -109,7 +109,9 @@ uint32_t mpgi_stack_own_kept(void) { return atomic_load(&nkept); }
 
 void mpgi_stack_own_age(void) {
   if (mpgi_stack_own_kept() == 0) return;
+  mpgi_mutex_lock(&mpgi_stack_lock);
   uint32_t n = kept.low - kept.low / 2;
+  mpgi_mutex_unlock(&mpgi_stack_lock);
   unmap_oldest(n < AGE_MAX ? n : AGE_MAX);
 }
 
