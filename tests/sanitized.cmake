@@ -55,6 +55,11 @@ foreach(sanitizer address thread)
 endforeach()
 not_under(address crash.signal_stack_overflow_prog.fixed
   "the report comes from where the overflowing frames are, poisoned")
+foreach(test stress.stack_signals_stress.fixed
+        stress.preemptall.stack_signals)
+  not_under(thread ${test}
+    "its signals reach threads before the sanitizer knows them")
+endforeach()
 not_under(thread unit.arch_mem_test
   "reserves a tebibyte, for which the sanitizer leaves no addresses")
 not_under(thread api.failpoint_test.fixed

@@ -111,6 +111,7 @@ static unsigned application_arenas(void) {
 /* Make the application's arena; with no memory for it jemalloc would serve the
  * caller from its own. */
 static bool application_arena(unsigned index) {
+  check_world();
   void *p = mallocx(1, MALLOCX_ARENA((int) index) | MALLOCX_TCACHE_NONE);
   known = true;
   if (!p) return false;
@@ -125,7 +126,6 @@ static bool application_arena(unsigned index) {
  * main thread's. */
 bool mpgi_fixmem_thread_coming(void) {
   static _Atomic unsigned made;
-  check_world();
   if (!thread_ready()) return false;
   int saved = errno;
   unsigned n = atomic_load(&made), arenas = application_arenas();
