@@ -212,8 +212,12 @@ MPGI_HOT void wake_if(_Atomic uint32_t *word,
   mpgi_ready(w->g);
 }
 
+/* By the time that the releaser looks, somebody who didn't wait may have taken
+ * the count and freed the memory: a mutex or a condition may be there now,
+ * whose word isn't a count.  Its waiters have something to do when they resume;
+ * who waits for a count has not. */
 static bool may_give(_Atomic uint32_t *count, struct mpgi_waiter *first) {
-  return first && try_take(count);
+  return first && !first->g->on_resume && try_take(count);
 }
 
 static void give(_Atomic uint32_t *count) { wake_if(count, may_give); }
