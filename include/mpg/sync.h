@@ -4,6 +4,12 @@
  * anywhere: in a global, on a goroutine's stack, in collected memory.  They
  * may be held across a park, and released by another goroutine.
  *
+ * Whoever learns by a mutex, a wait group or a semaphore that nobody else will
+ * use it any more may free its memory, or leave the function whose variable it
+ * is, though the call that told him hasn't returned on the other side.  Not so
+ * with an rwmutex and a once: unlock and once_do still use them when others
+ * may go on already.
+ *
  * Context of every function: goroutine.
  */
 #ifndef MPG_SYNC_H

@@ -332,6 +332,27 @@ static void a_pair_lets_others_run(void *arg) {
   CHECK_LE(waits, ROUNDS / 4);
 }
 
+/* ---- beside chains of goroutines, each of which starts the next ---- */
+
+static void starts_next(void *arg) {
+  if (atomic_load(&quit))
+    mpg_waitgroup_done(&done);
+  else
+    CHECK_GO(starts_next, arg);
+}
+
+/* They go on by runnext with the slice of the one before, and the local queue
+ * never runs empty; who yields is in the global one. */
+static void chains_let_a_yielder_run(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(1);
+  atomic_store(&quit, false);
+  mpg_waitgroup_add(&done, 10);
+  for (int i = 0; i < 10; i++) CHECK_GO(starts_next, NULL);
+  for (int i = 0; i < 100; i++) mpg_yield();
+  end_loops();
+}
+
 /* ---- alone ---- */
 
 /* Its slice is ten times as long while nobody waits. */
@@ -357,6 +378,7 @@ static const struct check_case cases[] = {
     STEALS(a_free_p_runs_whom_a_loop_woke),
     STEALS(a_free_p_runs_whom_a_loop_started),
     INSIDE(a_pair_lets_others_run),
+    INSIDE(chains_let_a_yielder_run),
     INSIDE(who_is_alone_is_seldom_asked),
 };
 CHECK_MAIN(cases, 20)

@@ -494,6 +494,152 @@ static void waiters_end_with_their_run(void *arg) {
   CHECK_EQ(mpg_run(third_run, NULL), 0);
 }
 
+/* ---- crowds at a few channels ---- */
+
+#define FEW_CHANNELS 3
+static mpg_chan *few[FEW_CHANNELS];
+static _Atomic int64_t sends, receives;
+
+/* Both directions of each channel, some twice, until a deadline.  A word that
+ * wasn't received is as it was. */
+static void meets_others(void *arg) {
+  int64_t x = (int64_t) (intptr_t) arg, y[FEW_CHANNELS];
+  for (int i = 0; i < 300; i++) {
+    struct mpg_select_case k[2 * FEW_CHANNELS + 2];
+    for (int c = 0; c < FEW_CHANNELS; c++) {
+      y[c] = -1;
+      k[2 * c] = sending(few[c], &x);
+      k[2 * c + 1] = receive(i % 4 ? few[c] : NULL, &y[c]);
+    }
+    k[2 * FEW_CHANNELS] = k[1];
+    k[2 * FEW_CHANNELS + 1] = k[0];
+    int at = mpg_select_until(k, 2 * FEW_CHANNELS + 2, mpg_now() + 1000000);
+    if (at < 0) {
+      CHECK_EQ(at, -ETIMEDOUT);
+      continue;
+    }
+    bool sent = k[at].dir == MPG_SEND;
+    CHECK(sent || k[at].ok);
+    atomic_fetch_add(sent ? &sends : &receives, 1);
+    atomic_fetch_add(sent ? &sent_sum : &received_sum, *(int64_t *) k[at].elem);
+    for (int c = 0; c < FEW_CHANNELS; c++)
+      CHECK_EQ(y[c] == -1, sent || k[at].elem != &y[c]);
+  }
+  mpg_waitgroup_done(&done);
+}
+
+static void drain(mpg_chan *c) {
+  for (int64_t x; mpg_chan_try_recv(c, &x) == 0;) {
+    atomic_fetch_add(&receives, 1);
+    atomic_fetch_add(&received_sum, x);
+  }
+}
+
+static void crowds_lose_nothing(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(4);
+  for (size_t cap = 0; cap < 3; cap++) {
+    sent_sum = received_sum = sends = receives = 0;
+    for (size_t c = 0; c < FEW_CHANNELS; c++)
+      few[c] = mpg_chan_new(sizeof(int64_t), cap);
+    mpg_waitgroup_add(&done, 16);
+    for (intptr_t i = 1; i <= 16; i++) CHECK_GO(meets_others, (void *) i);
+    mpg_waitgroup_wait(&done);
+    for (int c = 0; c < FEW_CHANNELS; c++) drain(few[c]);
+    CHECK_EQ(atomic_load(&sends), atomic_load(&receives));
+    CHECK_EQ(atomic_load(&sent_sum), atomic_load(&received_sum));
+  }
+}
+
+static void gets_nothing_of_closed(void *arg) {
+  int64_t x[FEW_CHANNELS + 1];
+  struct mpg_select_case k[FEW_CHANNELS + 1];
+  (void) arg;
+  for (int c = 0; c <= FEW_CHANNELS; c++) {
+    x[c] = -1;
+    k[c] = receive(few[c % FEW_CHANNELS], &x[c]);
+  }
+  int at = mpg_select(k, FEW_CHANNELS + 1);
+  CHECK_GE(at, 0);
+  CHECK(!k[at].ok);
+  for (int c = 0; c <= FEW_CHANNELS; c++) CHECK_EQ(x[c], c == at ? 0 : -1);
+  mpg_waitgroup_done(&done);
+}
+
+static void closes(void *c) {
+  mpg_chan_close(c);
+  mpg_waitgroup_done(&done);
+}
+
+/* All at the same time; who waits is woken by one of them. */
+static void closing_wakes_a_crowd_once(void *arg) {
+  (void) arg;
+  mpg_gomaxprocs(4);
+  for (int round = 0; round < 20; round++) {
+    for (int c = 0; c < FEW_CHANNELS; c++)
+      few[c] = mpg_chan_new(sizeof(int64_t), 0);
+    mpg_waitgroup_add(&done, 100 + FEW_CHANNELS);
+    for (int i = 0; i < 100; i++) CHECK_GO(gets_nothing_of_closed, NULL);
+    yields(round * 10);
+    for (int c = 0; c < FEW_CHANNELS; c++) CHECK_GO(closes, few[c]);
+    mpg_waitgroup_wait(&done);
+  }
+}
+
+/* ---- elements of any size ---- */
+
+#define SIZED 5
+
+struct sized {
+  mpg_chan *c;
+  size_t bytes;
+};
+
+static void fill(unsigned char *p, size_t bytes, unsigned seed) {
+  for (size_t i = 0; i < bytes; i++) p[i] = (unsigned char) (seed + 7 * i);
+}
+
+/* At an odd address. */
+static void selects_to_send(void *arg) {
+  const struct sized *s = arg;
+  unsigned char *p = (unsigned char *) mpg_alloc_noscan(s->bytes + 1) + 1;
+  for (unsigned i = 0; i < SIZED; i++) {
+    struct mpg_select_case k[] = {receive(NULL, NULL), sending(s->c, p)};
+    fill(p, s->bytes, i);
+    CHECK_EQ(mpg_select(k, 2), 1);
+    if (i % 2) mpg_yield();
+  }
+  mpg_chan_close(s->c);
+}
+
+static void selects_to_receive(const struct sized *s) {
+  unsigned char *got = mpg_alloc_noscan(s->bytes + 1);
+  unsigned char *want = mpg_alloc_noscan(s->bytes + 1);
+  for (unsigned i = 0; i <= SIZED; i++) {
+    struct mpg_select_case k[] = {receive(s->c, got), receive(NULL, NULL)};
+    got[s->bytes] = 0xee;
+    CHECK_EQ(mpg_select(k, 2), 0);
+    CHECK_EQ(k[0].ok, i < SIZED);
+    fill(want, s->bytes, i);
+    if (!k[0].ok) memset(want, 0, s->bytes);
+    CHECK(memcmp(got, want, s->bytes) == 0);
+    CHECK_EQ(got[s->bytes], 0xee);
+  }
+}
+
+static void elements_of_any_size_are_selected(void *arg) {
+  static const size_t bytes[] = {1, 3, 17, 65, 4095, 65537, 1 << 20};
+  static struct sized s;
+  (void) arg;
+  for (size_t i = 0; i < sizeof(bytes) / sizeof(*bytes); i++)
+    for (size_t cap = 0; cap < 2; cap++) {
+      s = (struct sized){mpg_chan_new(bytes[i], cap), bytes[i]};
+      CHECK(s.c != NULL);
+      CHECK_GO(selects_to_send, &s);
+      selects_to_receive(&s);
+    }
+}
+
 static const struct check_case cases[] = {
     INSIDE(takes_the_ready_one),
     INSIDE(chooses_uniformly),
@@ -509,6 +655,9 @@ static const struct check_case cases[] = {
     INSIDE(closed_is_ready),
     INSIDE(many_cases),
     INSIDE(a_ring_of_selects),
+    INSIDE(crowds_lose_nothing),
+    INSIDE(closing_wakes_a_crowd_once),
+    INSIDE(elements_of_any_size_are_selected),
     INSIDE(elements_of_waiting_selects_are_kept),
     OUTSIDE(waiters_end_with_their_run),
 };

@@ -247,6 +247,40 @@ static void its_function_is_ordinary_code(void *arg) {
   mpg_once_do(&d, go_deep, &deep);
 }
 
+static mpg_once outer_once, inner_once;
+static _Atomic int past_inner, past_outer;
+
+static void ends_within(void *arg) {
+  (void) arg;
+  mpg_yield();
+  atomic_fetch_add(&calls, 1);
+  mpg_goexit();
+}
+
+static void calls_inner(void *arg) {
+  mpg_once_do(&inner_once, ends_within, arg);
+  atomic_fetch_add(&past_inner, 1);
+}
+
+static void calls_outer(void *arg) {
+  mpg_once_do(&outer_once, calls_inner, arg);
+  atomic_fetch_add(&past_outer, 1);
+}
+
+/* Who exits ends both; the others find them done. */
+static void a_crowd_waits_for_one_that_exits(void *arg) {
+  (void) arg;
+  for (int round = 0; round < 50; round++) {
+    outer_once = inner_once = (mpg_once){0};
+    calls = past_inner = past_outer = 0;
+    for (int i = 0; i < 20; i++) CHECK_GO(calls_outer, NULL);
+    CHECK_EVENTUALLY(mpg_num_goroutines() == 1);
+    CHECK_EQ(atomic_load(&calls), 1);
+    CHECK_EQ(atomic_load(&past_inner), 0);
+    CHECK_EQ(atomic_load(&past_outer), 19);
+  }
+}
+
 /* ---- crowds ---- */
 
 #if defined(MPG_SPLIT_STACK)
@@ -288,6 +322,7 @@ static const struct check_case cases[] = {
     INSIDE(only_the_first_call_counts),
     INSIDE(goexit_counts_as_done),
     INSIDE(onces_nest),
+    INSIDE(a_crowd_waits_for_one_that_exits),
     INJECTS(its_function_is_ordinary_code),
     INSIDE(crowds_wait),
 };

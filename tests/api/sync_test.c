@@ -1,5 +1,6 @@
 /* sync_test.c - mutex, wait group, semaphore. */
 #include "../support/check.h"
+#include "../support/traceback.h"
 
 static mpg_waitgroup done;
 
@@ -193,6 +194,30 @@ static void release_wakes_one_each(void *arg) {
   CHECK(!mpg_sem_try_acquire(&s));
 }
 
+static int order[50], ordered;
+static mpg_sem said;
+
+static void acquire_and_say(void *me) {
+  mpg_sem_acquire(&sem);
+  order[ordered++] = (int) (intptr_t) me;
+  mpg_sem_release(&said);
+}
+
+static void release_wakes_them_in_order(void *arg) {
+  (void) arg;
+  ordered = 0;
+  for (int i = 0; i < 50; i++) {
+    CHECK_GO(acquire_and_say, (void *) (intptr_t) i);
+    free(traceback_when(i + 1, "[semacquire"));
+  }
+  for (int i = 0; i < 50; i++) {
+    mpg_sem_release(&sem);
+    mpg_sem_acquire(&said);
+    CHECK(!mpg_sem_try_acquire(&sem));
+  }
+  for (int i = 0; i < 50; i++) CHECK_EQ(order[i], i);
+}
+
 /* Two goroutines that wake each other: no wake-up may be lost. */
 static mpg_sem ping, pong;
 
@@ -261,6 +286,7 @@ static const struct check_case cases[] = {
     INSIDE(all_waiters_wake),
     INSIDE(semaphore_admits_its_count),
     INSIDE(release_wakes_one_each),
+    INSIDE(release_wakes_them_in_order),
     INSIDE(no_wake_up_is_lost),
     INSIDE(the_last_user_may_free_it),
 };
