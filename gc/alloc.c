@@ -44,7 +44,7 @@ FAST bool fast(size_t bytes, enum mpgi_kind kind, void **p, uint64_t *cell) {
   char *of_kind_0 = (char *) c->hole[0] + mpgi_class_hole(bytes);
   __asm__("" : "+r"(of_kind_0)); /* once, not for each of its words */
   struct mpgi_hole *h =
-      (struct mpgi_hole *) (of_kind_0 + (size_t) kind * sizeof c->hole[0]);
+      (void *) (of_kind_0 + (size_t) kind * sizeof c->hole[0]);
   *cell = h->bytes;
   return mpgi_hole_pop(h, p);
 }

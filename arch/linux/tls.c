@@ -12,8 +12,8 @@
  *
  * Kept as a bit for each 8 bytes below the thread pointer, where static blocks
  * lie at one distance in all threads.  Bits are only ever set: readers need no
- * lock.  Beyond EXTENT_BYTES, and in a program that has the C library within,
- * all of a block counts.
+ * lock.  Beyond EXTENT_BYTES all addresses count if one does; in a program that
+ * has the C library within, all of its block.
  */
 #include <arch/linux/tls.h>
 #include <errno.h>
@@ -21,14 +21,17 @@
 #include <resolv.h>
 #include <string.h>
 
+#include <arch/common/sanitize.h>
 #include <arch/os.h>
 #include <arch/tls.h>
 
 #define GRANULE_BYTES 8
-#define EXTENT_BYTES ((uintptr_t) 64 << 10)
+/* TSan's own block is the first, and of hundreds of KiB. */
+#define EXTENT_BYTES ((uintptr_t) (MPGI_TSAN ? 2048 : 64) << 10)
 #define BITS (EXTENT_BYTES / GRANULE_BYTES)
 
 static _Atomic uint64_t keeps[BITS / 64];
+static _Atomic bool keeps_beyond;
 
 static uintptr_t granule_of(uintptr_t below) {
   return (below + GRANULE_BYTES - 1) / GRANULE_BYTES;
@@ -36,7 +39,9 @@ static uintptr_t granule_of(uintptr_t below) {
 
 static void keep(uintptr_t below) {
   uintptr_t i = granule_of(below);
-  if (i < BITS)
+  if (i >= BITS)
+    atomic_store_explicit(&keeps_beyond, true, memory_order_relaxed);
+  else
     atomic_fetch_or_explicit(&keeps[i / 64], UINT64_C(1) << i % 64,
                              memory_order_relaxed);
 }
@@ -84,7 +89,9 @@ void mpgi_linux_tls_add(const char *path, uintptr_t offset, size_t bytes) {
 
 bool mpgi_os_tls_keeps(uintptr_t below) {
   uintptr_t i = granule_of(below);
-  if (below == 0 || i >= BITS) return true;
+  if (below == 0) return true;
+  if (i >= BITS)
+    return atomic_load_explicit(&keeps_beyond, memory_order_relaxed);
   return atomic_load_explicit(&keeps[i / 64], memory_order_relaxed) >> i % 64 &
          1;
 }
