@@ -66,9 +66,11 @@ static void unmap_oldest(uint32_t n) {
   kept.low = atomic_load(&nkept);
   mpgi_mutex_unlock(&mpgi_stack_lock);
   while ((seg = gone)) {
+    void *lo = (void *) mpgi_stack_segment_base(seg);
+    size_t bytes = seg->bytes;
     gone = seg->next;
-    mpgi_san_given(&unmapped);
-    mpgi_os_mem_unmap((void *) mpgi_stack_segment_base(seg), seg->bytes);
+    mpgi_san_given(&unmapped); /* read before */
+    mpgi_os_mem_unmap(lo, bytes);
   }
 }
 
