@@ -208,7 +208,7 @@ struct place {
   struct request *(*take)(void);
 };
 
-static struct request *global;
+static struct request *_Atomic global;
 static void put_global(struct request *r) { global = r; }
 static struct request *take_global(void) {
   struct request *r = global;
@@ -279,12 +279,12 @@ static void put_sender(struct request *r) {
 }
 
 /* Its timer's argument. */
-static void comes_late(void *r) { global = r; }
+static void comes_late(void *r) { atomic_store(&global, r); }
 static void put_timer(struct request *r) {
   CHECK(mpg_timer_start(200 * 1000 * 1000, 0, comes_late, r) != NULL);
 }
 static struct request *take_timer(void) {
-  CHECK_EVENTUALLY(global);
+  CHECK_EVENTUALLY(atomic_load(&global) != NULL);
   return take_global();
 }
 
