@@ -3,22 +3,7 @@
 #
 # Stacks are executable exactly where the program, or a library of it, says so:
 # nested_outside.c, built in several ways.
-set -u
-build=$1
-cc=$2
-here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-bad=0
-
-flags=(-fsplit-stack -fno-omit-frame-pointer -fcf-protection=none
-  -DMPG_SPLIT_STACK=1 -I"$root/include")
-stubs=(-L"$build/libc" -lmpg_libc)
-static=("$build/libmpg.a" "${stubs[@]}" -ljemalloc -lpthread -ldl -lm
-  -Wl,-z,now)
-shared=(-L"$build" "$build/libmpg_nonshared.a" -lmpg "${stubs[@]}" -lm
-  -Wl,-z,now "-Wl,-rpath,$build")
+. "$(dirname "$0")/../support/as_users.sh"
 
 # says <what> <expected> <debug options> <argument>
 says() {

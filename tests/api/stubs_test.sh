@@ -4,17 +4,9 @@
 # Builds stubs_outside.c against the build folder in many ways - optimisation,
 # link-time optimisation, _FORTIFY_SOURCE, C++, -static, libmpg.so, both
 # linkers, without stubs - and runs it; jump_outside.c in some of them.
-set -u
-build=$1
-cc=$2
-here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-bad=0
+. "$(dirname "$0")/../support/as_users.sh"
 
-flags=(-fsplit-stack -fno-omit-frame-pointer -fcf-protection=none
-  -DMPG_SPLIT_STACK=1 -D_GNU_SOURCE -I"$root/include")
+flags+=(-D_GNU_SOURCE)
 own_flags() { # own_flags <compiler>
   if "$1" --version | grep -q clang; then
     echo -mllvm -no-x86-call-frame-opt
@@ -23,11 +15,7 @@ own_flags() { # own_flags <compiler>
       --param=stack-clash-protection-probe-interval=16
   fi
 }
-stubs=(-L"$build/libc" -lmpg_libc)
-static=("$build/libmpg.a" "${stubs[@]}" -ljemalloc -lpthread -ldl -lm
-  -Wl,-z,now)
-shared=(-L"$build" "$build/libmpg_nonshared.a" -lmpg "${stubs[@]}" -lm
-  -Wl,-z,now "-Wl,-rpath,$build" -Wl,--export-dynamic-symbol=__longjmp_chk)
+shared+=(-Wl,--export-dynamic-symbol=__longjmp_chk)
 
 no_pie=()
 if "$cc" --version | grep -q clang; then no_pie=(-no-pie -fno-pie); fi

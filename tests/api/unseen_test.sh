@@ -4,19 +4,7 @@
 # Code that takes more of a segment than it was promised, because linkers don't
 # take it for functions, or because of how Clang aligns frames, is reported with
 # MPG_DEBUG=stackguard=1: unseen_outside.c.
-set -u
-build=$1
-cc=$2
-here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-bad=0
-
-flags=(-fsplit-stack -fno-omit-frame-pointer -fcf-protection=none
-  -DMPG_SPLIT_STACK=1 -I"$root/include")
-libs=("$build/libmpg.a" -L"$build/libc" -lmpg_libc -ljemalloc -lpthread -ldl
-  -lm -Wl,-z,now)
+. "$(dirname "$0")/../support/as_users.sh"
 
 wrong() {
   echo "unseen_test: $*"
@@ -48,7 +36,7 @@ for compiler in gcc clang; do
     program=$scratch/$compiler-$linker
     if ! $compiler -O2 "${flags[@]}" -c "$here/unseen_outside.c" \
       -o "$scratch/o.o" || ! $compiler -fuse-ld=$linker "$scratch/o.o" \
-      "$scratch/foreign.o" "${libs[@]}" -o "$program"; then
+      "$scratch/foreign.o" "${static[@]}" -o "$program"; then
       wrong "$program doesn't build"
       continue
     fi

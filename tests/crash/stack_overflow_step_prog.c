@@ -7,20 +7,9 @@
 #include <mpg.h>
 #include <unistd.h>
 
-#define STACK_BYTES (400 << 10)
+#include "../support/step.h"
 
-static __attribute__((noinline)) int step(size_t bytes) {
-  volatile char here = 1;
-  __asm__ volatile(
-      "mov %%rsp, %%rbx\n"
-      "sub %0, %%rsp\n"
-      "movb $1, (%%rsp)\n"
-      "mov %%rbx, %%rsp\n"
-      :
-      : "r"(bytes)
-      : "rbx", "memory");
-  return here;
-}
+#define STACK_BYTES (400 << 10)
 
 /* Nothing, or memory without access. */
 static bool is_out_of_bounds(const char *at) {

@@ -8,22 +8,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "../support/step.h"
+
 #define STACK_BYTES (400 << 10)
 #define FAR_BYTES (48 << 20)
 #define TRIES 32
-
-static __attribute__((noinline)) int step(size_t bytes) {
-  volatile char here = 1;
-  __asm__ volatile(
-      "mov %%rsp, %%rbx\n"
-      "sub %0, %%rsp\n"
-      "movb $1, (%%rsp)\n"
-      "mov %%rbx, %%rsp\n"
-      :
-      : "r"(bytes)
-      : "rbx", "memory");
-  return here;
-}
 
 static struct mpg_chan *turn, *next;
 
